@@ -13,6 +13,9 @@ const SHOWN = 12;
 const KINDS = {
   published: "Published",
   ended: "Ended",
+  standby: "Standing by",
+  standby_ended: "Standby ended",
+  takeover: "Takeover",
   refused: "Refused",
   join_failed: "Could not connect",
   advice: "Advice",

@@ -6,6 +6,7 @@ import { Graph } from "./graph.js";
 import { obsConfigOf } from "./obs-config.js";
 import { isLoopback, pathOf } from "./path.js";
 import { RenditionList } from "./rendition-list.js";
+import { StandbyList } from "./standby-list.js";
 import { canDraw, draw } from "./thumbnail.js";
 import { ViewerTable } from "./viewer-table.js";
 import { age, count, millis, rate } from "./words.js";
@@ -35,6 +36,7 @@ export class StreamCard {
     jitter_ms: new Graph("Publisher jitter", millis, 10),
   };
   #thumbnailAt = -Infinity;
+  #standbys;
 
   /**
    * @param {string} name
@@ -60,6 +62,7 @@ export class StreamCard {
       blockViewer: (viewer) => actions.block(viewersAt(viewer), { viewer }),
     });
     this.#part(".viewer-list").append(this.#table.element);
+    this.#standbys = new StandbyList(name, this.#part(".standbys"), actions);
     this.#part(".renditions").append(this.#renditions.element);
     const copy = button("Copy", () => this.#copy(copy, this.#part(".obs pre").textContent), {
       name: "Copy the configuration for OBS",
@@ -79,6 +82,7 @@ export class StreamCard {
     this.#showNotice(".transcode", transcodeOf(stream));
     this.#part(".renditions").hidden = !this.#renditions.show(stream.renditions);
     this.#showObs(stream);
+    this.#standbys.show(stream);
     const received = (video?.bitrate_bps ?? 0) + (audio?.bitrate_bps ?? 0);
     this.#graphs.received_bps.push(received);
     this.#graphs.frame_rate.push(video?.frame_rate ?? null);
@@ -159,7 +163,11 @@ export class StreamCard {
   async #endPublisher() {
     const name = this.#name;
     const watching = this.#viewers === 1 ? "viewer loses" : "viewers lose";
-    const question = `End the publisher of ${name}? ${this.#viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
+    const effect =
+      this.#standbys.size > 0
+        ? "A standby takes over with its next keyframe."
+        : `${this.#viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
+    const question = `End the publisher of ${name}? ${effect}`;
     if (await this.#actions.confirm(question, "End publisher")) {
       this.#actions.act("DELETE", `api/publishers/${pathOf(name)}`);
     }

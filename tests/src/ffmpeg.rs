@@ -328,6 +328,14 @@ impl Publisher {
         self.process.wait();
     }
 
+    /// Sends a signal to ffmpeg, such as `STOP`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
     /// Waits until ffmpeg exits. Returns its status and its output.
     ///
     /// # Panics

@@ -14,6 +14,7 @@ use distributary_gateway::cli::Cli;
 use distributary_gateway::logging::{self, LogFormat, LogHandle};
 use distributary_gateway::reload::{Live, Reload};
 use distributary_gateway::{Config, Gateway};
+use distributary_rtmp::PublishersConfig;
 use distributary_whep::Offline;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -117,7 +118,13 @@ impl Running {
     fn in_use(&self) -> Vec<(&'static str, Table)> {
         let hub = self.live.hub.config();
         let viewers = self.live.hub.viewers().limits();
+        let publishers = Table::try_from(PublishersConfig {
+            standby_after: hub.standby_after,
+            ..PublishersConfig::default()
+        });
+        let standby_after = publishers.unwrap().remove("standby_after");
         let hub = table(&[
+            ("publishers.standby_after", standby_after.unwrap()),
             ("streams", Value::try_from(&hub.streams).unwrap()),
             ("stream", Value::try_from(&hub.exceptions).unwrap()),
             ("viewers.max", number(viewers.max)),

@@ -13,7 +13,7 @@ use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
 use crate::viewers::ViewerLimits;
 
 /// The configuration of the hub.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubConfig {
     /// The settings of all streams.
     pub streams: StreamsConfig,
@@ -21,6 +21,19 @@ pub struct HubConfig {
     pub exceptions: Vec<StreamRule>,
     /// The limits of viewers.
     pub viewers: ViewerLimits,
+    /// Silence of an active publisher after which one that stands by takes over.
+    pub standby_after: Duration,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            streams: StreamsConfig::default(),
+            exceptions: Vec::new(),
+            viewers: ViewerLimits::default(),
+            standby_after: Self::STANDBY_AFTER,
+        }
+    }
 }
 
 /// The section `[streams]`.
@@ -70,6 +83,9 @@ pub struct StreamRule {
 }
 
 impl HubConfig {
+    /// The default of [`standby_after`](Self::standby_after).
+    pub const STANDBY_AFTER: Duration = Duration::from_secs(1);
+
     /// Returns what to do with B-frames of the stream `name`.
     pub(crate) fn b_frames(&self, name: &StreamName) -> BFramePolicy {
         self.setting(name, self.streams.bframes, |rule| rule.bframes)
@@ -175,7 +191,7 @@ mod tests {
                 rule("live/show", Some(BFramePolicy::Refuse), None),
                 rule("live/*", Some(BFramePolicy::Reorder), None),
             ],
-            viewers: ViewerLimits::default(),
+            ..HubConfig::default()
         };
         let settings = |name| {
             let name = StreamName::parse(name).unwrap();

@@ -17,8 +17,11 @@ use crate::offer::Offers;
 use crate::players::{Player, Players};
 use crate::sent_bytes::SentBytes;
 use crate::state::{HubState, Maker};
-use crate::stream::{Claim, Publisher, Reservation, Stream, StreamOwner, Subscription};
+use crate::stream::{
+    Claim, MAX_STANDBYS, Publisher, Reservation, Stream, StreamOwner, Subscription,
+};
 use crate::subscriber::Sink;
+use crate::takeovers::Takeovers;
 use crate::transcoder_stats::{RunningTranscoder, TranscoderCounters, TranscoderStats};
 use crate::viewers::{ViewerPermit, Viewers};
 
@@ -29,6 +32,9 @@ pub enum PublishError {
     /// Another publisher has this name.
     #[error("the stream is already live")]
     AlreadyLive,
+    /// As many publishers of this name as possible stand by already.
+    #[error("{MAX_STANDBYS} other publishers stand by for it already")]
+    TooManyStandbys,
 }
 
 /// All streams of the gateway, by name. A clone is a handle to the same registry.
@@ -53,6 +59,7 @@ impl Hub {
                 players: Arc::new(Players::new(Arc::clone(&sent))),
                 sent,
                 journal: Journal::default(),
+                takeovers: Takeovers::default(),
                 transcoder: Arc::default(),
                 maker: Maker::default(),
             }),
@@ -86,6 +93,17 @@ impl Hub {
     pub fn take_over(&self, name: &StreamName, now: Instant) -> Publisher {
         self.claim(name, now, |stream| Some(stream.take_over(now)))
             .expect("a takeover is never refused")
+    }
+
+    /// Starts publishing `name`; if somebody publishes it, stands by to take over when that one is
+    /// gone or silent (see [`HubConfig::standby_after`]). [`Publisher::standings`] tells which.
+    ///
+    /// # Errors
+    /// Returns [`PublishError::TooManyStandbys`] if [`MAX_STANDBYS`] publishers stand by already.
+    pub fn stand_by(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
+        let silence = self.shared.standby_after();
+        self.claim(name, now, |stream| stream.stand_by(silence, now))
+            .ok_or(PublishError::TooManyStandbys)
     }
 
     /// Keeps a stream, published or not, for a viewer that is about to subscribe.
@@ -220,6 +238,11 @@ impl Hub {
     /// Returns the journal of the last events.
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
+    }
+
+    /// Returns the count of takeovers by publishers that stood by.
+    pub fn takeovers(&self) -> &Takeovers {
+        &self.shared.takeovers
     }
 
     /// Lists a player that has a permit and starts playing a stream.

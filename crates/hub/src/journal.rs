@@ -33,6 +33,12 @@ pub enum JournalKind {
     Published,
     /// A publisher left, or was ended.
     Ended,
+    /// A publisher began to stand by.
+    Standby,
+    /// A publisher that stood by left, or was ended.
+    StandbyEnded,
+    /// A publisher that stood by took over.
+    Takeover,
     /// A publisher or a viewer was refused.
     Refused,
     /// A viewer got an answer, and its connection was not established.
@@ -47,6 +53,9 @@ impl JournalKind {
         match self {
             Self::Published => "published",
             Self::Ended => "ended",
+            Self::Standby => "standby",
+            Self::StandbyEnded => "standby_ended",
+            Self::Takeover => "takeover",
             Self::Refused => "refused",
             Self::JoinFailed => "join_failed",
             Self::Advice => "advice",
@@ -60,7 +69,10 @@ impl JournalKind {
 
     /// Returns whether a publisher has come or gone.
     fn is_coming_or_going(self) -> bool {
-        matches!(self, Self::Published | Self::Ended)
+        matches!(
+            self,
+            Self::Published | Self::Ended | Self::Standby | Self::StandbyEnded | Self::Takeover
+        )
     }
 
     /// Returns whether equal events are one entry with a count: those that clients repeat.

@@ -14,6 +14,7 @@
 //! * [`demand`]: requests for streams that are provided on demand.
 //! * [`provider`]: one task for each stream that is provided on demand.
 //! * `offer`: what can be made of a stream; [`renditions`]: the table of a stream's renditions.
+//! * `takeovers`: counters of takeovers by standbys.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `transcoder`: the availability of a transcoder; `transcoder_stats`: counters of its processes.
 //! * `adapt`: small changes to video frames.
@@ -49,6 +50,7 @@ mod sent_bytes;
 mod state;
 pub mod stream;
 pub mod subscriber;
+mod takeovers;
 pub mod timeline;
 mod transcoder;
 mod transcoder_stats;
@@ -68,10 +70,11 @@ pub use provider::{Audience, DemandQueue, provide_each};
 pub use renditions::Rendition;
 pub use sent_bytes::SentBytes;
 pub use stream::{
-    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Stream,
-    StreamStats, Subscription,
+    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, StandbyStats,
+    Standing, Standings, Stream, StreamStats, Subscription, TakeoverReason,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
+pub use takeovers::Takeovers;
 pub use transcoder_stats::{RunningTranscoder, TranscoderStats};
 pub use viewers::{TooManyViewers, ViewerLimits, ViewerPermit, Viewers};
 pub use watchable::BFrameChoice;

@@ -83,6 +83,12 @@ impl Meter {
         }
     }
 
+    /// Prepares for frames whose timestamps are on another clock.
+    pub(crate) fn change_clock(&mut self) {
+        self.keyframe = None;
+        self.last = None;
+    }
+
     /// Counts a frame that arrived at `now`.
     pub(crate) fn handle(&mut self, frame: &Frame, now: Instant) {
         self.advance(now);

@@ -1,7 +1,8 @@
 //! The state behind the handles of a hub.
 
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use distributary_names::StreamName;
@@ -13,6 +14,7 @@ use crate::offer::Offers;
 use crate::players::Players;
 use crate::sent_bytes::SentBytes;
 use crate::stream::{Stream, StreamOwner};
+use crate::takeovers::Takeovers;
 use crate::transcoder::TranscoderPresence;
 use crate::transcoder_stats::TranscoderCounters;
 use crate::viewers::Viewers;
@@ -28,6 +30,7 @@ pub(crate) struct HubState {
     pub(crate) players: Arc<Players>,
     pub(crate) sent: Arc<SentBytes>,
     pub(crate) journal: Journal,
+    pub(crate) takeovers: Takeovers,
     pub(crate) transcoder: Arc<TranscoderPresence>,
     pub(crate) maker: Maker,
 }
@@ -49,5 +52,14 @@ impl StreamOwner for HubState {
 
     fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    fn takeovers(&self) -> &Takeovers {
+        &self.takeovers
+    }
+
+    fn standby_after(&self) -> Duration {
+        let config = self.config.read();
+        config.unwrap_or_else(PoisonError::into_inner).standby_after
     }
 }

@@ -3,6 +3,8 @@
 //! * [`Stream`]: its tracks, its clock, its cache and its subscribers.
 //! * `stats`: [`StreamStats`], and the metadata of its publisher.
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
+//! * `claims`: the active publisher, and those that stand by; `contribution`: what each describes.
+//! * `standbys`: the description of those that stand by.
 //! * `audio`: its audio thread.
 //! * `b_frames`: its B-frames, and the log lines about them.
 //! * `owner`: the registry that it belongs to.
@@ -10,9 +12,12 @@
 
 mod audio;
 mod b_frames;
+mod claims;
+mod contribution;
 mod handles;
 mod owner;
 mod renditions;
+mod standbys;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -20,7 +25,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use distributary_media::{AudioCodec, AudioTrack, Frame, TimedData, VideoTrack};
+use distributary_media::{AudioCodec, Frame, MediaTime, TimedData, VideoTrack};
 use distributary_names::StreamName;
 use tokio::sync::watch;
 use tracing::warn;
@@ -30,16 +35,21 @@ use crate::audio::AudioThread;
 use crate::cache::GopCache;
 use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
-use crate::meter::{Meter, PublisherStats};
+use crate::meter::PublisherStats;
 use crate::offer::RenditionOrigin;
 use crate::policy::{BFramePolicy, Refusal};
-use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
+use crate::subscriber::{AudioForm, Sink, Subscriber};
 use crate::timeline::Timeline;
 use crate::transcoder::TranscoderPresence;
 use b_frames::PublisherBFrames;
+use claims::{Claimant, Standby};
+use contribution::Contribution;
 
+pub(crate) use claims::Claim;
+pub use claims::{Dismissal, MAX_STANDBYS, Standing, Standings, TakeoverReason};
 pub use handles::{Publisher, Reservation, Subscription};
 pub(crate) use owner::StreamOwner;
+pub use standbys::StandbyStats;
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
 
 /// Limit of log lines about the clocks of a stream's publishers.
@@ -67,16 +77,15 @@ struct State {
     live_since: Option<Instant>,
     /// The last publisher has ended the stream itself.
     has_ended: bool,
-    /// The id of the current publisher, and the channel that tells it when it is dismissed.
-    publisher: Option<(u64, watch::Sender<Option<Dismissal>>)>,
+    /// The publisher whose frames viewers get.
+    active: Option<Claimant>,
+    /// The contribution of the active publisher, or of the last one.
+    contribution: Contribution,
+    /// The publishers that stand by, the one that has waited for longest first.
+    standbys: Vec<Standby>,
     next_publisher: u64,
-    info: Option<Arc<PublisherInfo>>,
-    missing_video: Option<Arc<MissingVideo>>,
-    missing_audio: Option<Arc<MissingAudio>>,
-    /// The last `onMetaData`.
-    metadata: Option<Arc<TimedData>>,
-    video: Option<Arc<VideoTrack>>,
-    audio: Option<Arc<AudioTrack>>,
+    /// Set after a takeover: earlier audio of the new publisher is dropped.
+    audio_from: Option<MediaTime>,
     /// Runs while a subscriber receives Opus and the audio is AAC.
     audio_thread: Option<AudioThread>,
     /// The loudest recent sample of the audio thread; 1 is full scale.
@@ -102,16 +111,6 @@ struct State {
     audio_frames: u64,
     bytes: u64,
     dropped: u64,
-    meter: Meter,
-}
-
-/// The reason why a publisher is dismissed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dismissal {
-    /// Another publisher has taken the stream over.
-    Replaced,
-    /// It was removed through the API.
-    Removed,
 }
 
 impl Stream {
@@ -124,14 +123,11 @@ impl Stream {
         let state = State {
             live_since: None,
             has_ended: false,
-            publisher: None,
+            active: None,
+            contribution: Contribution::new(now),
+            standbys: Vec::new(),
             next_publisher: 0,
-            info: None,
-            missing_video: None,
-            missing_audio: None,
-            metadata: None,
-            video: None,
-            audio: None,
+            audio_from: None,
             audio_thread: None,
             audio_peak: 0.0,
             next_audio_thread: 0,
@@ -150,7 +146,6 @@ impl Stream {
             audio_frames: 0,
             bytes: 0,
             dropped: 0,
-            meter: Meter::new(now),
         };
         Self {
             name,
@@ -174,7 +169,7 @@ impl Stream {
         self.epoch
     }
 
-    /// Returns whether there is a publisher.
+    /// Returns whether there is a publisher, or a standby is about to take over from the last one.
     pub fn is_live(&self) -> bool {
         self.lock().live_since.is_some()
     }
@@ -182,7 +177,8 @@ impl Stream {
     /// Returns whether there is no publisher because the last one has ended the stream. One whose
     /// connection was lost may be back soon.
     pub fn has_ended(&self) -> bool {
-        self.lock().has_ended
+        let state = self.lock();
+        state.has_ended && state.live_since.is_none()
     }
 
     /// Returns a receiver that follows whether there is a publisher.
@@ -194,13 +190,21 @@ impl Stream {
     pub fn stats(&self) -> StreamStats {
         let state = self.lock();
         let b_frames = state.b_frames.verdict;
+        let Contribution {
+            info,
+            missing_video,
+            missing_audio,
+            video,
+            audio,
+            ..
+        } = &state.contribution;
         StreamStats {
             live_since: state.live_since,
-            info: state.info.clone(),
-            video: state.video.clone(),
-            audio: state.audio.clone(),
-            missing_video: state.missing_video.clone(),
-            missing_audio: state.missing_audio.clone(),
+            info: info.clone(),
+            video: video.clone(),
+            audio: audio.clone(),
+            missing_video: missing_video.clone(),
+            missing_audio: missing_audio.clone(),
             b_frames: b_frames.is_certain.then_some(b_frames.kind),
             audio_peak: state.audio_thread.is_some().then_some(state.audio_peak),
             video_frames: state.video_frames,
@@ -235,16 +239,7 @@ impl Stream {
 
     /// Returns the stats of its publisher, measured over the last seconds before `now`.
     pub fn publisher_stats(&self, now: Instant) -> PublisherStats {
-        self.lock().meter.stats(now)
-    }
-
-    /// Dismisses the publisher. Returns `false` if there is none.
-    pub fn dismiss_publisher(&self) -> bool {
-        let state = self.lock();
-        if let Some((_, dismissed)) = &state.publisher {
-            dismissed.send_replace(Some(Dismissal::Removed));
-        }
-        state.publisher.is_some()
+        self.lock().contribution.meter.stats(now)
     }
 
     /// Returns the keyframe of the current GOP with its track; `None` before the first, and when
@@ -252,12 +247,12 @@ impl Stream {
     pub fn keyframe(&self) -> Option<(Arc<Frame>, Arc<VideoTrack>)> {
         let state = self.lock();
         let keyframe = state.cache.frames().next()?;
-        Some((Arc::clone(keyframe), state.video.clone()?))
+        Some((Arc::clone(keyframe), state.contribution.video.clone()?))
     }
 
     /// Returns the last `onMetaData` of its publisher.
     pub fn metadata(&self) -> Option<Arc<TimedData>> {
-        self.lock().metadata.clone()
+        self.lock().contribution.metadata.clone()
     }
 
     /// Returns a receiver that follows the number of subscribers: egress shards, RTMP players and
@@ -275,57 +270,6 @@ impl Stream {
     fn count_subscribers(&self, state: &State) {
         let count = state.subscribers.len() + state.reservations;
         self.subscriber_count.send_replace(count);
-    }
-
-    /// Makes the caller the publisher if there is none.
-    pub(crate) fn take_publisher(&self, now: Instant) -> Option<Claim> {
-        let mut state = self.lock();
-        if state.publisher.is_some() {
-            return None;
-        }
-        for subscriber in &state.subscribers {
-            subscriber.deliver(StreamEvent::Online);
-        }
-        self.liveness.send_replace(true);
-        Some(state.claim(now))
-    }
-
-    /// Makes the caller the publisher, and dismisses the current one. Subscribers see the stream
-    /// continue.
-    pub(crate) fn take_over(&self, now: Instant) -> Claim {
-        let mut state = self.lock();
-        if let Some((_, replaced)) = state.publisher.take() {
-            state.cache.clear();
-            replaced.send_replace(Some(Dismissal::Replaced));
-        } else {
-            for subscriber in &state.subscribers {
-                subscriber.deliver(StreamEvent::Online);
-            }
-        }
-        self.liveness.send_replace(true);
-        state.claim(now)
-    }
-
-    /// Ends the publishing of the stream, if this publisher is the current one, and returns that.
-    fn release_publisher(&self, id: u64, has_ended: bool) -> bool {
-        let mut state = self.lock();
-        if !state.is_current(id) {
-            return false;
-        }
-        state.publisher = None;
-        state.live_since = None;
-        state.has_ended = has_ended;
-        state.info = None;
-        state.missing_video = None;
-        state.missing_audio = None;
-        state.metadata = None;
-        state.audio_thread = None;
-        state.cache.clear();
-        for subscriber in &state.subscribers {
-            subscriber.deliver(StreamEvent::Offline);
-        }
-        self.liveness.send_replace(false);
-        true
     }
 
     pub(crate) fn add_subscriber(&self, sink: Sink, tag: u64) -> (u64, Vec<Arc<Frame>>) {
@@ -362,6 +306,7 @@ impl Stream {
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         state.live_since.is_none()
+            && state.standbys.is_empty()
             && state.subscribers.is_empty()
             && state.reservations == 0
             && state.renditions.is_empty()
@@ -380,7 +325,12 @@ impl Stream {
         now: Instant,
     ) -> Result<bool, Refusal> {
         let mut state = self.lock();
-        if !state.is_current(publisher) {
+        if !state.is_active(publisher) {
+            return Ok(false);
+        }
+        if let Frame::Audio(audio) = &frame
+            && state.is_before_takeover(audio.pts)
+        {
             return Ok(false);
         }
         let mut has_news = false;
@@ -394,7 +344,8 @@ impl Stream {
             warn!(stream = %self.name, track, held_back, "{fault}; check the encoder's clock");
         }
         state.bytes += frame.payload_len() as u64;
-        state.meter.handle(&frame, now);
+        state.contribution.meter.handle(&frame, now);
+        state.note_activity(now);
         match &mut frame {
             Frame::Video(video) => {
                 state.video_frames += 1;
@@ -423,6 +374,8 @@ impl Stream {
                     state.transcode(self, audio, now);
                     state.deliver_audio(&Arc::new(frame), Some(AudioForm::Published));
                 } else {
+                    // Opus that it still makes of earlier AAC would come late.
+                    state.audio_thread = None;
                     state.deliver_audio(&Arc::new(frame), None);
                 }
             }
@@ -437,39 +390,12 @@ impl Stream {
     }
 }
 
-/// The right to publish a stream, until another publisher takes it over.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    id: u64,
-    dismissed: watch::Receiver<Option<Dismissal>>,
-}
-
 impl State {
-    /// Resets the state for a new publisher.
-    fn claim(&mut self, now: Instant) -> Claim {
-        let id = self.next_publisher;
-        self.next_publisher += 1;
-        let (tell, dismissed) = watch::channel(None);
-        self.publisher = Some((id, tell));
-        self.meter = Meter::new(now);
-        self.live_since = Some(now);
-        self.has_ended = false;
-        self.info = None;
-        self.missing_video = None;
-        self.missing_audio = None;
-        self.metadata = None;
-        // A new track even if it is equal: its audio starts at another time.
-        self.audio = self.audio.take().map(|track| Arc::new((*track).clone()));
-        self.timeline.restart();
-        self.b_frames = PublisherBFrames::default();
-        self.awaiting_keyframe = true;
-        Claim { id, dismissed }
-    }
-
-    fn is_current(&self, publisher: u64) -> bool {
-        self.publisher
-            .as_ref()
-            .is_some_and(|(id, _)| *id == publisher)
+    /// Notes a frame of the active publisher at `now`.
+    fn note_activity(&mut self, now: Instant) {
+        if let Some(active) = &mut self.active {
+            active.last_frame = now;
+        }
     }
 
     /// Delivers audio to the subscribers that receive it in this form, or to all, of the stream and
@@ -511,7 +437,7 @@ impl State {
     /// metadata.
     fn deliver_data(&mut self, data: &Arc<TimedData>) {
         if data.name == TimedData::METADATA {
-            self.metadata = Some(Arc::clone(data));
+            self.contribution.metadata = Some(Arc::clone(data));
         }
         for subscriber in &self.subscribers {
             subscriber.deliver_data(data);

@@ -15,7 +15,7 @@ use distributary_hub::{Rendition, RenditionOrigin, Sink};
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, FlvTag, TagKind};
 use distributary_names::StreamName;
-use distributary_rtmp::client;
+use distributary_rtmp::{OnDuplicate, PublishersConfig, RtmpConfig, client};
 use support::TestServer;
 
 /// Returns the video tags of two seconds of H264 in this size, with a keyframe every half second.
@@ -127,4 +127,36 @@ async fn tracks_of_one_publisher_are_renditions_of_its_stream_on_one_clock() {
     assert!(common.len() >= 55, "{times:?}");
     assert!(track.iter().all(|time| source.contains(time)), "{times:?}");
     assert!(renditions(&server, <[_]>::is_empty).await.is_empty());
+}
+
+#[tokio::test]
+async fn tracks_are_renditions_only_while_their_publisher_is_active() {
+    let server = TestServer::with(RtmpConfig {
+        publishers: PublishersConfig {
+            on_duplicate: OnDuplicate::Standby,
+            ..PublishersConfig::default()
+        },
+        ..RtmpConfig::default()
+    });
+    let mut first = client::publish(server.address, "live", "a").await.unwrap();
+    let mut second = client::publish(server.address, "live", "a").await.unwrap();
+    let [main, further] = [encoded(640, 360), encoded(320, 180)];
+    let name = StreamName::parse("live/a").unwrap();
+    let stream = server.hub.stream(&name).unwrap();
+    // The turns of the first, of the second, and of the first again.
+    let turns = main.chunks(20).zip(further.chunks(20)).zip([2, 1, 2]);
+    for ((main, further), expected) in turns {
+        for (main, further) in main.iter().zip(further) {
+            let at = main.timestamp_millis;
+            let sent = first.send_video(at, main.body.clone()).await;
+            sent.unwrap();
+            first
+                .send_video(at, as_track(1, &further.body))
+                .await
+                .unwrap();
+            second.send_video(at, main.body.clone()).await.unwrap();
+        }
+        renditions(&server, |rows| rows.len() == expected).await;
+        stream.promote(None);
+    }
 }

@@ -65,7 +65,7 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 35] = [
+const ASSETS: [(&str, Asset); 36] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -90,6 +90,7 @@ const ASSETS: [(&str, Asset); 35] = [
     script!("stream-table.js"),
     script!("viewer-table.js"),
     script!("rendition-list.js"),
+    script!("standby-list.js"),
     script!("obs-config.js"),
     script!("activity.js"),
     script!("elements.js"),

@@ -11,6 +11,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use distributary_bench::answer::Answer;
+use distributary_bench::offer::VIDEO;
+use distributary_bench::rtp::read_header;
 use distributary_bench::viewer::Viewer as Player;
 use distributary_hub::{
     BFramePolicy, Hub, HubConfig, Publisher, RenditionOffer, RenditionOrigin, StreamsConfig,
@@ -83,12 +85,23 @@ struct Client {
     is_stuck: bool,
     /// The datagrams to it that left in the same moment as its first media.
     first_media: Vec<DatagramKind>,
+    /// Sequence number and time of the video packets to it.
+    video: Vec<(u16, u32)>,
 }
 
 impl Client {
     fn note_sent(&mut self, sent: &Sent) {
         let ours = sent.iter().filter(|(to, _)| *to == self.address);
         let kinds: Vec<_> = ours.map(|(_, bytes)| DatagramKind::of(bytes)).collect();
+        for (to, bytes) in sent {
+            if *to == self.address
+                && DatagramKind::of(bytes) == DatagramKind::Rtp
+                && let Some((header, _)) = read_header(bytes)
+                && header.payload_type == VIDEO
+            {
+                self.video.push((header.sequence, header.timestamp));
+            }
+        }
         if self.first_media.is_empty() && kinds.contains(&DatagramKind::Rtp) {
             self.first_media = kinds;
         }
@@ -105,6 +118,8 @@ struct World {
     publisher: Publisher,
     frames: u32,
     is_publishing: bool,
+    /// The publisher's timestamp of the first frame.
+    clock: Duration,
     b_frames: BFrameVerdict,
     /// Publishers of renditions, and the number of frames by which they are late.
     renditions: Vec<(Publisher, u32)>,
@@ -161,6 +176,7 @@ impl World {
             publisher,
             frames: 0,
             is_publishing: true,
+            clock: Duration::ZERO,
             b_frames: BFrameVerdict::default(),
             renditions: Vec::new(),
         }
@@ -227,12 +243,16 @@ impl World {
             last_check: None,
             is_stuck: false,
             first_media: Vec::new(),
+            video: Vec::new(),
         });
     }
 
     fn publish(&mut self) {
         while self.is_publishing && self.start + FRAME_INTERVAL * self.frames <= self.now {
-            let next = frame(self.frames, self.b_frames);
+            let mut next = frame(self.frames, self.b_frames);
+            if let Frame::Video(video) = &mut next {
+                (video.pts, video.dts) = (video.pts + self.clock, video.dts + self.clock);
+            }
             self.publisher.push(next, self.now).unwrap();
             for (rendition, late) in &self.renditions {
                 if let Some(number) = self.frames.checked_sub(*late) {
@@ -587,4 +607,38 @@ fn viewer_of_a_rendition_that_ends_goes_back_to_the_stream() {
     assert_eq!(world.watched(), stream());
     let findings = world.clients[0].player.findings().unwrap();
     assert_eq!((findings.units.damaged, findings.refused), (0, 0));
+}
+
+#[test]
+fn viewer_gets_one_continuous_stream_from_a_publisher_and_its_standby() {
+    let mut world = World::new(1);
+    world.join(0);
+    world.run(Duration::from_secs(2));
+    // The clock of the standby began a day ago. It is in the middle of a GOP when it is needed.
+    let (hub, now) = (world.shared.hub.clone(), world.now);
+    let standby = hub.stand_by(&stream(), now).unwrap();
+    standby.set_video_track(h264_track());
+    drop(std::mem::replace(&mut world.publisher, standby));
+    world.clock = Duration::from_secs(86_400);
+    assert!(!world.frames.is_multiple_of(30), "not at a keyframe");
+    world.run(Duration::from_secs(3));
+    assert!(world.publisher.is_active());
+    assert_eq!(world.sessions(), 1);
+    let client = &world.clients[0];
+    let findings = client.player.findings().unwrap();
+    assert_eq!((findings.units.damaged, findings.refused), (0, 0));
+    let missed = 30 - 61 % 30;
+    let expected = u64::from(world.frames - missed);
+    assert!(findings.units.whole + 3 >= expected, "{findings:?}");
+    let in_order = |pair: &[(u16, u32)]| {
+        let ((sequence, time), (next_sequence, next_time)) = (pair[0], pair[1]);
+        let later = next_time.wrapping_sub(time);
+        // At most the rest of a GOP, and never back.
+        next_sequence == sequence.wrapping_add(1) && later <= 90_000
+    };
+    let broken = client.video.windows(2).find(|pair| !in_order(pair));
+    assert_eq!(broken, None);
+    let ((_, first), (_, last)) = (client.video[0], client.video[client.video.len() - 1]);
+    let ticks = last.wrapping_sub(first);
+    assert!((4 * 90_000..6 * 90_000).contains(&ticks), "{ticks}");
 }

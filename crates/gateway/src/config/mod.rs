@@ -161,6 +161,7 @@ impl Config {
             streams: self.streams.clone(),
             exceptions: self.stream.clone(),
             viewers: self.viewers.limits(),
+            standby_after: self.publishers.standby_after,
         }
     }
 }
@@ -231,6 +232,7 @@ mod tests {
             "[streams]\ncache_duration = 30",
             "[publishers]\nmax = -1",
             "[publishers]\non_duplicate = \"maybe\"",
+            "[publishers]\nstandby_after = \"99ms\"",
             "[streams]\nbframes = \"keep\"",
             "[streams]\nopus_bitrate = 1000",
             "[streams]\nopus_complexity = 11",

@@ -66,7 +66,10 @@ impl State {
     /// Queues AAC for the stream's audio thread, which delivers Opus. Does nothing while no
     /// subscriber receives Opus.
     pub(super) fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
-        let (Some(track), true) = (&self.audio, self.has_subscriber(AudioForm::Opus)) else {
+        let (Some(track), true) = (
+            &self.contribution.audio,
+            self.has_subscriber(AudioForm::Opus),
+        ) else {
             self.audio_thread = None;
             return;
         };

@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoFrame, VideoTrack};
+use tracing::warn;
 
+use super::contribution::Contribution;
 use super::owner::StreamOwner;
-use super::{Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, State, Stream};
+use super::{
+    Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, Standing, Standings, State,
+    Stream, TakeoverReason,
+};
 use crate::journal::JournalKind;
 use crate::offer::RenditionOrigin;
 use crate::policy::Refusal;
 
-/// The right to publish a stream. The stream goes offline when it is dropped, unless another
-/// publisher has taken it over.
+/// The right to publish a stream, or to stand by for it. When that of the active publisher is
+/// dropped, the stream goes offline, unless another publisher has taken it over or stands by.
 #[derive(Debug)]
 pub struct Publisher {
     stream: Arc<Stream>,
@@ -39,7 +44,7 @@ impl Publisher {
     /// Declares that the stream is a rendition of `source`, and its timestamps are on the clock of
     /// that.
     pub(crate) fn follow(mut self, source: &Arc<Stream>, origin: RenditionOrigin) -> Self {
-        self.with_state(|state| state.timeline.follow(source.epoch()));
+        self.while_active(|state| state.timeline.follow(source.epoch()));
         source.add_rendition(Arc::clone(&self.stream), origin);
         self.source = Some(Arc::clone(source));
         self
@@ -54,7 +59,7 @@ impl Publisher {
     /// `false` before the first frame of the stream itself, from which the clock follows.
     pub fn place_track(&self, frame: &mut VideoFrame) -> bool {
         let mut place = None;
-        self.with_state(|state| place = state.timeline.offset_near(frame.dts));
+        self.while_active(|state| place = state.timeline.offset_near(frame.dts));
         if let Some(offset) = place {
             let shift =
                 |time: MediaTime| MediaTime::from_nanos(time.as_nanos().saturating_add(offset));
@@ -70,14 +75,36 @@ impl Publisher {
         self.has_finished = true;
     }
 
-    /// Records in the journal that this publisher, at the address `address`, begins at `now`.
+    /// Keeps the stream for this publisher while it is silent: no standby takes over before it is
+    /// dropped. For a publisher whose silence is judged elsewhere, such as that of a relayed
+    /// stream.
+    pub fn hold_in_silence(&self) {
+        self.stream.hold_in_silence(self.claim.id);
+    }
+
+    /// Returns whether viewers get the frames of this publisher.
+    pub fn is_active(&self) -> bool {
+        *self.claim.standing.borrow() == Standing::Active
+    }
+
+    /// Records in the journal that this publisher, at the address `address`, begins to publish or
+    /// to stand by at `now`.
     pub fn note_begin(&self, address: Option<IpAddr>, now: Instant) {
-        self.record(JournalKind::Published, address, &"", now);
+        let kind = self.kind(JournalKind::Published, JournalKind::Standby);
+        self.record(kind, address, &"", now);
     }
 
     /// Records in the journal that this publisher ends at `now`, and why.
     pub fn note_end(&self, reason: &dyn Display, now: Instant) {
-        self.record(JournalKind::Ended, None, reason, now);
+        let kind = self.kind(JournalKind::Ended, JournalKind::StandbyEnded);
+        self.record(kind, None, reason, now);
+    }
+
+    fn kind(&self, of_active: JournalKind, of_standby: JournalKind) -> JournalKind {
+        match *self.claim.standing.borrow() {
+            Standing::Active | Standing::Dismissed(_) => of_active,
+            Standing::Standby | Standing::Next => of_standby,
+        }
     }
 
     fn record(
@@ -93,68 +120,98 @@ impl Publisher {
             .record(kind, name, address, detail, now);
     }
 
+    /// Returns what follows the standing of this publisher.
+    pub fn standings(&self) -> Standings {
+        Standings::new(Arc::clone(&self.stream), &self.claim)
+    }
+
     /// Completes when this publisher is dismissed. After another has taken the stream over, nothing
     /// that this one pushes is accepted.
     pub fn dismissed(&self) -> impl Future<Output = Dismissal> + Send + use<> {
-        let mut dismissed = self.claim.dismissed.clone();
+        let mut standings = self.standings();
         async move {
-            let dismissal = dismissed.wait_for(Option::is_some).await;
-            // The sender is dropped only after a publisher was replaced.
-            dismissal.map_or(Dismissal::Replaced, |dismissal| {
-                dismissal.unwrap_or(Dismissal::Replaced)
-            })
+            loop {
+                if let Standing::Dismissed(dismissal) = standings.next().await {
+                    return dismissal;
+                }
+            }
         }
     }
 
     /// Sets the publisher's metadata.
     pub fn set_info(&self, info: PublisherInfo) {
-        self.with_state(|state| state.info = Some(Arc::new(info)));
+        self.contribute(|own| own.info = Some(Arc::new(info)));
     }
 
     /// Sets why viewers cannot hear the audio that arrives, or clears it.
     pub fn set_missing_audio(&self, missing: Option<MissingAudio>) {
-        self.with_state(|state| state.missing_audio = missing.map(Arc::new));
+        self.contribute(|own| own.missing_audio = missing.map(Arc::new));
     }
 
     /// Sets why viewers cannot see the video that arrives, or clears it.
     pub fn set_missing_video(&self, missing: Option<MissingVideo>) {
-        self.with_state(|state| state.missing_video = missing.map(Arc::new));
+        self.contribute(|own| own.missing_video = missing.map(Arc::new));
     }
 
     /// Sets the video track, before its first frame and whenever it changes.
     pub fn set_video_track(&self, track: VideoTrack) {
         let mut has_changed = false;
-        self.with_state(|state| {
-            has_changed = state.video.as_deref() != Some(&track);
-            state.video = Some(Arc::new(track));
+        self.contribute(|own| {
+            has_changed = own.video.as_deref() != Some(&track);
+            own.video = Some(Arc::new(track));
+            own.has_video = true;
         });
-        if has_changed {
+        if has_changed && self.is_active() {
             self.tell_renditions();
         }
     }
 
+    /// Returns the video track that it has declared, or that of the publisher before until then.
+    pub fn video_track(&self) -> Option<Arc<VideoTrack>> {
+        let mut state = self.stream.lock();
+        let own = state.contribution_of(self.claim.id)?;
+        own.video.clone()
+    }
+
     /// Sets the audio track, before its first frame and whenever it changes.
     pub fn set_audio_track(&self, track: AudioTrack) {
-        self.with_state(|state| {
-            if state.audio.as_deref() != Some(&track) {
-                state.audio = Some(Arc::new(track));
+        self.contribute(|own| {
+            if own.audio.as_deref() != Some(&track) {
+                own.audio = Some(Arc::new(track));
             }
         });
     }
 
-    /// Delivers timed data that arrived at `now`; its time is on the publisher's clock.
+    /// Delivers timed data that arrived at `now`; its time is on the publisher's clock. Metadata of
+    /// a standby is delivered when it takes over, and its other data is dropped.
     pub fn push_data(&self, mut data: TimedData, now: Instant) {
-        self.with_state(|state| {
+        let mut state = self.stream.lock();
+        if state.is_active(self.claim.id) {
             data.time = state.timeline.locate(data.time, now);
             state.deliver_data(&Arc::new(data));
-        });
+        } else if data.name == TimedData::METADATA
+            && let Some(own) = state.contribution_of(self.claim.id)
+        {
+            own.metadata = Some(Arc::new(data));
+        }
     }
 
-    /// Pushes one frame that arrived at `now`. Never waits.
+    /// Pushes one frame that arrived at `now`. Never waits. That of a standby is dropped, unless it
+    /// takes over with it.
     ///
     /// # Errors
     /// Returns [`Refusal`] if the stream's policy refuses the frame, which is then not accepted.
     pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
+        if !self.is_active() {
+            let silence = self.owner.standby_after();
+            let takeover = self.stream.offer(self.claim.id, &frame, silence, now)?;
+            let Some(reason) = takeover else {
+                return Ok(());
+            };
+            self.note_takeover(reason, now);
+            self.stream.end_tracks();
+            self.tell_renditions();
+        }
         let has_news = self.stream.push(self.claim.id, frame, now)?;
         if has_news {
             self.tell_renditions();
@@ -168,10 +225,32 @@ impl Publisher {
         source.unwrap_or(&self.stream).tell_renditions();
     }
 
-    /// Changes the stream's state while this publisher is the current one.
-    fn with_state(&self, change: impl FnOnce(&mut State)) {
+    fn note_takeover(&self, reason: TakeoverReason, now: Instant) {
+        let info = self.stream.stats().info;
+        let address = info.and_then(|info| info.address);
+        let name = self.stream.name();
+        warn!(
+            stream = %name,
+            publisher = address.map(tracing::field::display),
+            %reason,
+            "a standby takes over"
+        );
+        self.owner.takeovers().note(reason);
+        let ip = address.map(|address| address.ip());
+        self.record(JournalKind::Takeover, ip, &reason, now);
+    }
+
+    /// Changes what this publisher contributes, active or not.
+    fn contribute(&self, change: impl FnOnce(&mut Contribution)) {
+        if let Some(own) = self.stream.lock().contribution_of(self.claim.id) {
+            change(own);
+        }
+    }
+
+    /// Changes the stream's state if this publisher is the active one.
+    fn while_active(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.stream.lock();
-        if state.is_current(self.claim.id) {
+        if state.is_active(self.claim.id) {
             change(&mut state);
         }
     }
@@ -179,12 +258,12 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        let was_current = self
+        let was_active = self
             .stream
             .release_publisher(self.claim.id, self.has_finished);
         match &self.source {
             Some(source) => {
-                if was_current {
+                if was_active {
                     source.remove_rendition(&self.stream);
                 }
                 self.owner.remove_if_idle(source.name());

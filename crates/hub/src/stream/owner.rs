@@ -1,10 +1,12 @@
 //! The registry that a stream belongs to, as the handles of the stream see it.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use distributary_names::StreamName;
 
 use crate::journal::Journal;
+use crate::takeovers::Takeovers;
 
 /// The registry that a stream belongs to.
 pub(crate) trait StreamOwner: Debug + Send + Sync {
@@ -13,4 +15,10 @@ pub(crate) trait StreamOwner: Debug + Send + Sync {
 
     /// Returns the journal of the last events.
     fn journal(&self) -> &Journal;
+
+    /// Returns the count of takeovers.
+    fn takeovers(&self) -> &Takeovers;
+
+    /// Returns the silence of an active publisher after which a standby takes over.
+    fn standby_after(&self) -> Duration;
 }

@@ -24,8 +24,8 @@ impl Stream {
         state.live_since?;
         Some(SourceVideo {
             stream: self.name.clone(),
-            track: state.video.clone()?,
-            bitrate: state.meter.demand(now),
+            track: state.contribution.video.clone()?,
+            bitrate: state.contribution.meter.demand(now),
             needs_transcoding: policy.transcodes(state.b_frames.verdict.kind),
         })
     }
@@ -33,7 +33,8 @@ impl Stream {
     /// Adds a rendition that is published for this stream.
     pub(super) fn add_rendition(&self, rendition: Arc<Self>, origin: RenditionOrigin) {
         let mut state = self.lock();
-        rendition.lock().metadata.clone_from(&state.metadata);
+        let metadata = state.contribution.metadata.clone();
+        rendition.lock().contribution.metadata = metadata;
         // Another publisher may have taken it over.
         state
             .renditions
@@ -52,6 +53,17 @@ impl Stream {
         self.tell_renditions();
         // Its subscribers are told as well, although it is not in the list anymore.
         rendition.deliver(&StreamEvent::Renditions);
+    }
+
+    /// Ends the renditions that are further tracks of an earlier publisher.
+    pub(super) fn end_tracks(&self) {
+        let is_track =
+            |(_, origin): &mut (Arc<Self>, RenditionOrigin)| *origin == RenditionOrigin::Track;
+        let ended: Vec<_> = self.lock().renditions.extract_if(.., is_track).collect();
+        for (rendition, _) in ended {
+            rendition.displace();
+            rendition.deliver(&StreamEvent::Renditions);
+        }
     }
 
     /// Tells the subscribers of this stream and of its renditions that the list has changed.

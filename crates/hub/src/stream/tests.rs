@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Hub, PublishError, Sink};
+use crate::{Hub, PublishError, Sink, StreamEvent};
 use distributary_media::MediaTime;
 use distributary_media::test_util::video_frame;
 use tokio::sync::watch;

@@ -206,6 +206,14 @@ impl ServerSession {
         }
     }
 
+    /// Tells the publisher of a message stream that viewers get its frames, or that it stands by.
+    /// The code is ours, as that of [`advise`](Self::advise).
+    pub fn tell_standing(&mut self, stream_id: u32, description: &str) {
+        if let Some(Activity::Publishing { .. }) = self.streams.get(&stream_id) {
+            self.send_status(stream_id, &status::standing(description));
+        }
+    }
+
     /// Returns whether a stream is published or played.
     pub fn is_active(&self) -> bool {
         self.active().next().is_some()

@@ -35,7 +35,7 @@ use crate::server::context::ServerContext;
 use crate::server::holders::LastActivity;
 use crate::server::playback::Playback;
 use end::End;
-use published::{Dismissed, Published};
+use published::{Notice, Published};
 use socket::{Progress, Socket};
 
 /// Maximum bytes that are read and not handled yet: input waits while a request is authorized.
@@ -61,8 +61,8 @@ pub(crate) struct ServerConnection<S> {
     last_received: LastActivity,
     /// The published streams, by message stream.
     published: BTreeMap<u32, Published>,
-    /// The channel for dismissals of published streams.
-    dismissals: (mpsc::Sender<Dismissed>, mpsc::Receiver<Dismissed>),
+    /// The channel for news about published streams.
+    notices: (mpsc::Sender<Notice>, mpsc::Receiver<Notice>),
     /// The played stream.
     playback: Option<Playback>,
     /// True after `connect`.
@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             context,
             last_received: LastActivity::new(),
             published: BTreeMap::new(),
-            dismissals: mpsc::channel(1),
+            notices: mpsc::channel(1),
             playback: None,
             connected: false,
             client: None,
@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                         Err(end) => Err(end),
                     }
                 }
-                Some(dismissed) = self.dismissals.1.recv() => self.tell_dismissed(dismissed),
+                Some(notice) = self.notices.1.recv() => self.handle_notice(notice),
                 () = drained(&mut draining), if !asked_to_reconnect => {
                     asked_to_reconnect = true;
                     self.ask_to_reconnect();

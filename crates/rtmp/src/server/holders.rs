@@ -83,9 +83,9 @@ impl LastActivity {
     }
 }
 
-/// The publishers of all names.
+/// The publishers of all names: of each, the active one and those that stand by.
 #[derive(Debug, Default)]
-pub(crate) struct Holders(Mutex<HashMap<StreamName, Holder>>);
+pub(crate) struct Holders(Mutex<HashMap<StreamName, Vec<Holder>>>);
 
 #[derive(Debug)]
 struct Holder {
@@ -113,11 +113,13 @@ impl HolderEntry {
 }
 
 impl Holders {
-    /// Enters a publisher that has the name and the permit. The returned receiver completes when
-    /// the publisher has to give way: its permit is free then.
+    /// Enters a publisher that has the name and the permit. It has the name alone, so that others
+    /// lose their permits, if `is_alone`. The returned receiver completes when the publisher has to
+    /// give way: its permit is free then.
     pub(crate) fn enter(
         self: &Arc<Self>,
         name: StreamName,
+        is_alone: bool,
         identity: Identity,
         last_received: LastActivity,
         permit: Permit,
@@ -131,7 +133,13 @@ impl Holders {
             give_way,
             _permit: permit,
         };
-        self.lock().insert(name.clone(), holder);
+        let mut holders = self.lock();
+        let of_name = holders.entry(name.clone()).or_default();
+        if is_alone {
+            of_name.clear();
+        }
+        of_name.push(holder);
+        drop(holders);
         let entry = HolderEntry {
             holders: Arc::clone(self),
             name,
@@ -140,26 +148,30 @@ impl Holders {
         (entry, gives_way)
     }
 
-    /// Returns whether the publisher of a name has sent no frame for at least `limit`.
+    /// Returns whether a name has publishers, and none of them has sent a frame for at least
+    /// `limit`.
     pub(crate) fn is_without_frame(&self, name: &StreamName, limit: Duration) -> bool {
         let holders = self.lock();
-        let holder = holders.get(name);
-        holder.is_some_and(|holder| holder.last_frame.get().elapsed() >= limit)
+        let is_without = |holder: &Holder| holder.last_frame.get().elapsed() >= limit;
+        let of_name = holders.get(name);
+        of_name.is_some_and(|of_name| of_name.iter().all(is_without))
     }
 
     /// Frees the permit of the publisher that has been without a frame for longest, if it has been
     /// for at least `limit`. Returns whether there is one.
     pub(crate) fn give_way(&self, limit: Duration) -> bool {
         let mut holders = self.lock();
-        let since = |holder: &Holder| holder.last_frame.get();
-        let longest = holders.iter().min_by_key(|(_, holder)| since(holder));
-        let Some(name) = longest
-            .filter(|(_, holder)| since(holder).elapsed() >= limit)
-            .map(|(name, _)| name.clone())
+        let all = holders
+            .iter()
+            .flat_map(|(name, of_name)| of_name.iter().map(move |holder| (name, holder)));
+        let longest = all.min_by_key(|(_, holder)| holder.last_frame.get());
+        let Some((name, last_frame)) = longest
+            .map(|(name, holder)| (name.clone(), holder.last_frame.clone()))
+            .filter(|(_, last_frame)| last_frame.get().elapsed() >= limit)
         else {
             return false;
         };
-        let holder = holders.remove(&name);
+        let holder = remove(&mut holders, &name, &last_frame);
         drop(holders);
         if let Some(holder) = holder {
             // Fails if its connection has just ended.
@@ -181,11 +193,11 @@ impl Holders {
             // The connection that asks is alive.
             !holder.last_received.is(asking) && holder.identity.is_same(identity)
         };
-        let last_received = self
-            .lock()
-            .get(name)
-            .filter(may_be_left)
-            .map(Holder::last_received);
+        let left = |of_name: &Vec<Holder>| {
+            let mut left = of_name.iter().filter(may_be_left);
+            left.next().map(|holder| holder.last_received.clone())
+        };
+        let last_received = self.lock().get(name).and_then(left);
         let Some(last_received) = last_received else {
             return false;
         };
@@ -193,30 +205,35 @@ impl Holders {
             && self
                 .lock()
                 .get(name)
-                .is_some_and(|now| now.last_received.is(&last_received))
+                .is_some_and(|now| now.iter().any(|now| now.last_received.is(&last_received)))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, Holder>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, Vec<Holder>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Holder {
-    fn last_received(&self) -> LastActivity {
-        self.last_received.clone()
+/// Removes the holder of a name that has this time of its last frame, which identifies it.
+fn remove(
+    holders: &mut HashMap<StreamName, Vec<Holder>>,
+    name: &StreamName,
+    last_frame: &LastActivity,
+) -> Option<Holder> {
+    let of_name = holders.get_mut(name)?;
+    let at = of_name
+        .iter()
+        .position(|holder| holder.last_frame.is(last_frame))?;
+    let holder = of_name.remove(at);
+    if of_name.is_empty() {
+        holders.remove(name);
     }
+    Some(holder)
 }
 
 impl Drop for HolderEntry {
     fn drop(&mut self) {
-        let mut holders = self.holders.lock();
-        // Another publisher may have taken the name over.
-        if holders
-            .get(&self.name)
-            .is_some_and(|holder| holder.last_frame.is(&self.last_frame))
-        {
-            holders.remove(&self.name);
-        }
+        // It may have been replaced, or have given way.
+        remove(&mut self.holders.lock(), &self.name, &self.last_frame);
     }
 }
 
@@ -247,7 +264,7 @@ mod tests {
         let holders = Arc::new(Holders::default());
         let last_received = LastActivity::new();
         let key = identity("192.0.2.1", "key=a");
-        let entry = holders.enter(name(), key, last_received.clone(), permit());
+        let entry = holders.enter(name(), true, key, last_received.clone(), permit());
         tokio::time::advance(Duration::from_millis(500)).await;
         last_received.note();
         let began = Instant::now();
@@ -277,7 +294,7 @@ mod tests {
         let holders = Arc::new(Holders::default());
         let last_received = LastActivity::new();
         let nobody = identity("192.0.2.1", "");
-        let _entry = holders.enter(name(), nobody, last_received.clone(), permit());
+        let _entry = holders.enter(name(), true, nobody, last_received.clone(), permit());
         let publishing = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(23)).await;
@@ -295,5 +312,33 @@ mod tests {
     fn publishers_without_a_key_are_not_the_same() {
         let (one, other) = (identity("192.0.2.1", ""), identity("192.0.2.2", ""));
         assert!(!one.is_same(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn standby_gives_way_alone_and_a_lone_publisher_frees_all_permits() {
+        let holders = Arc::new(Holders::default());
+        let quota = Quota::new(2, 2);
+        let nobody = || identity("192.0.2.1", "");
+        let enter = |is_alone| {
+            let permit = quota.take(None).unwrap();
+            holders.enter(name(), is_alone, nobody(), LastActivity::new(), permit)
+        };
+        let (first, mut first_gives_way) = enter(true);
+        tokio::time::advance(Duration::from_millis(10)).await;
+        let (second, mut second_gives_way) = enter(false);
+        assert!(quota.take(None).is_err());
+        let limit = Duration::from_secs(5);
+        tokio::time::advance(limit).await;
+        first.last_frame().note();
+        assert!(!holders.is_without_frame(&name(), limit));
+        assert!(holders.give_way(limit));
+        assert!(second_gives_way.try_recv().is_ok() && first_gives_way.try_recv().is_err());
+        drop(second);
+        let (_third, _) = enter(false);
+        tokio::time::advance(limit).await;
+        assert!(holders.is_without_frame(&name(), limit));
+        drop(first);
+        let _fourth = enter(true);
+        assert!(quota.take(None).is_ok(), "that of the third is free");
     }
 }

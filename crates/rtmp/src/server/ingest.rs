@@ -166,6 +166,11 @@ impl Ingest {
         self.publisher.stream()
     }
 
+    /// Returns whether viewers get its frames: it does not stand by.
+    pub(crate) fn is_active(&self) -> bool {
+        self.publisher.is_active()
+    }
+
     /// Returns whether a frame was accepted.
     pub(crate) fn has_frames(&self) -> bool {
         self.frames > 0

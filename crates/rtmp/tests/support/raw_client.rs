@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{STEP_TIMEOUT, TestServer};
 
-/// A client that sends what it is told to and reads nothing after the handshake.
+/// A client that sends what it is told to, and reads only on demand after the handshake.
 pub struct RawClient {
     socket: TcpStream,
     writer: ChunkWriter,
@@ -75,6 +75,21 @@ impl RawClient {
             payload: payload.into(),
         };
         self.send_raw(&raw).await;
+    }
+
+    /// Reads until the server has sent these words.
+    pub async fn until_told(&mut self, words: &str) {
+        let mut told = Vec::new();
+        let read = timeout(STEP_TIMEOUT, async {
+            while !told
+                .windows(words.len())
+                .any(|part| part == words.as_bytes())
+            {
+                let read = self.socket.read_buf(&mut told).await.unwrap();
+                assert!(read > 0, "closed without {words:?}");
+            }
+        });
+        assert!(read.await.is_ok(), "{words:?} is missing");
     }
 
     /// Closes its side, and waits until the server has handled everything.

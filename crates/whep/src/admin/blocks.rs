@@ -61,7 +61,7 @@ pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
     })
 }
 
-/// Blocks an address or a name, and ends its viewers or its publisher.
+/// Blocks an address or a name, and ends its viewers or its publishers.
 pub(super) async fn add(
     State(door): State<AdminDoor>,
     request: Request,
@@ -95,12 +95,12 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends the viewers or the publisher that a block refuses from now on.
+/// Ends the viewers or the publishers that a block refuses from now on.
 fn end(door: &AdminDoor, block: &Block, now: Instant) {
     match &block.target {
         BlockTarget::Publisher(name) => {
             if let Some(stream) = door.hub.stream(name) {
-                stream.dismiss_publisher();
+                stream.dismiss_all();
             }
         }
         BlockTarget::Viewer(_) => end_viewers(door, block, now),

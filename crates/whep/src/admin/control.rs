@@ -6,13 +6,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_egress::engine::CloseError;
 use distributary_egress::session::ShortId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answer::fresh;
 use super::door::AdminDoor;
 use crate::admission::Drain;
 use crate::name::PathStream;
 use crate::problem::Problem;
+use crate::query::Parameters;
 
 /// The response of `GET /api/drain`.
 #[derive(Serialize)]
@@ -23,19 +24,54 @@ struct DrainStatus {
     sessions: usize,
 }
 
-/// Ends the publisher of a stream. Most encoders reconnect; only a block or authorization keeps a
-/// publisher out.
+/// The query string of requests about one publisher of a stream.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// Its number among the publishers of the stream.
+    id: Option<u64>,
+}
+
+/// Ends a publisher of a stream: the active one if no other is named. Most encoders reconnect; only
+/// a block or authorization keeps a publisher out.
 pub(super) async fn end_publisher(
     State(door): State<AdminDoor>,
     PathStream(name): PathStream,
+    Parameters(which): Parameters<Which>,
 ) -> Result<StatusCode, Problem> {
     let stream = door.hub.stream(&name);
-    if !stream.is_some_and(|stream| stream.dismiss_publisher()) {
-        let detail = format!("Nobody publishes {name}.");
+    let is_ended = stream.is_some_and(|stream| match which.id {
+        Some(id) => stream.dismiss(id),
+        None => stream.dismiss_publisher(),
+    });
+    if !is_ended {
+        let detail = match which.id {
+            Some(id) => format!("The stream {name} has no publisher {id}; it may have left."),
+            None => format!("Nobody publishes {name}."),
+        };
         return Err(Problem::new(StatusCode::NOT_FOUND, detail).about(&name));
     }
-    tracing::info!(stream = %name, "publisher ended by the admin API");
+    tracing::info!(stream = %name, id = which.id, "publisher ended by the admin API");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a standby take over with its next keyframe: the one that has waited for longest if no other
+/// is named.
+pub(super) async fn promote_standby(
+    State(door): State<AdminDoor>,
+    PathStream(name): PathStream,
+    Parameters(which): Parameters<Which>,
+) -> Result<StatusCode, Problem> {
+    let stream = door.hub.stream(&name);
+    let Some(id) = stream.and_then(|stream| stream.promote(which.id)) else {
+        let detail = match which.id {
+            Some(id) => format!("The stream {name} has no standby {id}; it may have left."),
+            None => format!("Nobody stands by for {name}."),
+        };
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail).about(&name));
+    };
+    tracing::info!(stream = %name, id, "takeover by a standby requested by the admin API");
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Ends the session of a viewer, or an RTMP player.

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use distributary_egress::engine::{
     DurationCounts, JoinCounts, JoinFailure, JoinHistogram, PreparedStats,
 };
-use distributary_hub::{SentBytes, TranscoderStats};
+use distributary_hub::{SentBytes, TakeoverReason, Takeovers, TranscoderStats};
 use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -57,6 +57,7 @@ pub(super) async fn metrics(
     let registry = root.sub_registry_with_prefix("distributary");
     let mut labels = Labels::default();
     let live = collect_streams(&door, &mut labels, registry);
+    collect_takeovers(door.hub.takeovers(), registry);
     let watching = watching(&door, None, now());
     collect_viewers(&live, &watching, &mut labels, registry);
     rendition_metrics::collect_viewers(&watching, &mut labels, registry);
@@ -118,6 +119,7 @@ struct StreamFamilies {
     jitter: Family<OfStream, FloatGauge>,
     gop: Family<OfStream, FloatGauge>,
     b_frames: Family<BFramesOfStream, Gauge>,
+    standbys: Family<OfStream, Gauge>,
 }
 
 /// Collects the streams, and returns those that are live.
@@ -143,6 +145,8 @@ fn collect_streams(
             live.push(stream.name().clone());
         }
         let rates = stream.publisher_stats(now);
+        let standbys = i64::try_from(stream.standbys(now).len()).unwrap_or(i64::MAX);
+        families.standbys.get_or_create(&of).inc_by(standbys);
         families
             .live
             .get_or_create(&of)
@@ -185,6 +189,11 @@ impl StreamFamilies {
             self.live,
         );
         registry.register(
+            "publisher_standbys",
+            "Publishers of the stream that stand by to take over",
+            self.standbys,
+        );
+        registry.register(
             "stream_video_frames",
             "Video frames received from publishers",
             self.video,
@@ -223,6 +232,22 @@ impl StreamFamilies {
             self.gop,
         );
     }
+}
+
+/// Collects the takeovers by publishers that stood by.
+fn collect_takeovers(takeovers: &Takeovers, registry: &mut Registry) {
+    let family = Family::<OfReason, Counter>::default();
+    for reason in TakeoverReason::ALL {
+        let counter = family.get_or_create_owned(&OfReason {
+            reason: reason.as_str(),
+        });
+        counter.inc_by(takeovers.count(reason));
+    }
+    registry.register(
+        "publisher_takeovers",
+        "Takeovers by publishers that stood by: the active one was gone or silent, or the API asked for it",
+        family,
+    );
 }
 
 /// Collects the viewers of the streams, among which those of `live` have series in any case.
@@ -303,7 +328,7 @@ struct Server {
     refusals: [(&'static str, u64); RefusalReason::ALL.len()],
 }
 
-/// Labels of failed joins and refused viewers.
+/// Labels of failed joins, refused viewers and takeovers.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfReason {
     reason: &'static str,

@@ -4,7 +4,8 @@
 //! GET    /api/server               the gateway: version, uptime, viewers, latency
 //! GET    /api/streams              the live streams with their stats
 //! GET    /api/streams/{name}       one of them
-//! DELETE /api/publishers/{name}    ends the publisher of a stream
+//! DELETE /api/publishers/{name}    ends the publisher of a stream, or the one with `?id=`
+//! POST   /api/publishers/{name}    lets a standby take over: the first one, or that with `?id=`
 //! GET    /api/viewers[?stream=]    the viewers with their stats
 //! DELETE /api/viewers/{id}         ends one of them
 //! GET    /api/events               gateway and streams, once a second, as server-sent events
@@ -79,7 +80,10 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .route("/api/server", get(server::server))
         .route("/api/streams", get(streams::list))
         .route("/api/streams/{*name}", get(streams::one))
-        .route("/api/publishers/{*name}", delete(control::end_publisher))
+        .route(
+            "/api/publishers/{*name}",
+            delete(control::end_publisher).post(control::promote_standby),
+        )
         .route("/api/viewers", get(viewers::list))
         .route("/api/viewers/{id}", delete(control::end_viewer))
         .route("/api/events", get(events::events))

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_hub::{
-    Gop, Hub, PublisherInfo, PublisherStats, Rendition, Stream, StreamStats, advice,
+    Gop, Hub, PublisherInfo, PublisherStats, Rendition, StandbyStats, Stream, StreamStats, advice,
 };
 use distributary_media::{AudioTrack, BFrames, VideoTrack};
 use distributary_names::StreamName;
@@ -32,11 +32,13 @@ struct StreamList {
 #[derive(Serialize)]
 pub(super) struct StreamStatus {
     pub(super) name: String,
-    /// Seconds since the publisher connected.
+    /// Seconds since the publisher became active.
     uptime_seconds: u64,
     pub(super) video: Option<VideoStatus>,
     pub(super) audio: Option<AudioStatus>,
     pub(super) publisher: PublisherStatus,
+    /// The publishers that stand by, the one that has waited for longest first.
+    standbys: Vec<StandbyStatus>,
     /// The kind of its B-frames: `none`, `non-reference` or `reference`, once known.
     b_frames: Option<&'static str>,
     /// Encoder settings to change, and why, where viewers do not get all frames as published.
@@ -109,6 +111,8 @@ pub(super) struct AudioStatus {
 /// The publisher: its address, the evenness of its sending, and its own description.
 #[derive(Default, Serialize)]
 pub(super) struct PublisherStatus {
+    /// Its number among the publishers of the stream; `null` while a standby is about to take over.
+    id: Option<u64>,
     /// `null` for a pulled stream.
     address: Option<String>,
     encoder: Option<String>,
@@ -119,6 +123,21 @@ pub(super) struct PublisherStatus {
     audio_kbps: Option<f64>,
     /// Tracks other than the two in use.
     other_tracks: Vec<TrackStatus>,
+}
+
+/// A publisher that stands by.
+#[derive(Serialize)]
+struct StandbyStatus {
+    id: u64,
+    address: Option<String>,
+    encoder: Option<String>,
+    connected_seconds: u64,
+    /// Seconds since its last frame.
+    silent_seconds: f64,
+    /// It takes over with its next keyframe.
+    next: bool,
+    video: Option<VideoStatus>,
+    audio: Option<AudioStatus>,
 }
 
 #[derive(Serialize)]
@@ -259,12 +278,18 @@ impl StreamStatus {
                 ..AudioStatus::from(&*track)
             }),
             publisher: PublisherStatus {
+                id: stream.publisher_id(),
                 jitter_ms: tenths(millis(rates.jitter)),
                 ..info
                     .as_deref()
                     .map(PublisherStatus::from)
                     .unwrap_or_default()
             },
+            standbys: stream
+                .standbys(now)
+                .iter()
+                .map(|standby| StandbyStatus::of(standby, now))
+                .collect(),
             b_frames: b_frames.map(BFrames::as_str),
             advice,
             transcode: transcode
@@ -285,6 +310,31 @@ impl StreamStatus {
             bytes,
             dropped_frames: dropped,
         })
+    }
+}
+
+impl StandbyStatus {
+    /// Describes a standby at `now`.
+    fn of(standby: &StandbyStats, now: Instant) -> Self {
+        let (info, rates) = (standby.info.as_deref(), standby.measured);
+        let video = standby.video.as_deref();
+        let audio = standby.audio.as_deref();
+        let PublisherStatus {
+            address, encoder, ..
+        } = info.map(PublisherStatus::from).unwrap_or_default();
+        Self {
+            id: standby.id,
+            address,
+            encoder,
+            connected_seconds: now.saturating_duration_since(standby.since).as_secs(),
+            silent_seconds: tenths(standby.silent_for.as_secs_f64()),
+            next: standby.is_next,
+            video: video.map(|track| VideoStatus::of(track, &rates)),
+            audio: audio.map(|track| AudioStatus {
+                bitrate_bps: rates.audio_bps,
+                ..AudioStatus::from(track)
+            }),
+        }
     }
 }
 
@@ -352,6 +402,7 @@ impl From<&PublisherInfo> for PublisherStatus {
     fn from(info: &PublisherInfo) -> Self {
         let others = info.other_tracks.iter();
         Self {
+            id: None,
             address: info
                 .address
                 .map(|address| canonical_address(address).to_string()),
@@ -466,6 +517,7 @@ mod tests {
                     "level_dbfs": null,
                 },
                 "publisher": {
+                    "id": 0,
                     "address": "192.0.2.7:40000",
                     "jitter_ms": 0.0,
                     "encoder": "Lavf59",
@@ -474,6 +526,7 @@ mod tests {
                     "audio_kbps": null,
                     "other_tracks": [{ "kind": "audio", "id": 1, "codec": "Opus" }],
                 },
+                "standbys": [],
                 "b_frames": null,
                 "advice": null,
                 "renditions": [{
@@ -553,5 +606,53 @@ mod tests {
             StreamStatus::of(&stream, &hub, &viewers, start).is_none(),
             "a stream without a publisher is not live"
         );
+    }
+
+    #[test]
+    fn stream_status_has_its_standbys() {
+        let start = Instant::now();
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let first = hub.stand_by(&name, start).unwrap();
+        let second = hub.stand_by(&name, start).unwrap();
+        second.set_video_track(h264_track());
+        second.set_info(PublisherInfo {
+            address: Some("192.0.2.8:40000".parse().unwrap()),
+            encoder: Some("OBS".into()),
+            ..PublisherInfo::default()
+        });
+        let stream = std::sync::Arc::clone(first.stream());
+        let status = |millis| {
+            let now = start + Duration::from_millis(millis);
+            let status = StreamStatus::of(&stream, &hub, &Viewers::default(), now);
+            serde_json::to_value(status.unwrap()).unwrap()
+        };
+        let shown = status(2_500);
+        assert_eq!(shown["publisher"]["id"], 0);
+        assert_eq!(
+            shown["standbys"],
+            serde_json::json!([{
+                "id": 1,
+                "address": "192.0.2.8:40000",
+                "encoder": "OBS",
+                "connected_seconds": 2,
+                "silent_seconds": 2.5,
+                "next": false,
+                "video": {
+                    "codec": "H264",
+                    "width": 1280,
+                    "height": 720,
+                    "profile_level_id": "42c01f",
+                    "frame_rate": 0.0,
+                    "bitrate_bps": 0,
+                    "gop": null,
+                },
+                "audio": null,
+            }])
+        );
+        drop(first);
+        let shown = status(3_000);
+        assert_eq!(shown["publisher"]["id"], serde_json::Value::Null);
+        assert_eq!(shown["standbys"][0]["next"], true);
     }
 }

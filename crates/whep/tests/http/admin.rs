@@ -1,11 +1,13 @@
 //! The admin API: authorization, responses and actions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::front::{Admin, Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use distributary_hub::Dismissal;
+use distributary_media::Frame;
+use distributary_media::test_util::video_frame;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -95,6 +97,60 @@ async fn admin_api_ends_a_publisher() {
     let dismissal = front.publisher().dismissed().await;
     assert_eq!(dismissal, Dismissal::Removed);
     let answer = admin.request("DELETE", "/api/publishers/live/other").await;
+    answer.problem(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a publisher comes at some time")]
+async fn admin_api_lets_a_standby_take_over_and_ends_it() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let path = "/api/publishers/live/test";
+    let answer = admin.request("POST", path).await;
+    answer.problem(StatusCode::NOT_FOUND);
+    let (name, now) = (front.publisher().stream().name(), Instant::now());
+    let second = front.hub.stand_by(name, now).unwrap();
+    let third = front.hub.stand_by(name, now).unwrap();
+    for wrong in ["?id=0", "?id=7"] {
+        let answer = admin.request("POST", &format!("{path}{wrong}")).await;
+        answer.problem(StatusCode::NOT_FOUND);
+    }
+    for wrong in ["?id=x", "?other=1"] {
+        let answer = admin.request("POST", &format!("{path}{wrong}")).await;
+        answer.problem(StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(
+        admin.request("POST", path).await.status,
+        StatusCode::ACCEPTED
+    );
+    for (id, is_next) in [(1, true), (2, false)] {
+        let stream = admin.request("GET", "/api/streams/live/test").await.json();
+        assert_eq!(stream["publisher"]["id"], 0);
+        let standby = &stream["standbys"][id - 1];
+        assert_eq!(
+            (&standby["id"], &standby["next"]),
+            (&id.into(), &is_next.into())
+        );
+    }
+    let keyframe = || Frame::Video(video_frame(0, true, 10));
+    third.push(keyframe(), now).unwrap();
+    assert!(!third.is_active());
+    second.push(keyframe(), now).unwrap();
+    assert!(second.is_active());
+    let answer = admin.request("GET", "/metrics").await;
+    let metrics = answer.text();
+    for line in [
+        "distributary_publisher_standbys{stream=\"live/test\"} 2",
+        "distributary_publisher_takeovers_total{reason=\"api\"} 1",
+        "distributary_publisher_takeovers_total{reason=\"gone\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    let answer = admin.request("DELETE", &format!("{path}?id=2")).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(third.dismissed().await, Dismissal::Removed);
+    assert!(second.is_active());
+    let answer = admin.request("DELETE", &format!("{path}?id=9")).await;
     answer.problem(StatusCode::NOT_FOUND);
 }
 

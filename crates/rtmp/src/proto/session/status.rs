@@ -17,6 +17,11 @@ pub(super) fn advice(description: &str) -> Value {
     info("warning", "NetStream.Publish.Advice", description)
 }
 
+/// Returns the information about the standing of a publisher among those of its name.
+pub(super) fn standing(description: &str) -> Value {
+    status("NetStream.Publish.Standing", description)
+}
+
 /// Returns the information that publishing may begin.
 pub(super) fn publish_start() -> Value {
     status("NetStream.Publish.Start", "The stream is published.")

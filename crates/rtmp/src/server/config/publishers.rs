@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use distributary_config::{Section, size, time};
-use serde::{Deserialize, Serialize};
+use distributary_hub::HubConfig;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::proto::amf::AmfLimits;
 use crate::proto::chunk::ChunkLimits;
@@ -49,6 +51,10 @@ pub struct PublishersConfig {
     pub max_amf_values: usize,
     /// Action when a name is published that is already live.
     pub on_duplicate: OnDuplicate,
+    /// Time without a frame of the active publisher after which a standby takes over.
+    #[serde(deserialize_with = "standby_after", serialize_with = "time::serialize")]
+    #[reload]
+    pub standby_after: Duration,
     /// The Flash program that clients have to prove they play.
     pub swf: SwfSource,
 }
@@ -63,6 +69,9 @@ pub enum OnDuplicate {
     Refuse,
     /// Replaces the first publisher by the newcomer; sessions of viewers continue.
     Takeover,
+    /// Lets the newcomer stand by: it takes over with its next keyframe when the first one is gone
+    /// or silent; sessions of viewers continue.
+    Standby,
 }
 
 impl PublishersConfig {
@@ -108,7 +117,20 @@ impl Default for PublishersConfig {
             max_amf_depth: session.amf.max_depth,
             max_amf_values: session.amf.max_values,
             on_duplicate: OnDuplicate::default(),
+            standby_after: HubConfig::STANDBY_AFTER,
             swf: SwfSource::default(),
         }
     }
+}
+
+/// The shortest `standby_after`: frames of a busy path arrive further apart than shorter ones.
+const MIN_STANDBY_AFTER: Duration = Duration::from_millis(100);
+
+fn standby_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let after = time::deserialize(deserializer)?;
+    if after < MIN_STANDBY_AFTER {
+        let error = format!("expected at least {} ms", MIN_STANDBY_AFTER.as_millis());
+        return Err(D::Error::custom(error));
+    }
+    Ok(after)
 }

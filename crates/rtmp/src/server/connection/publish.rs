@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_auth::Action;
-use distributary_hub::{Dismissal, JournalKind, PublishError, Publisher};
+use distributary_hub::{Dismissal, JournalKind, PublishError, Publisher, Standing, Standings};
 use distributary_names::StreamName;
 use distributary_net::{Full, Permit, limited};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{Span, error_span, info, warn};
 
 use super::ServerConnection;
 use super::advice::AdviceSender;
 use super::end::End;
-use super::published::{Dismissed, Published};
+use super::published::{News, Notice, Published};
 use super::requester::Requester;
 use crate::clock::now;
 use crate::proto::session::PublishRequest;
@@ -23,6 +23,10 @@ use crate::server::config::OnDuplicate;
 use crate::server::context::ServerContext;
 use crate::server::holders::{HolderEntry, Identity, LastActivity};
 use crate::server::ingest::Ingest;
+
+/// Maximum number of messages to a publisher about its standing: many never read what they are
+/// sent.
+const MAX_STANDINGS: u32 = 16;
 
 /// The right to publish a name.
 struct Grant {
@@ -64,9 +68,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         .await?
         {
             Ok(grant) => {
+                let stands_by = !grant.publisher.is_active();
                 let published = span.in_scope(|| self.begin(stream_id, grant, span.clone()));
                 self.published.insert(stream_id, published);
                 self.session.accept_publish();
+                if stands_by {
+                    self.tell_standing(stream_id, Standing::Standby);
+                }
                 Ok(())
             }
             Err((code, reason)) => {
@@ -80,33 +88,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     }
 
     fn begin(&self, stream_id: u32, grant: Grant, span: Span) -> Published {
-        info!("publishing");
+        if grant.publisher.is_active() {
+            info!("publishing");
+        }
         let now = now();
-        let dismissed = grant.publisher.dismissed();
-        let dismissals = self.dismissals.0.clone();
+        let standings = grant.publisher.standings();
+        let watch = watch(
+            stream_id,
+            standings,
+            grant.gives_way,
+            self.notices.0.clone(),
+        );
         Published {
-            watcher: tokio::spawn(async move {
-                let (description, end) = tokio::select! {
-                    dismissal = dismissed => match dismissal {
-                        Dismissal::Replaced => (
-                            "Another publisher has taken the stream over.",
-                            End::Replaced,
-                        ),
-                        Dismissal::Removed => ("The server has ended the stream.", End::Removed),
-                    },
-                    Ok(()) = grant.gives_way => (
-                        "No frame arrived for long, and the limit of publishers is reached.",
-                        End::GaveWay,
-                    ),
-                };
-                let dismissed = Dismissed {
-                    stream_id,
-                    description,
-                    end,
-                };
-                // Fails if the connection has ended.
-                let _ = dismissals.send(dismissed).await;
-            }),
+            watcher: tokio::spawn(watch),
             ingest: Ingest::new(
                 self.context.hub.clone(),
                 grant.publisher,
@@ -122,12 +116,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             span,
             holder: grant.holder,
             advice: AdviceSender::new(now),
+            standings_left: MAX_STANDINGS,
         }
     }
 
-    /// Ends a dismissed stream.
-    pub(super) fn tell_dismissed(&mut self, dismissed: Dismissed) -> Result<(), End> {
-        self.end_publish(dismissed.stream_id, dismissed.description, dismissed.end)
+    /// Handles news about a published stream.
+    pub(super) fn handle_notice(&mut self, notice: Notice) -> Result<(), End> {
+        let stream_id = notice.stream_id;
+        match notice.news {
+            News::Standing(standing) => {
+                self.tell_standing(stream_id, standing);
+                Ok(())
+            }
+            News::Dismissed { description, end } => self.end_publish(stream_id, description, end),
+        }
+    }
+
+    /// Logs the standing of a publisher, and tells it.
+    fn tell_standing(&mut self, stream_id: u32, standing: Standing) {
+        let published = self.published.get_mut(&stream_id);
+        if let Some(text) = published.and_then(|published| published.note_standing(standing)) {
+            self.session.tell_standing(stream_id, text);
+        }
     }
 
     /// Ends the streams whose first frame has not arrived in time.
@@ -182,6 +192,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     }
 }
 
+/// Passes on how the standing of a publisher changes, until it is dismissed or has to give way.
+async fn watch(
+    stream_id: u32,
+    mut standings: Standings,
+    mut gives_way: oneshot::Receiver<()>,
+    notices: mpsc::Sender<Notice>,
+) {
+    loop {
+        let news = tokio::select! {
+            standing = standings.next() => match standing {
+                Standing::Dismissed(Dismissal::Replaced) => News::Dismissed {
+                    description: "Another publisher has taken the stream over.",
+                    end: End::Replaced,
+                },
+                Standing::Dismissed(Dismissal::Removed) => News::Dismissed {
+                    description: "The server has ended the stream.",
+                    end: End::Removed,
+                },
+                standing => News::Standing(standing),
+            },
+            Ok(()) = &mut gives_way => News::Dismissed {
+                description: "No frame arrived for long, and the limit of publishers is reached.",
+                end: End::GaveWay,
+            },
+        };
+        let is_last = matches!(news, News::Dismissed { .. });
+        // Fails if the connection has ended.
+        if notices.send(Notice { stream_id, news }).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
 impl Requester {
     async fn authorize_publish(
         &self,
@@ -209,7 +252,8 @@ impl Requester {
         let limit = self.context.config.publishers.publish_timeout;
         let is_stalled = |limit| self.context.holders.is_without_frame(name, limit);
         // Checked before a permit is taken, because a stalled holder of the name may free one.
-        let is_stalled = limit.is_some_and(is_stalled);
+        let stands_by = self.context.config.publishers.on_duplicate == OnDuplicate::Standby;
+        let is_stalled = !stands_by && limit.is_some_and(is_stalled);
         let permit = self.take_permit().map_err(|full| {
             let description = match full {
                 Full::Total(max) => {
@@ -237,7 +281,8 @@ impl Requester {
             (BAD_NAME, description)
         })?;
         let holders = &self.context.holders;
-        let (holder, gives_way) = holders.enter(name.clone(), identity, last_received, permit);
+        let (holder, gives_way) =
+            holders.enter(name.clone(), !stands_by, identity, last_received, permit);
         Ok(Grant {
             publisher,
             holder,
@@ -268,8 +313,10 @@ impl Requester {
         last_received: &LastActivity,
     ) -> Result<Publisher, PublishError> {
         let ServerContext { hub, holders, .. } = &*self.context;
-        if self.context.config.publishers.on_duplicate == OnDuplicate::Takeover {
-            return Ok(hub.take_over(name, now()));
+        match self.context.config.publishers.on_duplicate {
+            OnDuplicate::Refuse => {}
+            OnDuplicate::Takeover => return Ok(hub.take_over(name, now())),
+            OnDuplicate::Standby => return hub.stand_by(name, now()),
         }
         match hub.publish(name, now()) {
             Err(PublishError::AlreadyLive)

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use distributary_hub::Refusal;
+use distributary_hub::{Refusal, Standing};
 use tokio::task::JoinHandle;
-use tracing::Span;
+use tracing::{Span, info};
 
 use super::advice::AdviceSender;
 use super::end::End;
@@ -23,13 +23,22 @@ pub(super) struct Published {
     pub(super) watcher: JoinHandle<()>,
     pub(super) holder: HolderEntry,
     pub(super) advice: AdviceSender,
+    /// Messages to the client about its standing that are left.
+    pub(super) standings_left: u32,
 }
 
-/// A dismissed stream.
-pub(super) struct Dismissed {
+/// A message from the task that watches a published stream.
+pub(super) struct Notice {
     pub(super) stream_id: u32,
-    pub(super) description: &'static str,
-    pub(super) end: End,
+    pub(super) news: News,
+}
+
+/// A change of a published stream.
+pub(super) enum News {
+    /// Its publisher is active now, or stands by now.
+    Standing(Standing),
+    /// It is dismissed.
+    Dismissed { description: &'static str, end: End },
 }
 
 impl Published {
@@ -60,7 +69,29 @@ impl Published {
 
     /// Returns advice for the publisher that is new.
     pub(super) fn advice(&mut self, now: Instant) -> Option<String> {
+        // The stats of the stream are those of another publisher while this one stands by.
+        if !self.ingest.is_active() {
+            return None;
+        }
         self.advice.next(self.ingest.stream(), now)
+    }
+
+    /// Logs a change of the publisher's standing. Returns the text for the client, if it is told.
+    pub(super) fn note_standing(&mut self, standing: Standing) -> Option<&'static str> {
+        let _entered = self.span.enter();
+        let text = match standing {
+            Standing::Active => {
+                "It is published now: the publisher before is gone or silent, or was replaced."
+            }
+            Standing::Standby => "It stands by: viewers get the stream of another publisher.",
+            Standing::Next | Standing::Dismissed(_) => return None,
+        };
+        // The hub logs the takeover.
+        if standing == Standing::Standby {
+            info!("standing by: viewers get the stream of another publisher");
+        }
+        self.standings_left = self.standings_left.checked_sub(1)?;
+        Some(text)
     }
 
     /// Returns the earliest deadline.

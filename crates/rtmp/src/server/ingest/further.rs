@@ -25,7 +25,9 @@ pub(super) struct FurtherTracks {
 #[derive(Debug, Default)]
 struct FurtherTrack {
     change: TrackChange<VideoTrack>,
-    /// Set while it is a rendition.
+    /// The configuration in force, unless it does not fit to that of track 0.
+    track: Option<VideoTrack>,
+    /// Set while it is a rendition: not while the publisher stands by.
     publisher: Option<Publisher>,
     /// Set when a frame was dropped.
     awaits_keyframe: bool,
@@ -65,7 +67,7 @@ impl FurtherTracks {
                             let complaint = Complaint::ChangesTooOften(TagKind::Video);
                             complaints.note(complaint, now);
                             track.awaits_keyframe = true;
-                        } else if !track.push(frame, main, now)? {
+                        } else if !track.push(frame, number, main, &self.hub, now)? {
                             complaints.count();
                         }
                     }
@@ -99,7 +101,7 @@ impl FurtherTrack {
             return !self.change.is_pending();
         };
         let track = change.track;
-        let source = main.stream().stats().video;
+        let source = main.video_track();
         let fits = source.is_none_or(|source| have_one_aspect(&source, &track));
         if change.is_new {
             let size = format_args!("{}x{}", track.width, track.height);
@@ -113,24 +115,40 @@ impl FurtherTrack {
                 );
             }
         }
-        if fits {
-            let publisher = self.publisher.take();
-            let publisher = publisher.unwrap_or_else(|| hub.publish_track(main, number, now));
-            publisher.set_video_track(track);
-            self.publisher = Some(publisher);
-        } else {
-            self.publisher = None;
+        self.track = fits.then_some(track);
+        match (&self.track, &self.publisher) {
+            (Some(track), Some(publisher)) => publisher.set_video_track(track.clone()),
+            (Some(_), None) => self.publish(number, main, hub, now),
+            (None, _) => self.publisher = None,
         }
         true
+    }
+
+    /// Publishes the rendition, unless the publisher stands by.
+    fn publish(&mut self, number: u8, main: &Publisher, hub: &Hub, now: Instant) {
+        if let Some(track) = &self.track
+            && main.is_active()
+        {
+            let publisher = hub.publish_track(main, number, now);
+            publisher.set_video_track(track.clone());
+            self.publisher = Some(publisher);
+        }
     }
 
     /// Pushes a frame. Returns `false` if it is dropped.
     fn push(
         &mut self,
         mut frame: VideoFrame,
+        number: u8,
         main: &Publisher,
+        hub: &Hub,
         now: Instant,
     ) -> Result<bool, Refusal> {
+        // The rendition ends with the turn of its publisher, and begins with the next one.
+        self.publisher.take_if(|publisher| !publisher.is_active());
+        if self.publisher.is_none() && frame.keyframe {
+            self.publish(number, main, hub, now);
+        }
         let Some(publisher) = &self.publisher else {
             return Ok(true);
         };
