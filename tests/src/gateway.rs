@@ -301,6 +301,12 @@ impl Gateway {
         self.process.signal("KILL");
     }
 
+    /// Returns its process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Returns the running transcoders.
     #[must_use]
     pub fn encoders(&self) -> Vec<u32> {

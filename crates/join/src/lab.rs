@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use distributary_tests::browser::Browser;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::condition::Condition;
 use crate::course::{Course, Layer};
+use crate::crowd::{Crowd, Groups};
 use crate::join::{Join, Notes};
 use crate::network::{GATEWAY, Network, since_epoch};
 use crate::plan::{Plan, Target};
@@ -167,6 +169,35 @@ impl Lab {
         }
         self.browser.open("about:blank").await;
         Ok(starts)
+    }
+
+    /// Measures fast viewers beside the gateway while slow ones share a link, with this rate for each in
+    /// megabits per second.
+    ///
+    /// # Errors
+    /// When the clip cannot be made, or viewers fail.
+    pub(crate) async fn watch_as_crowd(
+        &self,
+        crowd: &Crowd,
+        rate: f64,
+    ) -> Result<Groups, Box<dyn Error>> {
+        let clip = crowd.stream().clip()?;
+        self.network.change(Default::default());
+        let gateway = self.start_gateway();
+        let _publisher = self.publish(&clip);
+        wait_until_live().await;
+        self.network.change(crowd.path(rate));
+        let whep = url(&format!("whep/{STREAM}"));
+        let fast = |program: &str| self.network.at_gateway(program);
+        let (fast, slow) = tokio::join!(
+            crowd.watch(fast, &whep, Some(gateway.process_id())),
+            crowd.watch(|program| Command::new(program), &whep, None)
+        );
+        Ok(Groups {
+            rate,
+            fast: fast?,
+            slow: slow?,
+        })
     }
 
     /// Publishes a clip in a loop.

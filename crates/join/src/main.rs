@@ -8,13 +8,15 @@
 //! * [`network`]: two machines as network namespaces, and the thread that carries their packets.
 //! * [`path`] and [`bottleneck`]: when each packet arrives, if it does, without sockets and clocks.
 //! * [`plan`]: the measurements; [`lab`]: one of them, [`join`] by join; [`row`]: their table.
-//! * [`course`]: the measurements of renditions, with their tables in [`switch`] and [`start`].
+//! * [`course`]: the measurements of renditions, with their tables in [`switch`] and [`start`];
+//!   [`crowd`]: many viewers.
 //!
 //! `cargo xtask join` builds this program and starts it in namespaces of its own.
 
 mod bottleneck;
 mod condition;
 mod course;
+mod crowd;
 mod join;
 mod lab;
 mod network;
@@ -147,6 +149,13 @@ async fn renditions(
             let starts = lab.start_rendition(layer).await?;
             let table = start::table(&layer.layer, &starts);
             (serde_json::to_string_pretty(&starts)?, table)
+        }
+        Mode::Crowd(crowd) => {
+            let mut rows = Vec::new();
+            for rate in &crowd.rate {
+                rows.push(lab.watch_as_crowd(crowd, *rate).await?);
+            }
+            (serde_json::to_string_pretty(&rows)?, crowd::table(&rows))
         }
         _ => return Ok(()),
     };

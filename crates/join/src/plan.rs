@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crate::bottleneck::Bottleneck;
 use crate::condition::Condition;
 use crate::course::{Layer, Swing, Switch};
+use crate::crowd::Crowd;
 use crate::path::PathSettings;
 use crate::row::{Column, LOSS, RATE, STEPS};
 use crate::stream::{CLIP, Stream};
@@ -26,6 +27,8 @@ pub(crate) enum Mode {
     Swing(Swing),
     /// A rendition that does not run yet: the time from the WHEP request to its first frame
     Layer(Layer),
+    /// Many viewers, half of them behind a slow link: whether the others notice
+    Crowd(Crowd),
     /// Playing over a path with losses: freezes, NACKs, retransmissions and latency
     Loss(Loss),
 }
@@ -137,7 +140,7 @@ impl Mode {
             Self::Page(steps) => steps.plan(Target::Page),
             Self::Rate(rate) => rate.plan(),
             Self::Loss(loss) => loss.plan(),
-            Self::Switch(_) | Self::Swing(_) | Self::Layer(_) => return None,
+            Self::Switch(_) | Self::Swing(_) | Self::Layer(_) | Self::Crowd(_) => return None,
         })
     }
 }
