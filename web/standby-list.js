@@ -65,7 +65,7 @@ export class StandbyList {
       "li",
       {},
       make("span"),
-      button("Switch to it", () => act("POST", path), {
+      button("Switch", () => act("POST", path), {
         className: "promote",
         name: `Switch to the standby ${who}`,
       }),

@@ -168,12 +168,12 @@ async fn dashboard_opens_with_full_graphs_a_thumbnail_and_past_events() {
 /// Replaces the feed by one with 300 streams.
 const MANY_STREAMS: &str = "
     const streamOf = (n) => ({
-        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, uptime_seconds: 60 * n, b_frames: 'none', transcode: null, renditions: [],
+        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, uptime_seconds: 60 * n, b_frames: 'none', transcode: null, renditions: [], standbys: [],
         advice: n % 50 === 7 ? 'Set the keyframe interval to 2 s.' : null,
         video: { codec: 'H264', width: 1280, height: 720, profile_level_id: '42c01f',
             frame_rate: 30, bitrate_bps: 1e6 + n * 1e4, gop: { seconds: 2, frames: 60 } },
         audio: { codec: 'AAC', sample_rate: 48000, channels: 2, bitrate_bps: 128000, level_dbfs: null },
-        publisher: { address: `192.0.2.${n % 250}:5000`, encoder: n % 2 ? 'OBS' : 'Lavf59',
+        publisher: { id: 0, address: `192.0.2.${n % 250}:5000`, encoder: n % 2 ? 'OBS' : 'Lavf59',
             jitter_ms: 1, frame_rate: 30, video_kbps: null, audio_kbps: null, other_tracks: [] },
         viewers: { connected: n % 17, rtmp: 0, transcoded: 0, limited: n % 17 > 14 ? 1 : 0,
             bitrate_bps: (n % 17) * 1e6 },

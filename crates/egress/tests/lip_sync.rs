@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
-use distributary_hub::{Delivery, Hub, HubConfig, Sink, StreamEvent, Subscription};
+use distributary_hub::{Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription};
 use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
 use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
@@ -84,6 +84,11 @@ impl Studio {
     /// Publishes tags in real time, the first of them `at` after the start.
     fn publish(&mut self, tags: &[Tag], at: Duration) {
         let publisher = self.hub.publish(&self.name, self.start + at).unwrap();
+        self.relay(&publisher, tags, at);
+    }
+
+    /// Pushes tags in real time, the first of them `at` after the start.
+    fn relay(&mut self, publisher: &Publisher, tags: &[Tag], at: Duration) {
         let mut demuxer = FlvDemuxer::new();
         let first = tags[0].1;
         let mut audio = AudioProgress::default();
@@ -95,8 +100,12 @@ impl Studio {
                 _ => demuxer.handle_video(time, body.clone()),
             };
             for event in events.unwrap() {
-                audio.note(&event);
                 let now = self.start + passed;
+                // No audio comes of a standby.
+                let may_sound = publisher.is_active() || !matches!(event, FlvEvent::Frame(_));
+                if may_sound {
+                    audio.note(&event);
+                }
                 match event {
                     FlvEvent::VideoTrack(track) => publisher.set_video_track(track),
                     FlvEvent::AudioTrack(track) => publisher.set_audio_track(track),
@@ -281,6 +290,33 @@ fn audio_and_video_stay_in_sync_after_a_change_of_publisher() {
     studio.publish(&tags(B_FRAMES), Duration::from_millis(4_321));
     // A stream without B-frames is followed by one with them.
     assert_in_sync(&studio.watch(DEPTH), 5);
+}
+
+#[test]
+fn audio_and_video_stay_in_sync_after_a_takeover_by_a_standby() {
+    let mut studio = Studio::new();
+    let (name, start) = (studio.name.clone(), studio.start);
+    let first = studio.hub.stand_by(&name, start).unwrap();
+    let second = studio.hub.stand_by(&name, start).unwrap();
+    let all = tags(IN_ORDER);
+    studio.relay(&first, &all, Duration::ZERO);
+    drop(first);
+    // The standby goes on from the middle of a second, on a clock of its own.
+    let later: Vec<_> = all
+        .iter()
+        .filter(|(_, time, body)| *time > 1500 || body[1] == 0)
+        .map(|(kind, time, body)| (*kind, time + 1_000_000, body.clone()))
+        .collect();
+    let end = Duration::from_millis(u64::from(all[all.len() - 1].1));
+    studio.relay(&second, &later, end);
+    let mut offsets = offsets(&studio.watch(0));
+    assert_eq!(offsets.len(), 5, "{offsets:?}");
+    // The tone that starts with the first keyframe is cut: the audio frame in which it starts has
+    // begun before the takeover.
+    let cut = offsets.remove(3);
+    assert!((-MOST..=22.0).contains(&cut), "{cut} ms");
+    let is_in_sync = |offset: &f64| offset.abs() <= MOST;
+    assert!(offsets.iter().all(is_in_sync), "{offsets:.2?} ms");
 }
 
 #[test]

@@ -117,11 +117,15 @@ fn standby_takes_over_with_its_next_keyframe_when_the_active_publisher_is_gone()
     }
     assert_eq!(scene.received(), ["video 0", "video 200", "video 240"]);
     let stream = Arc::clone(first.stream());
+    let liveness = stream.liveness();
     drop(first);
     assert!(stream.is_live(), "a standby is about to take over");
     scene.video(&second, -3_600_000, 300, false, 10);
     assert_eq!(scene.received(), [""; 0]);
+    assert!(!liveness.has_changed().unwrap());
     scene.video(&second, -3_600_000, 340, true, 10);
+    // Transcoders start again with the video of another publisher.
+    assert!(liveness.has_changed().unwrap() && *liveness.borrow());
     scene.video(&second, -3_600_000, 380, false, 10);
     assert!(second.is_active());
     assert_eq!(scene.received(), ["video 340", "video 380"]);
