@@ -3,7 +3,8 @@
 //! * [`Stream`]: its tracks, its clock, its cache and its subscribers.
 //! * `stats`: [`StreamStats`], and the metadata of its publisher.
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
-//! * `claims`: the active publisher, and those that stand by; `contribution`: what each describes.
+//! * `claims`: the active publisher, and those that stand by; `contribution`: what each describes;
+//!   `standing`: how each follows which of them it is; `takeover`: a standby becomes the active one.
 //! * `standbys`: the description of those that stand by.
 //! * `audio`: its audio thread.
 //! * `b_frames`: its B-frames, and the log lines about them.
@@ -18,7 +19,9 @@ mod handles;
 mod owner;
 mod renditions;
 mod standbys;
+mod standing;
 mod stats;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -46,11 +49,13 @@ use claims::{Claimant, Standby};
 use contribution::Contribution;
 
 pub(crate) use claims::Claim;
-pub use claims::{Dismissal, MAX_STANDBYS, Standing, Standings, TakeoverReason};
+pub use claims::MAX_STANDBYS;
 pub use handles::{Publisher, Reservation, Subscription};
 pub(crate) use owner::StreamOwner;
 pub use standbys::StandbyStats;
+pub use standing::{Dismissal, Standing, Standings};
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
+pub use takeover::TakeoverReason;
 
 /// Limit of log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));

@@ -1,93 +1,24 @@
 //! The publishers of one name: the active one, and those that stand by to take over.
 //!
-//! Viewers get the frames of the active publisher. A standby takes over with a keyframe of its own
+//! Viewers get the frames of the active publisher. A standby takes over (`takeover`) with a keyframe of its own
 //! (or with any audio frame, if it has no video), when the active publisher is gone, is silent, or
 //! an operator wants the standby. Subscribers see the stream continue: the timeline goes on, and no
 //! event says that the publisher has left. The replaced publisher, if it is connected, stands by.
 //!
 //! A stream whose active publisher has left, and that has standbys, is vacant: it counts as live
-//! for at most [`MAX_VACANCY`].
+//! for at most [`MAX_VACANCY`](super::standing::MAX_VACANCY).
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distributary_media::{Frame, MediaTime, TimedData};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::contribution::Contribution;
+use super::standing::{Dismissal, Standing};
 use super::{PublisherBFrames, State, Stream};
-use crate::policy::{BFramePolicy, Refusal};
 use crate::subscriber::StreamEvent;
 
 /// Maximum number of publishers of one name that stand by.
 pub const MAX_STANDBYS: usize = 4;
-
-/// Maximum time for which a stream without an active publisher waits for a keyframe of a standby
-/// before it is offline: longer than the GOP of ordinary encoders.
-const MAX_VACANCY: Duration = Duration::from_secs(10);
-
-/// Distance to which audio with an earlier timestamp than the keyframe of a takeover belongs before
-/// it. At a greater distance the clocks of the tracks are unrelated.
-const MAX_LAG: Duration = Duration::from_secs(1);
-
-/// The reason why a publisher is dismissed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dismissal {
-    /// Another publisher has taken the stream over.
-    Replaced,
-    /// It was removed through the API.
-    Removed,
-}
-
-/// The standing of a publisher among those of its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Viewers get its frames.
-    Active,
-    /// It stands by, and viewers get the frames of another publisher.
-    Standby,
-    /// It stands by, and there is no active publisher: its next keyframe takes over.
-    Next,
-    /// It is dismissed. If it was replaced, nothing that it pushes is accepted.
-    Dismissed(Dismissal),
-}
-
-/// The reason why a standby takes over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakeoverReason {
-    /// The active publisher has left.
-    Gone,
-    /// The active publisher has sent no frame for too long.
-    Silent,
-    /// It was requested through the API.
-    Api,
-}
-
-impl TakeoverReason {
-    /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Gone, Self::Silent, Self::Api];
-
-    /// Returns its name in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::Silent => "silent",
-            Self::Api => "api",
-        }
-    }
-}
-
-impl fmt::Display for TakeoverReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gone => "the active publisher has left",
-            Self::Silent => "the active publisher is silent",
-            Self::Api => "requested through the API",
-        })
-    }
-}
 
 /// The right to publish a stream, or to stand by for it, until the publisher is dismissed.
 #[derive(Debug)]
@@ -130,12 +61,12 @@ impl Claimant {
         (claimant, Claim { id, standing })
     }
 
-    fn is_dismissed(&self) -> bool {
+    pub(super) fn is_dismissed(&self) -> bool {
         matches!(*self.standing.borrow(), Standing::Dismissed(_))
     }
 
     /// Tells the publisher its standing, unless it is the same. A dismissal is final.
-    fn tell(&self, standing: Standing) {
+    pub(super) fn tell(&self, standing: Standing) {
         self.standing.send_if_modified(|current| {
             let is_news = *current != standing && !matches!(current, Standing::Dismissed(_));
             if is_news {
@@ -145,7 +76,7 @@ impl Claimant {
         });
     }
 
-    fn is_silent(&self, limit: Duration, now: Instant) -> bool {
+    pub(super) fn is_silent(&self, limit: Duration, now: Instant) -> bool {
         !self.holds_in_silence && now.saturating_duration_since(self.last_frame) >= limit
     }
 }
@@ -201,46 +132,13 @@ impl Stream {
     }
 
     /// Tells all who follow the stream that a publisher begins, or is replaced.
-    fn tell_online(&self, state: &State) {
+    pub(super) fn tell_online(&self, state: &State) {
         if state.live_since.is_none() {
             for subscriber in &state.subscribers {
                 subscriber.deliver(StreamEvent::Online);
             }
         }
         self.liveness.send_replace(true);
-    }
-
-    /// Handles a frame of a standby that arrived at `now`: it takes over if the frame allows it and
-    /// the active publisher is gone, wanted to be replaced, or silent for `silence`. Returns the
-    /// reason if it took over; then the frame has to be pushed.
-    ///
-    /// # Errors
-    /// Returns [`Refusal`] if the stream's policy refuses the frame, so that the standby would be
-    /// of no use.
-    pub(super) fn offer(
-        &self,
-        standby: u64,
-        frame: &Frame,
-        silence: Duration,
-        now: Instant,
-    ) -> Result<Option<TakeoverReason>, Refusal> {
-        if let Frame::Video(video) = frame
-            && self.b_frame_policy() == BFramePolicy::Refuse
-            && PublisherBFrames::default().update(video.info.b_frames)
-        {
-            return Err(Refusal::BFrames);
-        }
-        let mut state = self.lock();
-        let Some(at) = state.standby_index(standby) else {
-            return Ok(None);
-        };
-        state.standbys[at].note_frame(frame, now);
-        let reason = state.takeover_reason(at, frame, silence, now);
-        if reason.is_some() {
-            self.tell_online(&state);
-            state.promote(at, frame, now);
-        }
-        Ok(reason)
     }
 
     /// Ends the publishing of a stream by this publisher. Returns whether it was the active one. If
@@ -267,7 +165,7 @@ impl Stream {
     }
 
     /// Ends the waiting of a vacant stream: it is offline until a standby sends a keyframe.
-    fn end_vacancy(&self) {
+    pub(super) fn end_vacancy(&self) {
         let mut state = self.lock();
         if state.active.is_none() && state.live_since.is_some() {
             self.go_offline(&mut state);
@@ -369,7 +267,7 @@ impl State {
     }
 
     /// Starts the turn of an active publisher, whose contribution is that of the stream.
-    fn begin(&mut self, claimant: Claimant, now: Instant) {
+    pub(super) fn begin(&mut self, claimant: Claimant, now: Instant) {
         self.active = Some(claimant);
         self.live_since = Some(now);
         self.has_ended = false;
@@ -380,80 +278,6 @@ impl State {
         self.awaiting_keyframe = true;
         self.audio_from = None;
         self.tell_standbys();
-    }
-
-    /// Makes a standby the active publisher, and lets the active one stand by. `frame` is its first
-    /// one.
-    fn promote(&mut self, standby: usize, frame: &Frame, now: Instant) {
-        let Standby {
-            claimant,
-            mut contribution,
-            ..
-        } = self.standbys.remove(standby);
-        contribution.meter.change_clock();
-        std::mem::swap(&mut self.contribution, &mut contribution);
-        if let Some(replaced) = self.active.take() {
-            contribution.meter.change_clock();
-            self.standbys.push(Standby {
-                claimant: replaced,
-                contribution,
-                is_wanted: false,
-            });
-        }
-        for standby in &mut self.standbys {
-            standby.is_wanted = false;
-        }
-        claimant.tell(Standing::Active);
-        self.begin(claimant, now);
-        if matches!(frame, Frame::Video(_)) {
-            self.audio_from = Some(frame.dts());
-        }
-        if let Some(metadata) = self.contribution.metadata.take() {
-            let data = TimedData {
-                time: self.timeline.locate(metadata.time, now),
-                ..(*metadata).clone()
-            };
-            self.deliver_data(&Arc::new(data));
-        }
-    }
-
-    /// Returns why a standby takes over with this frame, if it does.
-    fn takeover_reason(
-        &self,
-        standby: usize,
-        frame: &Frame,
-        silence: Duration,
-        now: Instant,
-    ) -> Option<TakeoverReason> {
-        let standby = &self.standbys[standby];
-        let can_begin = match frame {
-            Frame::Video(video) => video.keyframe,
-            Frame::Audio(_) => !standby.contribution.has_video,
-        };
-        if !can_begin || standby.claimant.is_dismissed() {
-            return None;
-        }
-        match &self.active {
-            None => Some(TakeoverReason::Gone),
-            Some(active) if active.is_dismissed() => Some(TakeoverReason::Gone),
-            Some(_) if standby.is_wanted => Some(TakeoverReason::Api),
-            Some(active) => active
-                .is_silent(silence, now)
-                .then_some(TakeoverReason::Silent),
-        }
-    }
-
-    /// Returns whether audio of a publisher that has just taken over belongs before the keyframe
-    /// with which it did: viewers have had that time from the publisher before.
-    pub(super) fn is_before_takeover(&mut self, audio: MediaTime) -> bool {
-        let Some(from) = self.audio_from else {
-            return false;
-        };
-        let is_before = audio < from && from.saturating_since(audio) <= MAX_LAG;
-        if !is_before {
-            self.audio_from = None;
-        }
-        is_before
     }
 
     fn next_id(&mut self) -> u64 {
@@ -467,7 +291,7 @@ impl State {
         active.is_some_and(|active| active.id == publisher)
     }
 
-    fn standby_index(&self, publisher: u64) -> Option<usize> {
+    pub(super) fn standby_index(&self, publisher: u64) -> Option<usize> {
         let mut standbys = self.standbys.iter();
         standbys.position(|standby| standby.claimant.id == publisher)
     }
@@ -499,59 +323,6 @@ impl State {
         for standby in &self.standbys {
             standby.claimant.tell(standing);
         }
-    }
-}
-
-impl Standby {
-    fn note_frame(&mut self, frame: &Frame, now: Instant) {
-        self.claimant.last_frame = now;
-        self.contribution.meter.handle(frame, now);
-    }
-}
-
-/// Follows the standing of one publisher. Somebody has to wait for [`next`](Self::next) as long as
-/// the publisher is there: it also ends the time for which the stream waits for a standby.
-#[derive(Debug)]
-pub struct Standings {
-    stream: Arc<Stream>,
-    standing: watch::Receiver<Standing>,
-    /// The standing that was returned last.
-    told: Standing,
-}
-
-impl Standings {
-    pub(super) fn new(stream: Arc<Stream>, claim: &Claim) -> Self {
-        let standing = claim.standing.clone();
-        let told = *standing.borrow();
-        Self {
-            stream,
-            standing,
-            told,
-        }
-    }
-
-    /// Returns the standing at first, and then the one that [`next`](Self::next) returned last.
-    pub fn current(&self) -> Standing {
-        self.told
-    }
-
-    /// Waits for a change of the standing, and returns the new one; that of a dismissed publisher
-    /// at once. The future may be dropped and the function called again.
-    pub async fn next(&mut self) -> Standing {
-        let told = self.told;
-        let is_news = |now: &Standing| *now != told || matches!(now, Standing::Dismissed(_));
-        if told == Standing::Next {
-            let changed = timeout(MAX_VACANCY, self.standing.wait_for(is_news)).await;
-            if changed.is_err() {
-                self.stream.end_vacancy();
-            }
-        }
-        self.told = match self.standing.wait_for(is_news).await {
-            Ok(standing) => *standing,
-            // The sender is dropped only after the publisher was replaced.
-            Err(_) => Standing::Dismissed(Dismissal::Replaced),
-        };
-        self.told
     }
 }
 

@@ -6,13 +6,20 @@
 )]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use distributary_media::test_util::{h264_track, opus_frame, video_frame};
-use distributary_media::{AudioCodec, AudioTrack, BFrameVerdict, BFrames, VideoCodec, VideoTrack};
+use distributary_media::{
+    AudioCodec, AudioTrack, BFrameVerdict, BFrames, Frame, MediaTime, TimedData, VideoCodec,
+    VideoTrack,
+};
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::policy::{BFramePolicy, Refusal};
+use crate::stream::standing::{MAX_VACANCY, Standings};
+use crate::stream::takeover::TakeoverReason;
 use crate::{
     Delivery, Hub, HubConfig, JournalKind, PublishError, Publisher, PublisherInfo, Sink,
     StreamsConfig, Subscription,
