@@ -127,6 +127,15 @@ impl FlvDemuxer {
         self.video.flush()
     }
 
+    /// Returns the access units of the further tracks that are held, as far as they have arrived.
+    pub fn flush_further(&mut self) -> Vec<FurtherVideo> {
+        let tracks = self.further.iter_mut();
+        let holding = tracks.filter(|(_, track)| track.is_holding());
+        holding
+            .map(|(number, track)| (*number, track.flush()))
+            .collect()
+    }
+
     /// Demuxes the body of a video tag. A sequence header that changes nothing, the end of a
     /// sequence and tags without a frame return no event.
     ///

@@ -215,10 +215,16 @@ impl Ingest {
         self.publisher.finish();
     }
 
-    /// Pushes the access unit that is held, and logs the end of the stream and its reason.
+    /// Pushes the access unit of each track that is held, and logs the end of the stream and its
+    /// reason.
     pub(crate) fn end(mut self, reason: &dyn Display) {
         // The stream ends, so a refusal has no effect.
         let _ = self.flush(self.latest);
+        let further = self.demuxer.flush_further();
+        let complaints = &mut self.complaints;
+        let _ = self
+            .further
+            .handle(further, &self.publisher, complaints, self.latest);
         info!(
             %reason,
             seconds = self.latest.duration_since(self.began).as_secs(),

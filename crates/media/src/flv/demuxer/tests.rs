@@ -680,3 +680,32 @@ fn adts_frame_that_is_longer_than_its_tag_is_an_error_and_the_next_one_is_used()
     };
     assert_eq!(frame.data[..], [1, 2, 3]);
 }
+
+#[test]
+fn last_access_unit_of_a_further_track_comes_at_the_end() {
+    let mut demuxer = FlvDemuxer::live();
+    let config = &hex(HEADER_360P)[5..];
+    let slice = hex(SLICE);
+    let mut further = Vec::new();
+    for (packet_type, data) in [(0, config), (3, &slice[..])] {
+        let body = [&[0x96, packet_type][..], b"avc1", &[1], data].concat();
+        let main = demuxer.handle_video_tracks(MediaTime::ZERO, body.into(), &mut further);
+        assert_eq!(main.unwrap().count(), 0);
+    }
+    let frames = |tags: Vec<FurtherVideo>| -> Vec<_> {
+        let events = tags.into_iter().flat_map(|(number, events)| {
+            let frames = events
+                .unwrap()
+                .filter(|event| matches!(event, FlvEvent::Frame(_)));
+            frames.map(move |_| number)
+        });
+        events.collect()
+    };
+    assert_eq!(
+        frames(further),
+        [0_u8; 0],
+        "its slices may come in several tags"
+    );
+    assert_eq!(frames(demuxer.flush_further()), [1]);
+    assert!(demuxer.flush_further().is_empty());
+}
