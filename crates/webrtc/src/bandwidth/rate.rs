@@ -194,6 +194,9 @@ impl RateController {
             .is_none_or(|at| now.saturating_duration_since(at) > settles);
         if congested.is_some_and(|reason| reason != Congestion::Delay) {
             self.note_newest(verdict);
+        } else if verdict.clear {
+            // The next queue is another one.
+            self.last_queue = 0.0;
         }
         match congested {
             Some(reason) if may_decrease => return self.decrease(now, reason, verdict),
@@ -205,9 +208,16 @@ impl RateController {
             && congested.is_none()
             && now.saturating_duration_since(limit.held) > RELEASE
         {
-            self.limit = None;
+            self.end_limit();
         }
         Outcome::None
+    }
+
+    /// Ends the limit. What the path carried says nothing about the next time that it is slow.
+    fn end_limit(&mut self) {
+        self.limit = None;
+        self.newest = None;
+        self.last_queue = 0.0;
     }
 
     /// Notes the rate at which packets arrive from a queue. Once that drains, some of the time it
@@ -264,7 +274,7 @@ impl RateController {
 
     /// Removes the limit: sending less had no effect.
     fn give_in(&mut self, now: Instant, reason: Congestion) -> Outcome {
-        self.limit = None;
+        self.end_limit();
         if reason == Congestion::Loss {
             self.ignores_loss_until = Some(now + LOSS_IGNORED);
             return Outcome::None;

@@ -26,6 +26,9 @@ const LOW_ESTIMATE: f64 = 0.85;
 /// Number of consistent reports in a row that it takes: one may be chance.
 const IN_A_ROW: u32 = 2;
 
+/// Loss in 256ths for which one report is enough: it covers a second, and so much is no chance.
+const SEVERE_LOSS: u8 = 77;
+
 /// Reads receiver reports.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -103,12 +106,15 @@ impl Reports {
         } else {
             None
         };
+        // Two symptoms at once are no chance either.
+        let is_certain = block.fraction_lost > SEVERE_LOSS
+            || queue > LONG_QUEUE && (is_low || block.fraction_lost > SOME_LOSS);
         self.in_a_row = congestion.map_or(0, |_| self.in_a_row + 1);
         let delivered = rate * (1.0 - loss);
         Some(Verdict {
             queue: queue.as_secs_f64() * 1000.0,
             loss,
-            congested: congestion.filter(|_| self.in_a_row >= IN_A_ROW),
+            congested: congestion.filter(|_| is_certain || self.in_a_row >= IN_A_ROW),
             clear: queue < SHORT_QUEUE && block.fraction_lost < SOME_LOSS,
             delivered: Some(match self.remb {
                 // The receiver's estimate is better than one derived from loss.

@@ -39,6 +39,11 @@ const DRAIN: Duration = Duration::from_millis(20);
 /// Growth of the queue after a switch down that shows that the switch was not enough.
 const GROWTH: Duration = Duration::from_millis(80);
 
+/// Loss in 256ths that shows the same to a viewer whose reports cover a second, and the part of the
+/// settling time that may be left then: the report covers the present rendition.
+const BLIND_LOSS: u8 = 25;
+const BLIND_LEFT: Duration = Duration::from_millis(800);
+
 /// Time after a move down was decided in which no further one is, unless the queue grows.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -280,7 +285,12 @@ impl Selector {
             now < until && path.queue < queue + GROWTH && !self.is_moving
         });
         let (.., is_draining) = self.compared;
-        let is_enough = is_settling || is_draining && !self.is_moving;
+        let left = self
+            .settling
+            .map(|(until, _)| until.saturating_duration_since(now));
+        let is_known = left.is_none_or(|left| left <= BLIND_LEFT);
+        let is_losing = !path.can_probe && path.loss > BLIND_LOSS && is_known;
+        let is_enough = !is_losing && (is_settling || is_draining && !self.is_moving);
         let is_newcomer = now.saturating_duration_since(self.began) < START;
         let needs = match rungs[present].rate {
             rate if is_newcomer => rate * START_MARGIN / 100,

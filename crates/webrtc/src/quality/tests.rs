@@ -15,6 +15,12 @@ const RATES: [u64; 4] = [4_600_000, 2_600_000, 1_300_000, 700_000];
 /// Milliseconds between two keyframes of every rendition.
 const KEYFRAME_INTERVAL: u64 = 1000;
 
+/// Milliseconds after which a rendition has a keyframe for a viewer that moves down.
+const KEYFRAME_DELAY: u64 = 200;
+
+/// Queue in microseconds that a receiver notices for its REMB.
+const QUEUE_SEEN: u64 = 100_000;
+
 /// The bandwidth of a path and the rate of other traffic in it over time, in milliseconds.
 type Course = Box<dyn Fn(u64) -> (u64, u64)>;
 
@@ -29,6 +35,8 @@ struct Watching {
     present: usize,
     /// The rendition that it moves to at the next keyframe.
     pending: Option<usize>,
+    /// When a keyframe comes that was requested.
+    requested: Option<u64>,
     /// Packets to send: when their frame came.
     backlog: Vec<u64>,
     awaits_keyframe: bool,
@@ -36,6 +44,10 @@ struct Watching {
     probe_bytes: u64,
     media_bytes: u64,
     has_feedback: bool,
+    /// True if a viewer without transport-wide feedback sends REMB beside receiver reports.
+    has_remb: bool,
+    /// When in each second it reports, in milliseconds.
+    phase: u64,
     /// Time and place of each switch.
     switches: Vec<(u64, usize)>,
     /// Place of the rendition in each millisecond.
@@ -80,12 +92,15 @@ impl Watching {
             millis: 0,
             present: 0,
             pending: None,
+            requested: None,
             backlog: Vec::new(),
             awaits_keyframe: false,
             credit: 0.0,
             probe_bytes: 0,
             media_bytes: 0,
             has_feedback,
+            has_remb: true,
+            phase: 0,
             switches: Vec::new(),
             places: Vec::new(),
             last_frame: 0,
@@ -111,7 +126,7 @@ impl Watching {
                 self.path.feed_back();
                 self.decide();
             }
-            if !self.has_feedback && self.millis.is_multiple_of(1000) {
+            if !self.has_feedback && self.millis % 1000 == self.phase {
                 self.report();
                 self.decide();
             }
@@ -122,12 +137,14 @@ impl Watching {
     /// Adds the packets of a frame, 30 times a second; keyframes are four times as large.
     fn publish(&mut self) {
         let is_frame = self.millis * 3 / 100 != (self.millis.max(1) - 1) * 3 / 100;
-        let is_keyframe = self.millis.is_multiple_of(KEYFRAME_INTERVAL);
+        let is_requested = self.requested.take_if(|at| *at <= self.millis).is_some();
+        let is_keyframe = is_requested || self.millis.is_multiple_of(KEYFRAME_INTERVAL);
         if !is_frame && !is_keyframe {
             return;
         }
         if is_keyframe {
             self.awaits_keyframe = false;
+            self.requested = None;
             if let Some(to) = self.pending.take() {
                 self.switch(to);
             }
@@ -218,7 +235,15 @@ impl Watching {
         };
         let now = self.path.instant();
         let estimator = &mut self.path.estimator;
-        estimator.handle_remb(RATES[self.present] * 3 / 2);
+        if self.has_remb {
+            // The receiver's estimate is that of the path once it sees a queue.
+            let (capacity, other) = (self.course)(self.millis);
+            let present = RATES[self.present] * 3 / 2;
+            estimator.handle_remb(match waits {
+                QUEUE_SEEN.. => present.min(capacity.saturating_sub(other) * 85 / 100),
+                _ => present,
+            });
+        }
         estimator.handle_report(now, &block, Some(round_trip), self.media_bytes);
     }
 
@@ -233,7 +258,12 @@ impl Watching {
             .poll(now, &state, probe, &self.rungs, Some(present), &preference);
         match step {
             Some(Step::Move { to, .. }) if to == self.present => self.pending = None,
-            Some(Step::Move { to, .. }) => self.pending = Some(to),
+            Some(Step::Move { to, .. }) => {
+                if to > self.present && self.pending.is_none() {
+                    self.requested = Some(self.millis + KEYFRAME_DELAY);
+                }
+                self.pending = Some(to);
+            }
             Some(Step::Probe { rate }) => {
                 assert!(self.path.estimator.begin_probe(now, rate));
             }
@@ -386,6 +416,18 @@ fn queue_that_overflows_early_is_noticed() {
     }
 }
 
+#[test]
+fn earlier_bandwidth_of_a_path_does_not_hide_a_slowdown() {
+    let rates = &[(3_100_776, 20), (1_504_231, 20)];
+    let mut viewer = Watching::new(false, steps(rates));
+    viewer.path.longest_queue = 333_415;
+    viewer.has_remb = false;
+    viewer.phase = 722;
+    viewer.run(40);
+    assert!(viewer.longest_excess() <= 3500, "{:?}", viewer.switches);
+    assert!(viewer.present >= 2, "{:?}", viewer.switches);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -454,5 +496,39 @@ proptest! {
             );
             viewer.run(seconds - 12);
         }
+    }
+
+    #[test]
+    fn viewer_without_transport_feedback_comes_down_in_time(
+        rates in prop::collection::vec(900_000_u64..8_000_000, 2..5),
+        queue in 200_000_u64..500_000,
+        loss in 0_u64..20,
+        has_remb in any::<bool>(),
+        phase in 0_u64..1000,
+        seed in 1_u64..1_000_000,
+    ) {
+        // A newcomer's first report says nothing, so the path slows down later.
+        let rates: Vec<u64> = [8_000_000].into_iter().chain(rates).collect();
+        let seconds = 20;
+        let count = rates.len() as u64;
+        let course = move |millis: u64| {
+            let place = (millis / 1000 / seconds) as usize;
+            (rates[place.min(rates.len() - 1)], 0)
+        };
+        let mut viewer = Watching::new(false, course);
+        viewer.path.longest_queue = queue;
+        viewer.path.loss_permille = loss;
+        viewer.path.random = seed;
+        viewer.has_remb = has_remb;
+        viewer.phase = phase;
+        viewer.run(seconds * count);
+        // A report on a second of which the path was slow for a part only shows a higher rate. The
+        // receiver's estimate corrects that; without it a second step may be needed.
+        let longest = if has_remb { 2000 } else { 7000 };
+        prop_assert!(
+            viewer.longest_excess() <= longest,
+            "{} ms too much: {:?}", viewer.longest_excess(), viewer.switches
+        );
+        prop_assert!(viewer.switches.len() as u64 <= 5 * count, "{:?}", viewer.switches);
     }
 }
