@@ -20,7 +20,9 @@ use crate::context::TranscodeContext;
 use crate::encoder::{Encoder, ReadBuffers};
 use crate::feed::Feed;
 use crate::harvest::{Harvest, HarvestError};
+use crate::keyframes::{KeyframePlan, KeyframeRequests};
 use crate::ladder::Output;
+use crate::output_limit::OutputLimit;
 
 /// Maximum deliveries that wait for an encoder, about three seconds of video and audio. If an
 /// encoder falls further behind, frames up to the next keyframe are dropped.
@@ -28,6 +30,9 @@ const QUEUE: usize = 256;
 
 /// Maximum time until a stream's first video frame.
 const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum time for which the start of an encoder waits for one more frame.
+const NEXT_FRAME_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Maximum time for which an encoder may read frames without returning any.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -157,6 +162,19 @@ impl Source {
         }
         frames
     }
+
+    /// Returns the next video frame if it comes soon.
+    async fn next_soon(&mut self) -> Option<VideoFrame> {
+        let deadline = Instant::now() + NEXT_FRAME_TIMEOUT;
+        while let Ok(Some(delivery)) = timeout_at(deadline, self.queue.recv()).await {
+            if let StreamEvent::Frame(frame) = delivery.event
+                && let Some(video) = video(&frame)
+            {
+                return Some(video.clone());
+            }
+        }
+        None
+    }
 }
 
 fn video(frame: &Frame) -> Option<&VideoFrame> {
@@ -173,6 +191,7 @@ pub(crate) struct Attempt {
     encoder: Encoder,
     feed: Feed,
     outputs: Outputs,
+    keyframes: KeyframePlan,
     _counted: RunningTranscoder,
     /// Time of the first frame read for which no frame was returned yet.
     unanswered_since: Option<Instant>,
@@ -193,8 +212,9 @@ impl ReadBuffers for Outputs {
 impl Outputs {
     /// Returns the next track or video frame.
     fn next_event(&mut self) -> Result<Option<(RenditionId, FlvEvent)>, HarvestError> {
+        let now = Instant::now();
         for (id, harvest) in &mut self.0 {
-            if let Some(event) = harvest.next_event()? {
+            if let Some(event) = harvest.next_event(now)? {
                 return Ok(Some((*id, event)));
             }
         }
@@ -208,9 +228,10 @@ pub(crate) async fn run(
     context: Arc<TranscodeContext>,
     name: StreamName,
     outputs: Vec<Output>,
+    keyframes: KeyframeRequests,
     events: mpsc::Sender<Event>,
 ) {
-    let end = match Attempt::begin(&context, &name, outputs).await {
+    let end = match Attempt::begin(&context, &name, outputs, keyframes).await {
         Ok(attempt) => attempt.run(&events).await,
         Err(end) => end,
     };
@@ -220,11 +241,14 @@ pub(crate) async fn run(
 
 impl Attempt {
     /// Starts an encoder. It decodes the frames since the last keyframe, and encodes from the
-    /// newest of them on, so that viewers start live.
+    /// newest of them on, so that viewers start live. That one is, if the stream does not pause,
+    /// newer than all that was sent to the viewers for which it is started, so its keyframe is the
+    /// next frame that they see.
     async fn begin(
         context: &TranscodeContext,
         name: &StreamName,
         outputs: Vec<Output>,
+        keyframes: KeyframeRequests,
     ) -> Result<Self, RunEnd> {
         let Some(mut source) = Source::subscribe(&context.hub, name) else {
             return Err(AttemptError::NoFrame.into());
@@ -234,7 +258,13 @@ impl Attempt {
         }
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
         let frames = timeout_at(deadline, source.first_frames()).await;
-        let frames = frames.unwrap_or_default();
+        let mut frames = frames.unwrap_or_default();
+        if let Some(next) = source.next_soon().await {
+            if next.keyframe {
+                frames.clear();
+            }
+            frames.push(next);
+        }
         let stats = source.stream().stats();
         let (Some(first), Some(last), Some(track)) = (frames.first(), frames.last(), stats.video)
         else {
@@ -257,12 +287,12 @@ impl Attempt {
                 source,
             })?;
         let counted = context.hub.count_transcoder(name, encoder.id());
-        let ids: Vec<_> = run.outputs.iter().map(|output| output.id).collect();
+        let ids = run.outputs.iter().map(|output| output.id);
         tracing::info!(
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),
             pid = encoder.id(),
-            renditions = ?ids,
+            renditions = ?ids.collect::<Vec<_>>(),
             "transcoding starts"
         );
         let mut feed = Feed::new(track, origin, declared);
@@ -270,14 +300,21 @@ impl Attempt {
             feed.push(frame);
         }
         // The encoder's clock starts at the first frame that it does not skip.
-        let harvest = |id| (id, Harvest::new(origin + skip));
+        let now = Instant::now();
+        let harvest = |output: &Output| {
+            let limit = OutputLimit::new(output.limit, now);
+            (output.id, Harvest::new(origin + skip, limit))
+        };
+        let mut keyframes = KeyframePlan::new(keyframes);
+        keyframes.note_keyframe(now);
         Ok(Self {
             source,
             encoder,
             feed,
-            outputs: Outputs(ids.into_iter().map(harvest).collect()),
+            outputs: Outputs(run.outputs.iter().map(harvest).collect()),
+            keyframes,
             _counted: counted,
-            unanswered_since: Some(Instant::now()),
+            unanswered_since: Some(now),
             logged_slow: false,
         })
     }
@@ -342,8 +379,17 @@ impl Attempt {
         if video.keyframe && self.has_new_track() {
             return Err(RunEnd::Changed);
         }
-        self.feed.push(video);
-        self.unanswered_since.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        let is_keyframe = if self.keyframes.is_due(now) {
+            self.feed.push_keyframe(video)
+        } else {
+            self.feed.push(video);
+            video.keyframe
+        };
+        if is_keyframe {
+            self.keyframes.note_keyframe(now);
+        }
+        self.unanswered_since.get_or_insert(now);
         Ok(video.keyframe.then_some(video.pts))
     }
 

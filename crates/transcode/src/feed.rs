@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use distributary_media::flv::{FlvTag, TagKind, VIDEO_FILE_HEADER, muxer};
-use distributary_media::{MediaTime, VideoFrame, VideoTrack};
+use distributary_media::{MediaTime, VideoCodec, VideoFrame, VideoTrack};
+
+/// A recovery point SEI message (Rec. ITU-T H.264 section D.1.8): the frame is one, and exact.
+const RECOVERY_POINT: &[u8] = &[0x06, 0x06, 0x01, 0b1100_0100, 0x80];
 
 /// Writes video frames for an encoder, on a clock that starts at the first of them.
 #[derive(Debug)]
@@ -53,6 +56,22 @@ impl Feed {
         tag.write(&mut self.pending);
     }
 
+    /// Appends a frame that is to be a keyframe of every output. Returns whether it will be one.
+    ///
+    /// ffmpeg decides at its start at which times it forces keyframes, but for those that the
+    /// source has ("-force_key_frames source"). So the frame is marked as one: with a recovery
+    /// point in front of it, the decoder of H264 outputs it as a keyframe, and decodes it as before.
+    pub(crate) fn push_keyframe(&mut self, frame: &VideoFrame) -> bool {
+        if frame.keyframe || frame.codec != VideoCodec::H264 {
+            self.push(frame);
+            return frame.keyframe;
+        }
+        let mut marked = frame.clone();
+        marked.units.insert(0, Bytes::from_static(RECOVERY_POINT));
+        self.push(&marked);
+        true
+    }
+
     /// Returns the bytes to write. The writer removes what it has written.
     pub(crate) fn pending(&mut self) -> &mut BytesMut {
         &mut self.pending
@@ -85,18 +104,16 @@ fn frame_rate_metadata(rate: f64) -> BytesMut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use distributary_media::FrameInfo;
     use distributary_media::flv::FlvStream;
-    use distributary_media::{FrameInfo, VideoCodec};
 
     fn tags(feed: &mut Feed) -> Vec<FlvTag> {
-        let mut stream = FlvStream::default();
+        let mut stream = FlvStream::new(1024);
         stream.buffer().extend_from_slice(feed.pending());
         std::iter::from_fn(|| stream.next_tag().unwrap()).collect()
     }
 
-    #[test]
-    fn frames_follow_the_header_on_a_clock_that_starts_at_the_origin() {
+    fn feed(frame_rate: Option<f64>) -> Feed {
         let track = VideoTrack {
             codec: VideoCodec::H264,
             width: 640,
@@ -104,16 +121,28 @@ mod tests {
             profile_level_id: [0x4d, 0, 0x1f],
             config: Bytes::from_static(&[1, 0x4d, 0, 0x1f, 0xFF]),
         };
-        let origin = MediaTime::from_millis(5_000_000);
-        let mut feed = Feed::new(Arc::new(track), origin, Some(30.0));
-        feed.push(&VideoFrame {
-            codec: VideoCodec::H264,
+        Feed::new(
+            Arc::new(track),
+            MediaTime::from_millis(5_000_000),
+            frame_rate,
+        )
+    }
+
+    fn frame(codec: VideoCodec, keyframe: bool) -> VideoFrame {
+        VideoFrame {
+            codec,
             pts: MediaTime::from_millis(5_000_107),
             dts: MediaTime::from_millis(5_000_040),
-            keyframe: true,
+            keyframe,
             info: FrameInfo::default(),
             units: vec![Bytes::from_static(&[0x65, 1])],
-        });
+        }
+    }
+
+    #[test]
+    fn frames_follow_the_header_on_a_clock_that_starts_at_the_origin() {
+        let mut feed = feed(Some(30.0));
+        feed.push(&frame(VideoCodec::H264, true));
         let tags = tags(&mut feed);
         let kinds = [TagKind::Script, TagKind::Video, TagKind::Video];
         assert!(tags.iter().map(|tag| tag.kind).eq(kinds));
@@ -121,5 +150,30 @@ mod tests {
         assert_eq!(tags[1].body[..7], [0x17, 0, 0, 0, 0, 1, 0x4d]);
         assert_eq!(tags[2].timestamp_millis, 40);
         assert_eq!(tags[2].body[..], [0x17, 1, 0, 0, 67, 0, 0, 0, 2, 0x65, 1]);
+    }
+
+    #[test]
+    fn keyframe_on_request_is_marked_where_the_decoder_sees_it() {
+        let body = |frame: &VideoFrame| {
+            let mut feed = feed(None);
+            let is_keyframe = feed.push_keyframe(frame);
+            (is_keyframe, tags(&mut feed).pop().unwrap().body)
+        };
+        let (is_keyframe, marked) = body(&frame(VideoCodec::H264, false));
+        assert!(is_keyframe);
+        assert_eq!(
+            marked[..5],
+            [0x27, 1, 0, 0, 67],
+            "the container is as before"
+        );
+        let units = [&[0, 0, 0, 5], RECOVERY_POINT, &[0, 0, 0, 2, 0x65, 1]].concat();
+        assert_eq!(marked[5..], units[..]);
+
+        let (is_keyframe, own) = body(&frame(VideoCodec::H264, true));
+        assert!(is_keyframe);
+        assert_eq!(own[5..], [0, 0, 0, 2, 0x65, 1], "it is one already");
+        let (is_keyframe, other) = body(&frame(VideoCodec::H265, false));
+        assert!(!is_keyframe && other.ends_with(&[0, 0, 0, 2, 0x65, 1]));
+        assert!(!other.windows(5).any(|bytes| bytes == RECOVERY_POINT));
     }
 }

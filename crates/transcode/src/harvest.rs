@@ -5,6 +5,9 @@ use distributary_media::flv::{
     FlvDemuxer, FlvError, FlvEvent, FlvEvents, FlvStream, FlvStreamError, TagKind,
 };
 use distributary_media::{Frame, MediaTime};
+use tokio::time::Instant;
+
+use crate::output_limit::{MAX_ACCESS_UNIT, OutputLimit};
 
 /// The error of an encoder's invalid output.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +18,9 @@ pub(crate) enum HarvestError {
     /// A video tag cannot be read.
     #[error(transparent)]
     Tag(#[from] FlvError),
+    /// It is much more than the encoder was told to return.
+    #[error("it is several times as much as the limit of its bitrate")]
+    TooMuch,
 }
 
 /// Reads an encoder's video frames, and maps them to the clock of the stream.
@@ -22,17 +28,19 @@ pub(crate) enum HarvestError {
 pub(crate) struct Harvest {
     /// The zero of the encoder's clock, on the stream's clock.
     origin: MediaTime,
+    limit: OutputLimit,
     stream: FlvStream,
     demuxer: FlvDemuxer,
     events: FlvEvents,
 }
 
 impl Harvest {
-    /// Returns a reader for an encoder with its zero at `origin`.
-    pub(crate) fn new(origin: MediaTime) -> Self {
+    /// Returns a reader for an encoder with its zero at `origin` that returns no more than `limit`.
+    pub(crate) fn new(origin: MediaTime, limit: OutputLimit) -> Self {
         Self {
             origin,
-            stream: FlvStream::default(),
+            limit,
+            stream: FlvStream::new(MAX_ACCESS_UNIT),
             demuxer: FlvDemuxer::new(),
             events: FlvEvents::default(),
         }
@@ -43,8 +51,8 @@ impl Harvest {
         self.stream.buffer()
     }
 
-    /// Returns the next track or video frame.
-    pub(crate) fn next_event(&mut self) -> Result<Option<FlvEvent>, HarvestError> {
+    /// Returns the next track or video frame of what has been read until `now`.
+    pub(crate) fn next_event(&mut self, now: Instant) -> Result<Option<FlvEvent>, HarvestError> {
         loop {
             if let Some(event) = self.events.next() {
                 return Ok(Some(self.on_stream_clock(event)));
@@ -52,6 +60,9 @@ impl Harvest {
             let Some(tag) = self.stream.next_tag()? else {
                 return Ok(None);
             };
+            if !self.limit.admit(tag.body.len(), now) {
+                return Err(HarvestError::TooMuch);
+            }
             if tag.kind == TagKind::Video {
                 let time = MediaTime::from_millis(tag.timestamp_millis.into());
                 self.events = self.demuxer.handle_video(time, tag.body)?;
@@ -72,14 +83,24 @@ impl Harvest {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
 mod tests {
     use super::*;
     use bytes::Bytes;
     use distributary_media::flv::{FlvTag, VIDEO_FILE_HEADER};
 
+    fn harvest(origin: i64) -> Harvest {
+        let limit = OutputLimit::new(None, Instant::now());
+        Harvest::new(MediaTime::from_millis(origin), limit)
+    }
+
     #[test]
     fn frames_are_mapped_to_the_clock_of_the_stream() {
-        let mut harvest = Harvest::new(MediaTime::from_millis(60_000));
+        let mut harvest = harvest(60_000);
+        let now = Instant::now();
         harvest.buffer().extend_from_slice(VIDEO_FILE_HEADER);
         let config: &[u8] = &[
             0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0, 25, 0x67, 0x42, 0xc0, 0x1e, 0xd9,
@@ -99,26 +120,44 @@ mod tests {
             };
             tag.write(harvest.buffer());
         }
-        let Ok(Some(FlvEvent::VideoTrack(_))) = harvest.next_event() else {
+        let Ok(Some(FlvEvent::VideoTrack(_))) = harvest.next_event(now) else {
             panic!("the first event is not a track");
         };
-        let Ok(Some(FlvEvent::Frame(Frame::Video(frame)))) = harvest.next_event() else {
+        let Ok(Some(FlvEvent::Frame(Frame::Video(frame)))) = harvest.next_event(now) else {
             panic!("the second event is not a video frame");
         };
         assert!(frame.keyframe);
         assert_eq!(frame.pts, MediaTime::from_millis(60_033));
-        assert!(harvest.next_event().unwrap().is_none());
+        assert!(harvest.next_event(now).unwrap().is_none());
     }
 
     #[test]
     fn output_that_is_not_flv_is_an_error() {
-        let mut harvest = Harvest::new(MediaTime::ZERO);
+        let mut harvest = harvest(0);
         harvest
             .buffer()
             .extend_from_slice(b"not what was asked for");
         assert!(matches!(
-            harvest.next_event(),
+            harvest.next_event(Instant::now()),
             Err(HarvestError::Stream(FlvStreamError::NotFlv))
         ));
+    }
+
+    #[test]
+    fn encoder_that_returns_far_more_than_its_limit_fails() {
+        let now = Instant::now();
+        let limit = OutputLimit::new(Some(600_000), now);
+        let mut harvest = Harvest::new(MediaTime::ZERO, limit);
+        harvest.buffer().extend_from_slice(VIDEO_FILE_HEADER);
+        let tag = FlvTag {
+            kind: TagKind::Script,
+            timestamp_millis: 0,
+            body: Bytes::from(vec![0; MAX_ACCESS_UNIT]),
+        };
+        tag.write(harvest.buffer());
+        assert!(harvest.next_event(now).unwrap().is_none());
+        tag.write(harvest.buffer());
+        let refused = harvest.next_event(now);
+        assert!(matches!(refused, Err(HarvestError::TooMuch)));
     }
 }

@@ -73,6 +73,17 @@ struct Encoders {
     retry_at: Instant,
 }
 
+impl Encoders {
+    /// Requests a keyframe of a rendition of the encoder whose frames it has.
+    fn request_keyframe(&self, id: RenditionId) {
+        let successor = self.successor.as_ref().map(|successor| &successor.worker);
+        let mut all = [Some(&self.current), successor].into_iter().flatten();
+        if let Some(worker) = all.find(|worker| worker.makes(id)) {
+            worker.request_keyframe();
+        }
+    }
+}
+
 /// An encoder that is to take over.
 struct Successor {
     worker: Worker,
@@ -213,7 +224,7 @@ impl Job {
     async fn collect(&mut self) {
         let until = Instant::now() + COLLECT;
         while let Ok(Some(demand)) = timeout_at(until, self.demands.next()).await {
-            self.handle_demand(demand);
+            self.handle_demand(demand, None);
         }
     }
 
@@ -231,8 +242,9 @@ impl Job {
                 Step::Current(event) => self.handle_current(event, encoders, stream),
                 Step::Successor(event) => self.handle_successor(event, encoders, stream),
                 Step::Demand(demand) => {
-                    self.handle_demand(demand);
-                    self.collect().await;
+                    if self.handle_demand(demand, Some(encoders)) {
+                        self.collect().await;
+                    }
                     Ok(())
                 }
                 Step::Tick => self.handle_tick(),
@@ -244,14 +256,23 @@ impl Job {
         }
     }
 
-    fn handle_demand(&mut self, demand: Demand) {
+    /// Handles a demand. Returns whether it is for a rendition that is not live yet. One for a
+    /// rendition that is live is a request for a keyframe: the viewer cannot start with the last.
+    fn handle_demand(&mut self, demand: Demand, encoders: Option<&Encoders>) -> bool {
         let id = demand.name().rendition_id();
         match self.renditions.get_mut(&id) {
             Some(rendition) if rendition.publisher.is_some() => {
                 demand.answer(Ok(()));
                 rendition.audience.expect();
+                if let Some(encoders) = encoders {
+                    encoders.request_keyframe(id);
+                }
+                false
             }
-            _ => self.requests.push(id, demand),
+            _ => {
+                self.requests.push(id, demand);
+                true
+            }
         }
     }
 

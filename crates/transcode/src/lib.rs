@@ -22,7 +22,8 @@
 //! * `worker`: a run of an encoder in a task of its own; `splice`: lets one take over from another.
 //! * `attempt`: one run of an encoder.
 //! * `encoder`: the child process; `arguments`: its command line.
-//! * `feed`, `harvest`: its input and its output.
+//! * `feed`, `harvest`: its input and its output; `output_limit`: the bound for the latter.
+//! * `keyframes`: keyframes on request.
 //! * `error_lines`: its standard error, for the log.
 
 mod arguments;
@@ -35,7 +36,9 @@ mod error_lines;
 mod feed;
 mod harvest;
 mod job;
+mod keyframes;
 pub mod ladder;
+mod output_limit;
 mod requests;
 mod splice;
 mod supervisor;

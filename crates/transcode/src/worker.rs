@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::attempt::{self, Event};
 use crate::context::TranscodeContext;
+use crate::keyframes::KeyframeRequests;
 use crate::ladder::Output;
 
 /// Maximum events that wait for the job.
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     /// Its outputs, by rendition.
     outputs: BTreeMap<RenditionId, Output>,
     began: Instant,
+    keyframes: KeyframeRequests,
     /// The track of each output, once it is known.
     tracks: BTreeMap<RenditionId, VideoTrack>,
     /// The presentation time of each output's last frame.
@@ -41,13 +43,21 @@ impl Worker {
         outputs: &[Output],
     ) -> Self {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let run = attempt::run(Arc::clone(context), name.clone(), outputs.to_vec(), sender);
+        let keyframes = KeyframeRequests::default();
+        let run = attempt::run(
+            Arc::clone(context),
+            name.clone(),
+            outputs.to_vec(),
+            keyframes.clone(),
+            sender,
+        );
         let task = tokio::spawn(run.in_current_span());
         Self {
             events,
             task: task.abort_handle(),
             outputs: outputs.iter().map(|output| (output.id, *output)).collect(),
             began: Instant::now(),
+            keyframes,
             tracks: BTreeMap::new(),
             last: BTreeMap::new(),
             frames: 0,
@@ -66,6 +76,11 @@ impl Worker {
 
     pub(crate) fn makes(&self, id: RenditionId) -> bool {
         self.outputs.contains_key(&id)
+    }
+
+    /// Requests a keyframe of all outputs as soon as possible.
+    pub(crate) fn request_keyframe(&self) {
+        self.keyframes.request();
     }
 
     pub(crate) fn began(&self) -> Instant {

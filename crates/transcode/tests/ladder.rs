@@ -401,3 +401,32 @@ async fn rendition_that_is_not_in_the_ladder_is_refused() {
     }
     assert_eq!(studio.hub.transcoder_stats().started, 0);
 }
+
+#[tokio::test]
+async fn request_for_a_live_rung_brings_a_keyframe_where_the_source_has_none() {
+    // The source has a keyframe every ten seconds, and an encoder one at least every two.
+    let studio = Studio::new(Clip::new(10, "-g 300 -bf 0"), config(&["120p 200k"])).await;
+    let mut source = studio.watch(&studio.name);
+    let mut watch = studio.request(120).await;
+    let name = studio.name.rendition(&RenditionId::rung(120));
+    let (mut keyframes, mut on_request) = (Vec::new(), 0);
+    let mut of_source = BTreeSet::new();
+    while on_request < 3 {
+        let frame = watch.frame().await;
+        if !frame.keyframe {
+            continue;
+        }
+        let at = frame.pts.as_millis();
+        let own = source.come().into_iter().filter(|frame| frame.keyframe);
+        of_source.extend(own.map(|frame| frame.pts.as_millis()));
+        let is_of_source = of_source.range(at - 1..=at + 1).next().is_some();
+        let is_late = keyframes.last().is_none_or(|last| at - last > 1900);
+        on_request += i32::from(!is_of_source && !is_late);
+        keyframes.push(at);
+        assert!(keyframes.len() < 12, "{keyframes:?}, {of_source:?}");
+        assert!(studio.hub.request_rendition(&name));
+    }
+    let intervals = keyframes.windows(2).map(|pair| pair[1] - pair[0]);
+    let shortest = intervals.min().unwrap();
+    assert!(shortest >= 300, "{shortest} ms: they are limited");
+}

@@ -168,8 +168,10 @@ impl<O: Outlet> FanOut<O> {
             let next = NextRendition {
                 id,
                 reason,
+                began: now,
                 tag: None,
                 since: None,
+                requested: None,
                 is_severe: is_severe && reason == Reason::Congestion,
             };
             let before = quality.next.replace(next);
@@ -192,6 +194,7 @@ impl<O: Outlet> FanOut<O> {
             return;
         };
         if next.tag.is_none() && !self.await_rendition(key, next.id, now) {
+            self.drain(key, now);
             return;
         }
         let Some(viewer) = self.viewers.get_mut(key) else {
@@ -211,6 +214,10 @@ impl<O: Outlet> FanOut<O> {
             .peer
             .change_video(&from.video, &to.video, now, change)
         {
+            if self.request_keyframe(key, now) {
+                // From now on nothing is sent that would be newer than the keyframe.
+                self.continue_move(key, now);
+            }
             return;
         }
         let name = to.subscription.stream().name().clone();
@@ -228,6 +235,44 @@ impl<O: Outlet> FanOut<O> {
         let is_better = self.streams.is_better(home, next.id, before);
         self.shared.switches.note(is_better, next.reason);
         self.send_media(key, now);
+    }
+
+    /// Lets the queue of a viewer's path drain while it waits for a rendition, if the path is much too
+    /// slow for the present one.
+    fn drain(&mut self, key: usize, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let next = viewer.quality.as_ref().and_then(|quality| quality.next);
+        if next.is_some_and(|next| next.is_draining(now)) {
+            viewer.peer.halt_video();
+        } else {
+            viewer.peer.keep_video();
+        }
+    }
+
+    /// Requests a keyframe of the rendition to which a viewer moves, once, if it is urgent. Returns
+    /// whether it did.
+    fn request_keyframe(&mut self, key: usize, now: Instant) -> bool {
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return false;
+        };
+        let Some(source) = self.streams.get(viewer.stream) else {
+            return false;
+        };
+        let next = viewer.quality.as_deref_mut();
+        let Some(next) = next.and_then(|quality| quality.next.as_mut()) else {
+            return false;
+        };
+        let is_urgent = next.reason == Reason::Congestion && next.requested.is_none();
+        let name = source.subscription.stream().name().rendition(&next.id);
+        let is_requested = is_urgent
+            && source.renditions.has_keyframes_on_request(next.id)
+            && self.shared.hub.request_rendition(&name);
+        if is_requested {
+            next.requested = Some(now);
+        }
+        is_requested
     }
 
     /// Subscribes to a rendition for a viewer that moves to it, or requests it. Returns whether it

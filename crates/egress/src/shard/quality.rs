@@ -23,6 +23,9 @@ const USELESS: u64 = 60;
 /// Longest time for which nothing is sent then.
 const DRAINING: Duration = Duration::from_secs(2);
 
+/// Longest time for which a requested keyframe is awaited while nothing is sent.
+const KEYFRAME_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The rendition that a viewer gets, and the one that it moves to.
 #[derive(Debug)]
 pub(super) struct Quality {
@@ -38,10 +41,14 @@ pub(super) struct Quality {
 pub(super) struct NextRendition {
     pub(super) id: RenditionId,
     pub(super) reason: Reason,
+    /// When that was decided.
+    pub(super) began: Instant,
     /// Its tag once it is live.
     pub(super) tag: Option<u64>,
     /// When both renditions were there.
     pub(super) since: Option<Instant>,
+    /// When a keyframe of it was requested.
+    pub(super) requested: Option<Instant>,
     /// True if the path carries so little of the present one that the rest of it is useless.
     pub(super) is_severe: bool,
 }
@@ -93,16 +100,53 @@ pub(super) fn is_severe(peer: &Peer, rate: u64) -> bool {
 }
 
 impl NextRendition {
+    /// Returns whether nothing more of the present rendition is sent, even if the next one has not
+    /// come yet.
+    pub(super) fn is_draining(&self, now: Instant) -> bool {
+        self.is_severe && now.saturating_duration_since(self.began) < DRAINING
+    }
+
     /// Returns the way in which the viewer changes to its log.
     pub(super) fn change(&self, now: Instant) -> LogChange {
-        let waits = self
-            .since
-            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let time_since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let waits = time_since(self.since).unwrap_or_default();
+        let requested = time_since(self.requested);
         match self.reason {
-            _ if waits > SKIP || self.is_severe && waits < DRAINING => LogChange::Stop,
+            _ if requested.is_some_and(|time| time < KEYFRAME_TIMEOUT) => LogChange::Stop,
+            _ if waits > SKIP || self.is_draining(now) => LogChange::Stop,
             Reason::Congestion | Reason::Gone => LogChange::Skip,
             _ if waits > SEAMLESS => LogChange::Skip,
             Reason::Bandwidth | Reason::Viewer => LogChange::Seamless,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_while_a_requested_keyframe_is_awaited_but_not_for_long() {
+        let start = Instant::now();
+        let mut next = NextRendition {
+            id: RenditionId::rung(360),
+            reason: Reason::Congestion,
+            began: start,
+            tag: Some(1),
+            since: Some(start),
+            requested: None,
+            is_severe: false,
+        };
+        let change =
+            |next: &NextRendition, millis| next.change(start + Duration::from_millis(millis));
+        assert_eq!(change(&next, 0), LogChange::Skip);
+        next.requested = Some(start);
+        assert_eq!(change(&next, 0), LogChange::Stop);
+        assert_eq!(change(&next, 999), LogChange::Stop);
+        assert_eq!(change(&next, 1000), LogChange::Skip, "the encoder is stuck");
     }
 }

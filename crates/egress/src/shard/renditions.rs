@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use distributary_hub::{BFrameChoice, Hub, Rendition};
+use distributary_hub::{BFrameChoice, Hub, Rendition, RenditionOrigin};
 use distributary_media::VideoCodec;
 use distributary_names::{RenditionId, StreamName};
 use distributary_webrtc::quality::Rung;
@@ -86,6 +86,13 @@ impl Renditions {
             // A rendition that is gone is followed by a lesser one.
             _ => false,
         }
+    }
+
+    /// Returns whether a keyframe of a rendition can be requested: the gateway encodes it.
+    pub(super) fn has_keyframes_on_request(&self, id: RenditionId) -> bool {
+        self.list
+            .iter()
+            .any(|rendition| rendition.id == id && rendition.origin == RenditionOrigin::Transcoded)
     }
 
     /// Requests a rendition that is not live, at most every [`REQUEST_INTERVAL`]. Returns `false`

@@ -82,19 +82,37 @@ pub enum FlvStreamError {
     /// There is something other than a tag.
     #[error(transparent)]
     UnknownTagType(#[from] UnknownTagType),
+    /// The body of a tag is longer than the limit.
+    #[error("a tag has {len} bytes, more than {max}")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
 }
 
 /// Parses FLV that arrives piece by piece.
 ///
 /// Append the bytes to [`Self::buffer`], and call [`Self::next_tag`] until it returns `None`.
-/// The largest tag bounds the buffer: 16 MiB.
-#[derive(Debug, Default)]
+/// The longest tag bounds the buffer.
+#[derive(Debug)]
 pub struct FlvStream {
+    max_body: usize,
     buffer: BytesMut,
     has_header: bool,
 }
 
 impl FlvStream {
+    /// Returns a parser of tags whose bodies have at most `max_body` bytes.
+    pub fn new(max_body: usize) -> Self {
+        Self {
+            max_body,
+            buffer: BytesMut::new(),
+            has_header: false,
+        }
+    }
+
     /// Returns the buffer for received bytes.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
@@ -103,7 +121,7 @@ impl FlvStream {
     /// Returns the next tag once it is complete.
     ///
     /// # Errors
-    /// When the data is not FLV. The stream cannot continue.
+    /// When the data is not FLV, or a tag is too long. The stream cannot continue.
     pub fn next_tag(&mut self) -> Result<Option<FlvTag>, FlvStreamError> {
         if !self.has_header && !self.take_header()? {
             return Ok(None);
@@ -111,6 +129,10 @@ impl FlvStream {
         let Some(header) = TagHeader::parse(&self.buffer)? else {
             return Ok(None);
         };
+        if header.body_len > self.max_body {
+            let (len, max) = (header.body_len, self.max_body);
+            return Err(FlvStreamError::TooLong { len, max });
+        }
         let len = TAG_HEADER + header.body_len + PREVIOUS_TAG_SIZE;
         if self.buffer.len() < len {
             self.buffer.reserve(len - self.buffer.len());
@@ -178,7 +200,7 @@ mod tests {
             tag.write(&mut file);
         }
         for size in [1, 2, 3, 12, 14, 1000] {
-            let mut stream = FlvStream::default();
+            let mut stream = FlvStream::new(2 * 1024);
             let pieces = file.chunks(size);
             let read: Vec<_> = pieces.flat_map(|piece| read(&mut stream, piece)).collect();
             assert_eq!(read, tags, "in pieces of {size}");
@@ -188,19 +210,23 @@ mod tests {
     #[test]
     fn other_data_is_an_error() {
         let error = |bytes: &[u8]| {
-            let mut stream = FlvStream::default();
+            let mut stream = FlvStream::new(6);
             stream.buffer().extend_from_slice(bytes);
             stream.next_tag().unwrap_err()
         };
         assert_eq!(error(b"ffmpeg version"), FlvStreamError::NotFlv);
         let bad_tag = [&VIDEO_FILE_HEADER[..], &[0x28; 11]].concat();
         assert_eq!(error(&bad_tag), UnknownTagType(0x28).into());
+        // Refused by its header, before anything of it is stored.
+        let long_tag = [&VIDEO_FILE_HEADER[..], &[9, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let too_long = FlvStreamError::TooLong { len: 7, max: 6 };
+        assert_eq!(error(&long_tag), too_long);
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut stream = FlvStream::default();
+            let mut stream = FlvStream::new(1024);
             stream.buffer().extend_from_slice(VIDEO_FILE_HEADER);
             stream.buffer().extend_from_slice(&bytes);
             while let Ok(Some(_)) = stream.next_tag() {}

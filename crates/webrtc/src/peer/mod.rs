@@ -313,6 +313,14 @@ impl Peer {
         media.is_none_or(|media| media.change_video(from, to, now, change))
     }
 
+    /// Sends no more video until [`Self::change_video`] moves it or [`Self::keep_video`] is called:
+    /// the path is much too slow for it.
+    pub fn halt_video(&mut self) {
+        if let Some(video) = self.media.as_mut().and_then(|media| media.video.as_mut()) {
+            video.halt_log();
+        }
+    }
+
     /// Stays with the present log after [`Self::change_video`] has returned `false`.
     pub fn keep_video(&mut self) {
         if let Some(video) = self.media.as_mut().and_then(|media| media.video.as_mut()) {

@@ -135,7 +135,7 @@ impl Cursor {
     /// Returns the position of the next video packet: at the cursor, or at the newest keyframe when
     /// the stream starts, has fallen behind, or is to be replayed. On a `slow_path`, first
     /// disposable frames are skipped, and then everything up to the next keyframe. A frame that was
-    /// started is sent completely.
+    /// started is sent completely, except before a [`LogChange`] for which the path is too slow.
     pub(super) fn next_packet<'l>(
         &mut self,
         log: &'l Log,
@@ -157,6 +157,9 @@ impl Cursor {
                 self.allowance = Duration::ZERO;
                 return Position::Head;
             };
+            if matches!(self.stop, Some(Stop::Now)) {
+                return Position::Head;
+            }
             if !self.is_addressed(packet.audience) {
                 self.move_to(number + 1);
                 continue;

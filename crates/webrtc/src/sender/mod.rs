@@ -206,6 +206,12 @@ impl RtpSender {
         self.cursor.change_to(from, to, now, change)
     }
 
+    /// Sends nothing more of the present log, because the path is too slow for it, until
+    /// [`Self::change_log`] or [`Self::keep_log`] is called.
+    pub fn halt_log(&mut self) {
+        self.cursor.halt();
+    }
+
     /// Stays with the present log after [`Self::change_log`] has returned `false`.
     pub fn keep_log(&mut self) {
         self.cursor.stay();

@@ -11,11 +11,11 @@ pub enum LogChange {
     /// Frames of the old log up to the keyframe of the new one are sent first, so that none is
     /// missing and none comes twice.
     Seamless,
-    /// The rest of the old log is skipped when the new one has a keyframe: the path is too slow
-    /// for it, or the viewer cannot decode it.
+    /// The rest of the old log is skipped when the new one has a keyframe, also that of a frame
+    /// that was started: the path is too slow for it, or the viewer cannot decode it.
     Skip,
-    /// Nothing more of the old log is sent: the new one is so late that its keyframes are never
-    /// newer than what was sent.
+    /// Nothing more of the old log is sent: it would delay the keyframe of the new one, or the new
+    /// one is so late that its keyframes are never newer than what was sent.
     Stop,
 }
 
@@ -40,7 +40,7 @@ impl Cursor {
         change: LogChange,
     ) -> bool {
         let next = self.number.and_then(|number| from.get(number));
-        if next.is_some_and(|packet| !packet.first) {
+        if change == LogChange::Seamless && next.is_some_and(|packet| !packet.first) {
             // A frame that was started is sent completely.
             return false;
         }
@@ -75,7 +75,13 @@ impl Cursor {
         false
     }
 
-    /// Ends what [`Self::change_to`] has begun.
+    /// Sends nothing more, not even of a frame that was started, until the cursor moves to another
+    /// log or [`Self::stay`] is called.
+    pub(in crate::sender) fn halt(&mut self) {
+        self.stop = Some(Stop::Now);
+    }
+
+    /// Ends what [`Self::halt`] or [`Self::change_to`] has begun.
     pub(in crate::sender) fn stay(&mut self) {
         self.stop = None;
     }

@@ -203,3 +203,36 @@ fn rendition_that_is_late_by_more_than_its_keyframes_is_awaited_at_last() {
     let expected: Vec<u8> = (0..20).chain([OTHER + 24]).collect();
     assert_eq!(got, expected);
 }
+
+#[test]
+fn frame_that_a_slow_path_has_not_finished_is_given_up_for_the_keyframe() {
+    for change in [LogChange::Skip, LogChange::Stop] {
+        let mut two = Two::new();
+        two.frame();
+        two.viewer.send(usize::MAX);
+        two.viewer.received();
+        let large = [&[0x41, 1][..], &[7; 20_000]].concat();
+        two.viewer.unit(large);
+        two.frames += 1;
+        two.viewer.send(3000);
+        let begun = two.viewer.received();
+        assert!(begun.len() == 2 && begun[1].timestamp == 1000 + 2970);
+        assert!(!two.change(LogChange::Seamless) && !two.change(change));
+        if change == LogChange::Stop {
+            two.viewer.send(usize::MAX);
+            assert_eq!(two.viewer.received(), [], "nothing more of it");
+        }
+        two.other_frame(1, true);
+        assert!(!two.change(change), "a part of that frame was sent");
+        two.frame();
+        two.other_frame(2, true);
+        assert!(two.change(change));
+        two.viewer.send(usize::MAX);
+        let got = two.viewer.received();
+        let [keyframe] = &got[..] else {
+            panic!("{got:?}");
+        };
+        assert_eq!(keyframe.sequence, begun[1].sequence + 1);
+        assert_eq!(keyframe.payload, [0x65, OTHER + 2]);
+    }
+}
