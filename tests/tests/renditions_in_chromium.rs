@@ -7,7 +7,7 @@ use distributary_tests::ffmpeg::{CLIP_FRAMES, Clip, FRAME_RATE};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::{Shown, WatchPage};
 use distributary_tests::publishers::obs::ObsPublisher;
-use distributary_tests::publishers::recent_ffmpeg_publishes;
+use distributary_tests::publishers::{recent_ffmpeg, recent_ffmpeg_publishes};
 use distributary_tests::wait::eventually;
 
 const STREAM: &str = "live/test";
@@ -229,4 +229,34 @@ async fn video_maps_of_ffmpeg_are_renditions_that_viewers_can_choose() {
         let report = viewer.page.browser.report("#viewer").await;
         report.expect("the video is there").assert_order();
     }
+}
+
+#[tokio::test]
+async fn streams_that_ffmpeg_publishes_separately_are_joined_without_a_missing_frame() {
+    let rule = "[[rendition]]\nstream = \"live/*\"\nfrom = [\"{stream}_360\", \"{stream}_144\"]\n";
+    let gateway = Gateway::start_configured(&format!("[transcode]\nladder = []\n{rule}"));
+    let clips = clips();
+    let inputs: Vec<_> = clips
+        .iter()
+        .map(|clip| format!("-re -stream_loop -1 -i {}", clip.path().display()))
+        .collect();
+    let url = |suffix: &str| gateway.rtmp_url(&format!("{STREAM}{suffix}"));
+    // One process, but a connection for each of them.
+    let options = format!(
+        "{} -map 0 -c copy -f flv {} -map 1:v -c copy -f flv {} -map 2:v -c copy",
+        inputs.join(" "),
+        url(""),
+        url("_360")
+    );
+    let _publisher = recent_ffmpeg(&options, &url("_144"));
+    gateway.wait_live(STREAM).await;
+    let expected = [("source", 576), ("joined1", 360), ("joined2", 144)];
+    wait_for_renditions(&gateway, &expected).await;
+    let viewer = Viewer::watch(&gateway).await;
+    let place = viewer.place(576).await;
+    for (rid, height) in [("joined2", 144), ("joined1", 360), ("source", 576)] {
+        viewer.select(rid).await;
+        viewer.is_at(height, place).await;
+    }
+    viewer.assert_complete().await;
 }

@@ -174,6 +174,10 @@ impl Gateway {
             self.hub.clone(),
             stopped(),
         ));
+        parts.spawn(distributary_hub::join_renditions(
+            self.hub.clone(),
+            stopped(),
+        ));
         let swf = self.rtmp.swf();
         parts.spawn(self.rtmp.run(stopped()));
         if let Some(https) = self.https {

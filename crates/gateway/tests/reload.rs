@@ -127,6 +127,7 @@ impl Running {
             ("publishers.standby_after", standby_after.unwrap()),
             ("streams", Value::try_from(&hub.streams).unwrap()),
             ("stream", Value::try_from(&hub.exceptions).unwrap()),
+            ("rendition", Value::try_from(&hub.renditions).unwrap()),
             ("viewers.max", number(viewers.max)),
             ("viewers.max_per_stream", number(viewers.max_per_stream)),
             ("viewers.max_per_ip", number(viewers.max_per_address)),
@@ -205,6 +206,12 @@ impl Running {
             "interfaces" | "exclude_interfaces" => list(&["eth0"]),
             "pull" => entry(&[("match", "live/*"), ("from", "rtmp://origin/live")]),
             "stream" => entry(&[("match", "live/*"), ("sei", "drop")]),
+            "rendition" => {
+                let from = list(&["{stream}_low"]);
+                let rule = [("stream", "live/*".into()), ("from", from)];
+                let rule = rule.map(|(key, value): (_, Value)| (key.to_owned(), value));
+                Value::Array(vec![Value::Table(rule.into_iter().collect())])
+            }
             "ice_server" => entry(&[("url", "stun:stun.example")]),
             "redirect" => entry(&[
                 ("match", "live/*"),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use distributary_config::Section;
 use distributary_media::{OpusApplication, OpusConfig};
-use distributary_names::{StreamName, StreamPattern};
+use distributary_names::{RenditionId, StreamName, StreamPattern};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::joined::RenditionRule;
 use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
 use crate::viewers::ViewerLimits;
 
@@ -19,6 +20,8 @@ pub struct HubConfig {
     pub streams: StreamsConfig,
     /// Exceptions for some streams. The first that matches a name and has the setting applies.
     pub exceptions: Vec<StreamRule>,
+    /// Streams that are renditions of others. The first entry that matches a name applies.
+    pub renditions: Vec<RenditionRule>,
     /// The limits of viewers.
     pub viewers: ViewerLimits,
     /// Silence of an active publisher after which one that stands by takes over.
@@ -30,6 +33,7 @@ impl Default for HubConfig {
         Self {
             streams: StreamsConfig::default(),
             exceptions: Vec::new(),
+            renditions: Vec::new(),
             viewers: ViewerLimits::default(),
             standby_after: Self::STANDBY_AFTER,
         }
@@ -99,6 +103,14 @@ impl HubConfig {
     /// Returns what to do with the frame reordering that the stream `name` declares.
     pub(crate) fn vui(&self, name: &StreamName) -> VuiPolicy {
         self.setting(name, self.streams.vui, |rule| rule.vui)
+    }
+
+    /// Returns the streams that are renditions of the stream `name`, with their ids.
+    pub(crate) fn members(&self, name: &StreamName) -> Vec<(RenditionId, StreamName)> {
+        let mut rules = self.renditions.iter();
+        rules
+            .find_map(|rule| rule.members(name))
+            .unwrap_or_default()
     }
 
     fn setting<T>(

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use dashmap::mapref::one::RefMut;
 use distributary_media::Frame;
 use distributary_names::StreamName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
@@ -62,6 +62,7 @@ impl Hub {
                 takeovers: Takeovers::default(),
                 transcoder: Arc::default(),
                 maker: Maker::default(),
+                changes: watch::Sender::default(),
             }),
         }
     }
@@ -71,6 +72,13 @@ impl Hub {
         self.shared.viewers.set_limits(config.viewers);
         let current = self.shared.config.write();
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.shared.changes.send_replace(());
+    }
+
+    /// Returns a receiver that changes when a stream is published or ends, and when the
+    /// configuration changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changes.subscribe()
     }
 
     /// Returns the configuration of new streams.
@@ -126,6 +134,7 @@ impl Hub {
         let stream = Arc::clone(&stream);
         if !name.is_rendition() {
             stream.tell_other_forms();
+            self.shared.changes.send_replace(());
         }
         Some(Publisher::new(stream, claim, self.owner()))
     }

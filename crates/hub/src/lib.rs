@@ -13,6 +13,7 @@
 //! * [`policy`]: policies for streams that not every viewer can decode.
 //! * [`demand`]: requests for streams that are provided on demand.
 //! * [`provider`]: one task for each stream that is provided on demand.
+//! * [`joined`]: streams that were published separately, as renditions of one.
 //! * `offer`: what can be made of a stream; [`renditions`]: the table of a stream's renditions.
 //! * `takeovers`: counters of takeovers by standbys.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
@@ -39,6 +40,7 @@ pub mod demand;
 mod encoder;
 pub mod event_limit;
 pub mod hub;
+pub mod joined;
 pub mod journal;
 pub mod meter;
 mod offer;
@@ -61,6 +63,7 @@ pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use event_limit::EventLimit;
 pub use hub::{Hub, PublishError};
+pub use joined::{MemberName, MemberNameError, RenditionRule, join_renditions};
 pub use journal::{Journal, JournalEntry, JournalKind};
 pub use meter::{Gop, PublisherStats};
 pub use offer::{RenditionOffer, RenditionOrigin, SourceVideo};

@@ -78,7 +78,7 @@ impl Hub {
 
     /// Requests a rendition by its name without waiting for it. Returns `false` if nobody makes
     /// renditions, or the maker is busy. Once it is live it is kept for a moment, in which viewers
-    /// have to subscribe.
+    /// have to subscribe. For one that is live already this requests a keyframe.
     pub fn request_rendition(&self, name: &StreamName) -> bool {
         self.request(name)
     }
@@ -110,11 +110,32 @@ impl Hub {
     /// Starts publishing a further video track of the publisher `of` as a rendition of its stream, in
     /// place of that of an earlier publisher.
     pub fn publish_track(&self, of: &Publisher, number: u8, now: Instant) -> Publisher {
-        let source = of.stream();
-        let name = source.name().rendition(&RenditionId::track(number));
-        self.claim(&name, source.epoch(), |stream| Some(stream.take_over(now)))
+        let id = RenditionId::track(number);
+        self.take_over_rendition(of.stream(), &id, RenditionOrigin::Track, now)
+    }
+
+    /// Starts publishing the video of another stream as a rendition of the stream `of`, in place of
+    /// that which is published.
+    pub(crate) fn publish_joined(
+        &self,
+        of: &Arc<Stream>,
+        id: &RenditionId,
+        now: Instant,
+    ) -> Publisher {
+        self.take_over_rendition(of, id, RenditionOrigin::Joined, now)
+    }
+
+    fn take_over_rendition(
+        &self,
+        of: &Arc<Stream>,
+        id: &RenditionId,
+        origin: RenditionOrigin,
+        now: Instant,
+    ) -> Publisher {
+        let name = of.name().rendition(id);
+        self.claim(&name, of.epoch(), |stream| Some(stream.take_over(now)))
             .expect("a takeover is never refused")
-            .follow(source, RenditionOrigin::Track)
+            .follow(of, origin)
     }
 
     /// Registers a maker of renditions. `offers` returns those that it can make of a stream; it is

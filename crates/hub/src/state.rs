@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use distributary_names::StreamName;
+use tokio::sync::watch;
 
 use crate::config::HubConfig;
 use crate::demand::Providers;
@@ -33,6 +34,8 @@ pub(crate) struct HubState {
     pub(crate) takeovers: Takeovers,
     pub(crate) transcoder: Arc<TranscoderPresence>,
     pub(crate) maker: Maker,
+    /// Changes when a stream is published or ends, and when the configuration changes.
+    pub(crate) changes: watch::Sender<()>,
 }
 
 /// The maker of renditions, if there is one.
@@ -61,5 +64,9 @@ impl StreamOwner for HubState {
     fn standby_after(&self) -> Duration {
         let config = self.config.read();
         config.unwrap_or_else(PoisonError::into_inner).standby_after
+    }
+
+    fn note_change(&self) {
+        self.changes.send_replace(());
     }
 }

@@ -69,6 +69,20 @@ pub struct VideoTrack {
     pub config: Bytes,
 }
 
+/// Part of a frame's aspect by which two tracks of the same content may differ, as a divisor: sizes
+/// are rounded to whole macroblocks.
+const ASPECT_TOLERANCE: u64 = 40;
+
+impl VideoTrack {
+    /// Returns whether it can show the same content as another track, by its aspect ratio. A track
+    /// of unknown size can.
+    pub fn has_aspect_of(&self, other: &Self) -> bool {
+        let across = u64::from(self.width) * u64::from(other.height);
+        let down = u64::from(other.width) * u64::from(self.height);
+        across == 0 || down == 0 || across.abs_diff(down) * ASPECT_TOLERANCE <= across.max(down)
+    }
+}
+
 /// An audio track as its sequence header describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioTrack {
@@ -82,4 +96,33 @@ pub struct AudioTrack {
     /// (ISO/IEC 14496-3 section 1.6.2.1), for Opus the identification header (RFC 7845 section 5.1)
     /// or nothing.
     pub config: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracks_of_the_same_content_have_one_aspect() {
+        let track = |width, height| VideoTrack {
+            codec: VideoCodec::H264,
+            width,
+            height,
+            profile_level_id: [0; 3],
+            config: Bytes::new(),
+        };
+        let main = track(1920, 1080);
+        for (width, height) in [(1280, 720), (854, 480), (852, 480), (640, 368), (0, 0)] {
+            assert!(
+                track(width, height).has_aspect_of(&main),
+                "{width}x{height}"
+            );
+        }
+        for (width, height) in [(1080, 1920), (640, 480), (1920, 800)] {
+            assert!(
+                !track(width, height).has_aspect_of(&main),
+                "{width}x{height}"
+            );
+        }
+    }
 }

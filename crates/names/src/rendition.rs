@@ -39,6 +39,11 @@ impl RenditionId {
         Self::numbered(number.into(), "track", "")
     }
 
+    /// Returns the id of another stream that the configuration joins: `joined1`.
+    pub fn joined(number: u8) -> Self {
+        Self::numbered(number.into(), "joined", "")
+    }
+
     /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         let text = self.text.get(..usize::from(self.len));

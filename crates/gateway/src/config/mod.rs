@@ -24,7 +24,7 @@ use distributary_auth::AuthConfig;
 use distributary_config::{KeyPath, Section, time};
 use distributary_egress::ViewersConfig;
 use distributary_egress::engine::EngineConfig;
-use distributary_hub::{HubConfig, StreamRule, StreamsConfig};
+use distributary_hub::{HubConfig, RenditionRule, StreamRule, StreamsConfig};
 use distributary_net::{ListenAddress, OptionalAddress};
 use distributary_rtmp::{PublishersConfig, PullRule, PullsConfig, RtmpConfig};
 use distributary_tls::TlsListener;
@@ -87,6 +87,10 @@ pub struct Config {
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stream: Vec<StreamRule>,
+    /// Streams that are renditions of others.
+    #[reload]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rendition: Vec<RenditionRule>,
     /// STUN and TURN servers that are announced to players.
     #[reload]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -160,6 +164,7 @@ impl Config {
         HubConfig {
             streams: self.streams.clone(),
             exceptions: self.stream.clone(),
+            renditions: self.rendition.clone(),
             viewers: self.viewers.limits(),
             standby_after: self.publishers.standby_after,
         }
@@ -183,6 +188,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(3),
             pull: Vec::new(),
             stream: Vec::new(),
+            rendition: Vec::new(),
             ice_server: Vec::new(),
             redirect: Vec::new(),
             rtmps: TlsListener::default(),
@@ -239,6 +245,7 @@ mod tests {
             "[[stream]]\nmatch = \"live\"",
             "[[pull]]\nmatch = \"live\"\nfrom = \"rtmp://origin/live\"",
             "\n[[pull]]\nmatch = \"live/*\"\nfrom = \"https://origin/live\"",
+            "\n[[rendition]]\nstream = \"live/*\"\nfrom = [\"live/low\"]",
             "[publishers]\nswf = 5",
             "[rtmps]\nlisten = \"x\"",
             "[viewers]\nplayout_delay = \"200ms\"",

@@ -64,6 +64,7 @@ fn schema_has_the_keys_that_are_read_and_written() {
     let lists = [
         "pull",
         "stream",
+        "rendition",
         "ice_server",
         "redirect",
         "rtmps.sni",

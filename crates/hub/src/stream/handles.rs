@@ -268,7 +268,10 @@ impl Drop for Publisher {
                 }
                 self.owner.remove_if_idle(source.name());
             }
-            None => self.stream.tell_other_forms(),
+            None => {
+                self.stream.tell_other_forms();
+                self.owner.note_change();
+            }
         }
         self.owner.remove_if_idle(self.stream.name());
     }

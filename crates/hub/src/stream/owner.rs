@@ -21,4 +21,7 @@ pub(crate) trait StreamOwner: Debug + Send + Sync {
 
     /// Returns the silence of an active publisher after which a standby takes over.
     fn standby_after(&self) -> Duration;
+
+    /// Notes that a stream is published or has ended.
+    fn note_change(&self);
 }

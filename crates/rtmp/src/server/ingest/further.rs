@@ -11,10 +11,6 @@ use tracing::{info, warn};
 use super::complaints::{Complaint, Complaints};
 use super::track_change::TrackChange;
 
-/// Part of a frame's aspect by which two tracks of one picture may differ, as a divisor: sizes are
-/// rounded to whole macroblocks.
-const ASPECT_TOLERANCE: u64 = 40;
-
 /// The further video tracks of a publisher.
 #[derive(Debug)]
 pub(super) struct FurtherTracks {
@@ -102,7 +98,7 @@ impl FurtherTrack {
         };
         let track = change.track;
         let source = main.video_track();
-        let fits = source.is_none_or(|source| have_one_aspect(&source, &track));
+        let fits = source.is_none_or(|source| track.has_aspect_of(&source));
         if change.is_new {
             let size = format_args!("{}x{}", track.width, track.height);
             if fits {
@@ -159,41 +155,5 @@ impl FurtherTrack {
         }
         publisher.push(Frame::Video(frame), now)?;
         Ok(true)
-    }
-}
-
-/// Returns whether two tracks can show the same picture. A track of unknown size can.
-fn have_one_aspect(a: &VideoTrack, b: &VideoTrack) -> bool {
-    let across = u64::from(a.width) * u64::from(b.height);
-    let down = u64::from(b.width) * u64::from(a.height);
-    across == 0 || down == 0 || across.abs_diff(down) * ASPECT_TOLERANCE <= across.max(down)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tracks_of_one_picture_have_one_aspect() {
-        let track = |width, height| VideoTrack {
-            codec: distributary_media::VideoCodec::H264,
-            width,
-            height,
-            profile_level_id: [0; 3],
-            config: bytes::Bytes::new(),
-        };
-        let main = track(1920, 1080);
-        for (width, height) in [(1280, 720), (854, 480), (852, 480), (640, 368), (0, 0)] {
-            assert!(
-                have_one_aspect(&main, &track(width, height)),
-                "{width}x{height}"
-            );
-        }
-        for (width, height) in [(1080, 1920), (640, 480), (1920, 800)] {
-            assert!(
-                !have_one_aspect(&main, &track(width, height)),
-                "{width}x{height}"
-            );
-        }
     }
 }

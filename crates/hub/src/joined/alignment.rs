@@ -1,0 +1,199 @@
+//! The clock of a member on that of the stream that it is joined to.
+//!
+//! Publishers share no clock, so the arrival of their frames is what both have in common: each
+//! stream of the hub has its times near it. Encoders of one ladder have their keyframes at the same
+//! frames, so where the keyframes of both streams are close to each other, and stay so, the
+//! distance is the difference of their ways to the gateway, and is removed: then the frames of both
+//! have equal times.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use distributary_media::MediaTime;
+
+/// Longest distance between two keyframes of the same frame. Encoders whose keyframes are not those
+/// of the same frames can come this close by chance; lips and voice are then apart by as much.
+const MAX_APART: Duration = Duration::from_millis(100);
+
+/// Most by which the distances of several keyframes differ: times are rounded to milliseconds.
+const ROUNDING: Duration = Duration::from_millis(4);
+
+/// Number of keyframes in a row that must have the same distance.
+const AGREEING: usize = 2;
+
+/// Keyframes of the member that are remembered.
+const MAX_KEYFRAMES: usize = 4;
+
+/// The difference between the clocks of a member and its stream.
+#[derive(Debug)]
+pub(super) struct Alignment {
+    /// Difference between the origins of both clocks, in nanoseconds.
+    origins: i64,
+    /// What is added to it, in nanoseconds.
+    correction: i64,
+    /// Times of the member's last keyframes on the stream's clock, without the correction.
+    keyframes: VecDeque<MediaTime>,
+    /// Time of the stream's last keyframe that was compared.
+    compared: Option<MediaTime>,
+    /// The last distances from keyframes of the member to those of the stream, in nanoseconds.
+    distances: VecDeque<i64>,
+}
+
+impl Alignment {
+    /// Returns an alignment by arrival, for clocks whose origins are this far apart in nanoseconds.
+    pub(super) fn new(origins: i64) -> Self {
+        Self {
+            origins,
+            correction: 0,
+            keyframes: VecDeque::new(),
+            compared: None,
+            distances: VecDeque::new(),
+        }
+    }
+
+    /// Handles the time of a keyframe of the member, on its own clock. From this frame on, times
+    /// may have another correction.
+    pub(super) fn handle_keyframe(&mut self, time: MediaTime) {
+        if self.keyframes.len() == MAX_KEYFRAMES {
+            self.keyframes.pop_front();
+        }
+        self.keyframes.push_back(shift(time, self.origins));
+        if let Some(distance) = self.agreed() {
+            self.correction = distance;
+        }
+    }
+
+    /// Handles the time of the stream's last keyframe, which may be known already, and may come
+    /// before that of the member or after it.
+    pub(super) fn handle_stream_keyframe(&mut self, time: MediaTime) {
+        if self.compared == Some(time) {
+            return;
+        }
+        let distance = |own: &MediaTime| time.as_nanos().saturating_sub(own.as_nanos());
+        let nearest = self.keyframes.iter().map(distance);
+        let Some(nearest) = nearest.min_by_key(|distance| distance.unsigned_abs()) else {
+            return;
+        };
+        let is_near = nearest.unsigned_abs() <= nanos(MAX_APART);
+        // The member's keyframe may not have come yet.
+        let has_passed = self
+            .keyframes
+            .back()
+            .is_some_and(|own| own.saturating_since(time) > MAX_APART);
+        if is_near {
+            if self.distances.len() == AGREEING {
+                self.distances.pop_front();
+            }
+            self.distances.push_back(nearest);
+            self.compared = Some(time);
+        } else if has_passed {
+            self.distances.clear();
+            self.compared = Some(time);
+        }
+    }
+
+    /// Moves a time from the member's clock to that of the stream.
+    pub(super) fn place(&self, time: MediaTime) -> MediaTime {
+        shift(time, self.origins.saturating_add(self.correction))
+    }
+
+    /// Returns the distance that the last keyframes have, if it is one.
+    fn agreed(&self) -> Option<i64> {
+        let least = self.distances.iter().min()?;
+        let most = self.distances.iter().max()?;
+        let agree = most.abs_diff(*least) <= nanos(ROUNDING);
+        (agree && self.distances.len() == AGREEING).then_some(*least)
+    }
+}
+
+fn shift(time: MediaTime, nanos: i64) -> MediaTime {
+    MediaTime::from_nanos(time.as_nanos().saturating_add(nanos))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Feeds the frames of both streams, 25 a second, in the order of their arrival. The member's
+    /// arrive `late` milliseconds later, and its keyframes are `phase` frames after those of the
+    /// stream. Returns, for the frames of the last second, by how many milliseconds the placed time
+    /// differs from that of the same frame of the stream.
+    fn errors(late: i64, phase: i64, gop: i64) -> Vec<i64> {
+        let mut alignment = Alignment::new(5_000_000_000);
+        let mut stream_keyframe = None;
+        let mut errors = Vec::new();
+        for millis in 0..20_000 {
+            let is_keyframe = |frame: i64| frame.rem_euclid(gop) == 0;
+            if millis % 40 == 0 && is_keyframe(millis / 40) {
+                stream_keyframe = Some(MediaTime::from_millis(millis));
+            }
+            let sent = millis - late;
+            if sent >= 0 && sent % 40 == 0 {
+                // Its times are near the arrival, on a clock that began five seconds earlier.
+                let time = MediaTime::from_millis(millis - 5_000);
+                if is_keyframe(sent / 40 - phase) {
+                    alignment.handle_keyframe(time);
+                }
+                if let Some(keyframe) = stream_keyframe {
+                    alignment.handle_stream_keyframe(keyframe);
+                }
+                let placed = alignment.place(time);
+                if millis > 19_000 {
+                    errors.push(placed.as_millis() - sent);
+                }
+            }
+        }
+        errors
+    }
+
+    #[test]
+    fn keyframes_of_one_ladder_remove_the_difference_of_the_ways() {
+        for late in [0, 20, 39, 80, 100] {
+            assert!(
+                errors(late, 0, 50).iter().all(|error| *error == 0),
+                "{late}"
+            );
+            assert!(errors(late, 0, 100).iter().all(|error| *error == 0));
+        }
+    }
+
+    #[test]
+    fn encoders_with_other_keyframes_are_aligned_by_arrival() {
+        for phase in [10, 25, 40] {
+            assert!(errors(30, phase, 50).iter().all(|error| *error == 30));
+        }
+    }
+
+    #[test]
+    fn one_coincidence_is_not_enough() {
+        let mut alignment = Alignment::new(0);
+        let time = MediaTime::from_millis;
+        alignment.handle_keyframe(time(1000));
+        alignment.handle_stream_keyframe(time(1030));
+        alignment.handle_keyframe(time(3000));
+        assert_eq!(alignment.place(time(3000)), time(3000));
+        alignment.handle_stream_keyframe(time(3060));
+        alignment.handle_keyframe(time(5000));
+        assert_eq!(alignment.place(time(5000)), time(5000), "30 is not 60");
+        alignment.handle_stream_keyframe(time(5061));
+        assert_eq!(alignment.place(time(5040)), time(5040), "not within a GOP");
+        alignment.handle_keyframe(time(7000));
+        assert_eq!(alignment.place(time(7000)), time(7060));
+    }
+
+    proptest! {
+        #[test]
+        fn error_is_never_more_than_the_way_and_a_coincidence(
+            late in 0_i64..300, phase in 0_i64..60, gop in 10_i64..120,
+        ) {
+            for error in errors(late, phase, gop) {
+                prop_assert!(error.abs() <= late.abs() + 100, "{error}");
+            }
+        }
+    }
+}
