@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the steps, the commands behind them, and the order in which they run.
 //!
-//! Tests run under cargo-nextest where it is installed, else under `cargo test`.
+//! Tests run under cargo-nextest where it is installed, else under `cargo test`. Dependencies are
+//! checked where cargo-deny is installed.
 //!
 //! No dependency (OpenSSL is built from source) is compiled twice: all steps share one target
 //! directory, one profile and one set of features. Cargo enables the features that development
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::summary::{StepReport, print_table};
+use crate::summary::{Outcome, StepReport, print_table};
 use crate::tools::{self, Tool};
 use crate::{node, npm, python};
 
@@ -41,6 +42,10 @@ pub(crate) enum Step {
     Fmt,
     /// Clippy on all targets, warnings denied.
     Clippy,
+    /// Licenses, versions and sources of the dependencies, by the rules of `deny.toml`.
+    ///
+    /// Not the advisories: they need the network, and fail without any change here.
+    Deny,
     /// The API documentation, warnings denied.
     Doc,
     /// All programs: the gateway and the fuzz targets.
@@ -53,12 +58,20 @@ pub(crate) enum Step {
 
 impl Step {
     /// The default steps. The tests come last, so that their results end the output.
-    const DEFAULT: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Doc, Self::Build, Self::Test];
+    const DEFAULT: [Self; 6] = [
+        Self::Fmt,
+        Self::Deny,
+        Self::Clippy,
+        Self::Doc,
+        Self::Build,
+        Self::Test,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
+            Self::Deny => "deny",
             Self::Doc => "doc",
             Self::Build => "build",
             Self::Test => "test",
@@ -69,7 +82,7 @@ impl Step {
     /// Returns the programs beyond the Rust toolchain that this step runs.
     fn tools(self) -> Vec<&'static Tool> {
         match self {
-            Self::Fmt => vec![],
+            Self::Fmt | Self::Deny => vec![],
             Self::Clippy | Self::Doc | Self::Build => tools::BUILD.iter().collect(),
             Self::Test | Self::E2e => {
                 [tools::BUILD, tools::FFMPEG, tools::CHROMIUM, tools::CLIENTS]
@@ -92,6 +105,7 @@ impl Step {
             (Self::Clippy, _) => {
                 vec!["clippy --locked --workspace --all-targets -- -D warnings"]
             }
+            (Self::Deny, _) => vec!["deny --locked check licenses bans sources"],
             (Self::Doc, _) => {
                 vec!["doc --locked --workspace --no-deps --keep-going --lib --bins --examples"]
             }
@@ -122,10 +136,10 @@ fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Returns whether cargo-nextest is installed.
-fn has_nextest() -> bool {
+/// Returns whether a subcommand of cargo is installed.
+fn has_subcommand(name: &str) -> bool {
     let mut command = cargo();
-    command.args(["nextest", "--version"]);
+    command.args([name, "--version"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
@@ -150,30 +164,39 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, tools::ToolError> {
     }
 
     let root = workspace_root();
-    let has_nextest = has_nextest();
+    let has_nextest = has_subcommand("nextest");
     let reports = steps
         .iter()
         .map(|step| run_step(*step, has_nextest, &root))
         .collect::<Vec<_>>();
     print_table(&reports);
-    let passed = reports.iter().all(|report| report.passed);
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
+    let failed = reports
+        .iter()
+        .any(|report| report.outcome == Outcome::Failed);
+    Ok(if failed {
         ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
 fn run_step(step: Step, has_nextest: bool, root: &Path) -> StepReport {
     let started = now();
-    let passed = step
-        .commands(has_nextest)
-        .into_iter()
-        .all(|arguments| run_shown(step, arguments, root));
+    let outcome = if step == Step::Deny && !has_subcommand("deny") {
+        println!("\n== deny: skipped, install it by: cargo install --locked cargo-deny ==");
+        Outcome::Skipped
+    } else {
+        let mut commands = step.commands(has_nextest).into_iter();
+        if commands.all(|arguments| run_shown(step, arguments, root)) {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        }
+    };
     StepReport {
         name: step.name(),
         time: since(started),
-        passed,
+        outcome,
     }
 }
 
