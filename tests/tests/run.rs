@@ -98,12 +98,19 @@ fn sigint_exits_without_an_error() {
 
 #[test]
 fn version_is_printed() {
-    let run = gateway::run(&["--version"]);
-    assert_eq!(run.status.code(), Some(0), "{run:?}");
-    assert_eq!(
-        run.stdout.trim(),
-        format!("distributary {}", env!("CARGO_PKG_VERSION"))
-    );
+    let own = format!("distributary {}", env!("CARGO_PKG_VERSION"));
+    let short = gateway::run(&["-V"]);
+    assert_eq!(short.status.code(), Some(0), "{short:?}");
+    assert_eq!(short.stdout.trim(), own);
+    let long = gateway::run(&["--version"]);
+    assert_eq!(long.status.code(), Some(0), "{long:?}");
+    let mut lines = long.stdout.lines();
+    assert_eq!(lines.next(), Some(own.as_str()));
+    for library in ["OpenSSL ", "AWS-LC "] {
+        let line = lines.next().unwrap_or_default();
+        assert!(line.starts_with(library), "{long:?}");
+    }
+    assert_eq!(lines.next(), None, "{long:?}");
 }
 
 /// Returns the flags that begin a line, or a cell of a table, of a text.

@@ -15,13 +15,19 @@ use crate::config::environment::{self, UnknownVariable};
 use crate::config::reading::Reading;
 use crate::config::{Config, ConfigErrors};
 use crate::logging::LogFormat;
+use crate::versions;
 
 /// WebRTC egress gateway: one publisher in over RTMP, thousands of viewers out over WebRTC (WHEP).
 ///
 /// Without any option it listens on the default ports of all interfaces. Options override the
 /// configuration file and DISTRIBUTARY_... in the environment.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "distributary", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "distributary",
+    version,
+    long_version = versions::long(),
+    args_conflicts_with_subcommands = true
+)]
 #[allow(
     rustdoc::broken_intra_doc_links,
     reason = "these texts are the help, and [::] is an address in it"

@@ -15,6 +15,7 @@
 //! * [`banner`]: the output at startup.
 //! * `doctor`: examines this machine's side of the gateway.
 //! * [`demo`]: the built-in clip, published in a loop.
+//! * `versions`: the output of `--version`.
 
 pub mod banner;
 pub mod candidates;
@@ -37,6 +38,7 @@ pub mod logging;
 mod memory;
 pub mod reload;
 pub mod signals;
+mod versions;
 
 pub use cli::Cli;
 pub use config::Config;
