@@ -83,15 +83,25 @@ impl Providers {
         demands
     }
 
-    /// Asks the first provider that accepts the name, and waits for the answer.
+    /// Asks the providers that accept the name, one after the other, until one has the stream, or
+    /// fails to provide it.
     pub(crate) async fn ask(
         &self,
         name: &StreamName,
         asker: Option<IpAddr>,
     ) -> Result<(), DemandError> {
-        self.request(name, asker)?
-            .await
-            .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into())))
+        for queue in self.queues(name) {
+            let answer = match send(&queue, name, asker) {
+                Ok(answered) => answered
+                    .await
+                    .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into()))),
+                Err(error) => Err(error),
+            };
+            if answer != Err(DemandError::NoProvider) {
+                return answer;
+            }
+        }
+        Err(DemandError::NoProvider)
     }
 
     /// Asks the first provider that accepts the name. The answer arrives in the returned channel.
@@ -100,27 +110,36 @@ impl Providers {
         name: &StreamName,
         asker: Option<IpAddr>,
     ) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
-        let queue = self.queue(name).ok_or(DemandError::NoProvider)?;
-        let (answer, answered) = oneshot::channel();
-        let name = name.clone();
-        queue
-            .try_send(Demand {
-                name,
-                asker,
-                answer,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => DemandError::Busy,
-                mpsc::error::TrySendError::Closed(_) => DemandError::NoProvider,
-            })?;
-        Ok(answered)
+        let queues = self.queues(name);
+        send(queues.first().ok_or(DemandError::NoProvider)?, name, asker)
     }
 
-    fn queue(&self, name: &StreamName) -> Option<mpsc::Sender<Demand>> {
+    /// Returns the queues of the providers that accept the name, in the order of registration.
+    fn queues(&self, name: &StreamName) -> Vec<mpsc::Sender<Demand>> {
         let providers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let provider = providers.iter().find(|provider| (provider.accepts)(name))?;
-        Some(provider.queue.clone())
+        let accepting = providers.iter().filter(|provider| (provider.accepts)(name));
+        accepting.map(|provider| provider.queue.clone()).collect()
     }
+}
+
+/// Sends a request to a provider. The answer arrives in the returned channel.
+fn send(
+    queue: &mpsc::Sender<Demand>,
+    name: &StreamName,
+    asker: Option<IpAddr>,
+) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
+    let (answer, answered) = oneshot::channel();
+    let name = name.clone();
+    let demand = Demand {
+        name,
+        asker,
+        answer,
+    };
+    queue.try_send(demand).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => DemandError::Busy,
+        mpsc::error::TrySendError::Closed(_) => DemandError::NoProvider,
+    })?;
+    Ok(answered)
 }
 
 impl fmt::Debug for Providers {
@@ -174,6 +193,30 @@ mod tests {
             assert!(matches!(dropped, Err(DemandError::Failed(_))));
         };
         tokio::join!(provider, asker);
+    }
+
+    #[tokio::test]
+    async fn next_provider_is_asked_when_one_does_not_have_the_stream() {
+        let hub = Hub::new(HubConfig::default());
+        let mut everything = hub.provide(|_| true);
+        let mut some = hub.provide(|name| name.as_str() != "live/b");
+        let providers = async {
+            for _ in 0..2 {
+                let demand = everything.recv().await.unwrap();
+                demand.answer(Err(DemandError::NoProvider));
+            }
+            let demand = everything.recv().await.unwrap();
+            demand.answer(Err(DemandError::Busy));
+        };
+        let asker = async {
+            assert_eq!(hub.ensure_live(&name("live/a")).await, Ok(()));
+            let nobody = hub.ensure_live(&name("live/b")).await;
+            assert_eq!(nobody, Err(DemandError::NoProvider));
+            let busy = hub.ensure_live(&name("live/a")).await;
+            assert_eq!(busy, Err(DemandError::Busy), "it has the stream, but fails");
+        };
+        let second = async { some.recv().await.unwrap().answer(Ok(())) };
+        tokio::join!(providers, asker, second);
     }
 
     #[tokio::test]

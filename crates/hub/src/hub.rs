@@ -10,6 +10,7 @@ use distributary_media::Frame;
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 
+use crate::admission::{Admission, AdmissionError, Arbiter, Permit};
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::journal::Journal;
@@ -55,6 +56,7 @@ impl Hub {
                 config: RwLock::new(Arc::new(config)),
                 streams: DashMap::new(),
                 providers: Providers::default(),
+                arbiter: Arbiter::default(),
                 transcoders: TranscoderCounters::default(),
                 players: Arc::new(Players::new(Arc::clone(&sent))),
                 sent,
@@ -112,6 +114,35 @@ impl Hub {
         let silence = self.shared.standby_after();
         self.claim(name, now, |stream| stream.stand_by(silence, now))
             .ok_or(PublishError::TooManyStandbys)
+    }
+
+    /// Starts publishing `name` as it arrives from another gateway. Subscribers see the stream
+    /// continue if it is live. `None` if it is published on this gateway, unless this `replaces`
+    /// that publisher.
+    pub fn publish_remote(
+        &self,
+        name: &StreamName,
+        replaces: bool,
+        epoch: Instant,
+        now: Instant,
+    ) -> Option<Publisher> {
+        self.claim(name, epoch, |stream| stream.take_remotely(replaces, now))
+    }
+
+    /// Waits for the permit to publish `name` on this gateway, which the publisher has to hold
+    /// ([`Publisher::with_permit`]). A publisher that `replaces` takes the name over from another
+    /// gateway.
+    ///
+    /// # Errors
+    /// Returns [`AdmissionError`] if there is an arbiter and it refuses, or does not answer.
+    pub async fn admit(&self, name: &StreamName, replaces: bool) -> Result<Permit, AdmissionError> {
+        self.shared.arbiter.admit(name, replaces).await
+    }
+
+    /// Registers the arbiter of stream names. Requests arrive in the returned queue; once it is
+    /// dropped, all are refused.
+    pub fn arbitrate(&self) -> mpsc::Receiver<Admission> {
+        self.shared.arbiter.register()
     }
 
     /// Keeps a stream, published or not, for a viewer that is about to subscribe.

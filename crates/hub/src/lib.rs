@@ -18,6 +18,7 @@
 //! * `takeovers`: counters of takeovers by standbys.
 //! * [`stream`]: [`Stream`] and its two handles, [`Publisher`] and [`Subscription`].
 //! * `transcoder`: the availability of a transcoder; `transcoder_stats`: counters of its processes.
+//! * `admission`: admission of publishers by an arbiter, where gateways share their streams.
 //! * `adapt`: small changes to video frames.
 //! * `audio`: the thread that transcodes a stream's AAC to Opus while somebody listens.
 //! * `config`: the sections of the configuration.
@@ -32,6 +33,7 @@
 //! * [`timeline`]: one continuous clock for a stream, whatever its publishers send.
 
 mod adapt;
+mod admission;
 pub mod advice;
 mod audio;
 pub mod cache;
@@ -59,6 +61,7 @@ mod transcoder_stats;
 pub mod viewers;
 mod watchable;
 
+pub use admission::{Admission, AdmissionError, Permit, PermitEnd};
 pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use event_limit::EventLimit;
@@ -73,8 +76,8 @@ pub use provider::{Audience, DemandQueue, provide_each};
 pub use renditions::Rendition;
 pub use sent_bytes::SentBytes;
 pub use stream::{
-    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, StandbyStats,
-    Standing, Standings, Stream, StreamStats, Subscription, TakeoverReason,
+    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Snapshot,
+    StandbyStats, Standing, Standings, Stream, StreamStats, Subscription, TakeoverReason, Tracks,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
 pub use takeovers::Takeovers;

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use distributary_names::StreamName;
 use tokio::sync::watch;
 
+use crate::admission::Arbiter;
 use crate::config::HubConfig;
 use crate::demand::Providers;
 use crate::journal::Journal;
@@ -26,6 +27,7 @@ pub(crate) struct HubState {
     pub(crate) config: RwLock<Arc<HubConfig>>,
     pub(crate) streams: DashMap<StreamName, Arc<Stream>>,
     pub(crate) providers: Providers,
+    pub(crate) arbiter: Arbiter,
     pub(crate) transcoders: TranscoderCounters,
     pub(crate) viewers: Viewers,
     pub(crate) players: Arc<Players>,

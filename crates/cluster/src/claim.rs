@@ -1,0 +1,409 @@
+//! The claim of a stream's name, as a state machine.
+//!
+//! ```text
+//! read the arbiter's entry ─► ask for the owner ─► listen for such questions ─► write the entry
+//!          ▲                                                                         │
+//!          └───────────────────────── somebody else has written it ──────────────────┘
+//! ```
+//!
+//! The entry is written at the revision that was read *before* the question, so that of two nodes
+//! that claim a name at once one fails. Whoever writes listens before it writes, so that the one
+//! that fails finds the other one when it asks again. The revision of the written entry is the
+//! *epoch*: a later owner has a higher one.
+
+use crate::config::{Label, WithoutArbiter};
+
+/// Questions without an answer after which an owner counts as dead.
+const MAX_SILENT: u8 = 3;
+
+/// Attempts to write the entry. Each one that fails means that another node has written.
+const MAX_ATTEMPTS: u8 = 5;
+
+/// The next step of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Read the entry.
+    Read,
+    /// Ask for the owner.
+    Ask,
+    /// Wait as long as for an answer, then ask for the owner.
+    AskLater,
+    /// Answer such questions from now on.
+    Listen,
+    /// Write the entry at this revision, 0 if there must be none.
+    Write(u64),
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The entry was read.
+    Read(EntryState),
+    /// A node owns the stream.
+    Held(Holder),
+    /// Nobody listens for the question.
+    Nobody,
+    /// Somebody listens, and does not answer in time.
+    Silent,
+    /// Questions are answered from now on.
+    Listening,
+    /// The entry was written, at this revision.
+    Written(u64),
+    /// The entry was not written, because it has another revision by now.
+    Conflict,
+    /// The arbiter does not answer.
+    Unavailable,
+}
+
+/// The entry of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EntryState {
+    /// Its revision; 0 if there is none.
+    pub(crate) revision: u64,
+    /// True if its owner has not removed it.
+    pub(crate) is_live: bool,
+}
+
+/// The owner that has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) node: Label,
+    pub(crate) provisional: bool,
+    pub(crate) draining: bool,
+}
+
+/// The outcome of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The name is owned, in this epoch.
+    Owned(u64),
+    /// The name may be used until the arbiter answers.
+    Provisional,
+    /// Another node owns it.
+    Elsewhere(Option<Label>),
+    /// The arbiter does not answer.
+    NoArbiter,
+}
+
+/// A claim in progress.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Takes the name from another owner.
+    replaces: bool,
+    without: WithoutArbiter,
+    /// The claimant uses the name provisionally.
+    is_provisional: bool,
+    /// The entry that was read; `None` if the arbiter does not answer.
+    entry: Option<EntryState>,
+    silent: u8,
+    attempts: u8,
+}
+
+impl Claim {
+    /// Returns a claim, and its first step. One that `replaces` takes the name from its owner.
+    pub(crate) fn begin(replaces: bool, without: WithoutArbiter) -> (Self, Step) {
+        let claim = Self {
+            replaces,
+            without,
+            is_provisional: false,
+            entry: None,
+            silent: 0,
+            attempts: 0,
+        };
+        (claim, Step::Read)
+    }
+
+    /// Returns the claim of a node that already uses the name provisionally.
+    pub(crate) fn confirm() -> (Self, Step) {
+        let (claim, step) = Self::begin(false, WithoutArbiter::Allow);
+        let claim = Self {
+            is_provisional: true,
+            ..claim
+        };
+        (claim, step)
+    }
+
+    /// Handles what came of the last step. Returns the next one, or the outcome.
+    pub(crate) fn handle(&mut self, event: Event) -> Result<Step, Verdict> {
+        match event {
+            Event::Read(entry) => {
+                self.entry = Some(entry);
+                self.silent = 0;
+                Ok(Step::Ask)
+            }
+            Event::Held(holder) => self.found(holder),
+            // The writer of a live entry after a conflict is there, and the news that it listens
+            // may still be on its way between the servers.
+            Event::Nobody if self.attempts > 0 && self.has_live_entry() => {
+                self.retry(Step::AskLater)
+            }
+            Event::Nobody => Ok(Step::Listen),
+            Event::Silent => self.retry(Step::Ask),
+            Event::Listening => match self.entry {
+                Some(entry) => Ok(Step::Write(entry.revision)),
+                None => Err(self.unconfirmed()),
+            },
+            Event::Written(epoch) => Err(Verdict::Owned(epoch)),
+            Event::Conflict => {
+                self.attempts += 1;
+                if self.attempts < MAX_ATTEMPTS {
+                    Ok(Step::Read)
+                } else {
+                    Err(Verdict::Elsewhere(None))
+                }
+            }
+            Event::Unavailable if self.is_provisional => Err(Verdict::Provisional),
+            // Somebody may own the name all the same.
+            Event::Unavailable if self.entry.is_none() => Ok(Step::Ask),
+            Event::Unavailable => Err(self.unconfirmed()),
+        }
+    }
+
+    fn found(&self, holder: Holder) -> Result<Step, Verdict> {
+        let gives_way = holder.draining || self.replaces;
+        // Of two nodes that use a name provisionally, the arbiter chooses one.
+        let is_equal = self.is_provisional && holder.provisional;
+        if gives_way || is_equal {
+            Ok(Step::Listen)
+        } else {
+            Err(Verdict::Elsewhere(Some(holder.node)))
+        }
+    }
+
+    fn retry(&mut self, step: Step) -> Result<Step, Verdict> {
+        self.silent += 1;
+        // A provisional claimant is among those that listen, and does not answer itself.
+        if self.silent >= MAX_SILENT || self.is_provisional {
+            Ok(Step::Listen)
+        } else {
+            Ok(step)
+        }
+    }
+
+    fn has_live_entry(&self) -> bool {
+        self.entry.is_some_and(|entry| entry.is_live)
+    }
+
+    /// Returns the outcome without an arbiter.
+    fn unconfirmed(&self) -> Verdict {
+        match self.without {
+            WithoutArbiter::Allow => Verdict::Provisional,
+            WithoutArbiter::Refuse => Verdict::NoArbiter,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(revision: u64, is_live: bool) -> Event {
+        Event::Read(EntryState { revision, is_live })
+    }
+
+    fn held(provisional: bool, draining: bool) -> Event {
+        Event::Held(Holder {
+            node: "a".parse().unwrap(),
+            provisional,
+            draining,
+        })
+    }
+
+    fn elsewhere() -> Verdict {
+        Verdict::Elsewhere(Some("a".parse().unwrap()))
+    }
+
+    /// Runs a claim through these events, and checks each step.
+    fn run(claim: (Claim, Step), events: &[(Step, Event)]) -> Result<Step, Verdict> {
+        let (mut claim, step) = claim;
+        let mut next = Ok(step);
+        for (expected, event) in events {
+            assert_eq!(next, Ok(*expected));
+            next = claim.handle(event.clone());
+        }
+        next
+    }
+
+    fn begin(replaces: bool) -> (Claim, Step) {
+        Claim::begin(replaces, WithoutArbiter::Allow)
+    }
+
+    #[test]
+    fn free_name_is_owned_at_the_revision_that_was_written() {
+        let events = [
+            (Step::Read, entry(0, false)),
+            (Step::Ask, Event::Nobody),
+            (Step::Listen, Event::Listening),
+            (Step::Write(0), Event::Written(9)),
+        ];
+        assert_eq!(run(begin(false), &events), Err(Verdict::Owned(9)));
+    }
+
+    #[test]
+    fn owned_name_is_refused_unless_the_claim_replaces_or_the_owner_drains() {
+        let events = [
+            (Step::Read, entry(4, true)),
+            (Step::Ask, held(false, false)),
+        ];
+        assert_eq!(run(begin(false), &events), Err(elsewhere()));
+        assert_eq!(run(begin(true), &events), Ok(Step::Listen));
+        let events = [(Step::Read, entry(4, true)), (Step::Ask, held(false, true))];
+        assert_eq!(run(begin(false), &events), Ok(Step::Listen));
+    }
+
+    #[test]
+    fn owner_that_is_silent_three_times_is_dead() {
+        let events = [
+            (Step::Read, entry(4, true)),
+            (Step::Ask, Event::Silent),
+            (Step::Ask, Event::Silent),
+            (Step::Ask, Event::Silent),
+            (Step::Listen, Event::Listening),
+        ];
+        assert_eq!(run(begin(false), &events), Ok(Step::Write(4)));
+    }
+
+    #[test]
+    fn loser_of_two_claims_at_once_finds_the_winner() {
+        let events = [
+            (Step::Read, entry(4, false)),
+            (Step::Ask, Event::Nobody),
+            (Step::Listen, Event::Listening),
+            (Step::Write(4), Event::Conflict),
+            (Step::Read, entry(5, true)),
+            // The news that the winner listens is not here yet.
+            (Step::Ask, Event::Nobody),
+            (Step::AskLater, held(false, false)),
+        ];
+        assert_eq!(run(begin(false), &events), Err(elsewhere()));
+    }
+
+    #[test]
+    fn without_arbiter_the_policy_decides_unless_somebody_owns_the_name() {
+        let events = [
+            (Step::Read, Event::Unavailable),
+            (Step::Ask, Event::Nobody),
+            (Step::Listen, Event::Listening),
+        ];
+        assert_eq!(run(begin(false), &events), Err(Verdict::Provisional));
+        let refuse = Claim::begin(false, WithoutArbiter::Refuse);
+        assert_eq!(run(refuse, &events), Err(Verdict::NoArbiter));
+        let events = [
+            (Step::Read, Event::Unavailable),
+            (Step::Ask, held(false, false)),
+        ];
+        assert_eq!(run(begin(false), &events), Err(elsewhere()));
+        let events = [
+            (Step::Read, entry(4, true)),
+            (Step::Ask, Event::Nobody),
+            (Step::Listen, Event::Listening),
+            (Step::Write(4), Event::Unavailable),
+        ];
+        assert_eq!(run(begin(false), &events), Err(Verdict::Provisional));
+    }
+
+    #[test]
+    fn of_two_provisional_owners_the_arbiter_chooses_one() {
+        let won = [
+            (Step::Read, entry(4, false)),
+            (Step::Ask, held(true, false)),
+            (Step::Listen, Event::Listening),
+            (Step::Write(4), Event::Written(5)),
+        ];
+        assert_eq!(run(Claim::confirm(), &won), Err(Verdict::Owned(5)));
+        let lost = [
+            (Step::Read, entry(4, false)),
+            (Step::Ask, held(true, false)),
+            (Step::Listen, Event::Listening),
+            (Step::Write(4), Event::Conflict),
+            (Step::Read, entry(5, true)),
+            (Step::Ask, held(false, false)),
+        ];
+        assert_eq!(run(Claim::confirm(), &lost), Err(elsewhere()));
+        let alone = [(Step::Read, entry(4, false)), (Step::Ask, Event::Silent)];
+        assert_eq!(run(Claim::confirm(), &alone), Ok(Step::Listen));
+        let away = [(Step::Read, Event::Unavailable)];
+        assert_eq!(run(Claim::confirm(), &away), Err(Verdict::Provisional));
+    }
+
+    /// An arbiter and the nodes that claim one name.
+    #[derive(Default)]
+    struct Simulation {
+        entry: EntryState,
+        listening: Vec<bool>,
+        owner: Vec<Option<u64>>,
+    }
+
+    impl Simulation {
+        fn step(&mut self, node: usize, step: Step) -> Event {
+            match step {
+                Step::Read => Event::Read(self.entry),
+                Step::Ask | Step::AskLater => {
+                    let others = (0..self.listening.len()).filter(|other| *other != node);
+                    let mut listening = others.filter(|other| self.listening[*other]).peekable();
+                    if listening.peek().is_none() {
+                        return Event::Nobody;
+                    }
+                    let current = self.entry.revision;
+                    match listening.find(|other| self.owner[*other] == Some(current)) {
+                        Some(_) => held(false, false),
+                        // A claimant answers when its claim is decided.
+                        None => Event::Silent,
+                    }
+                }
+                Step::Listen => {
+                    self.listening[node] = true;
+                    Event::Listening
+                }
+                Step::Write(revision) if revision == self.entry.revision => {
+                    self.entry = EntryState {
+                        revision: revision + 1,
+                        is_live: true,
+                    };
+                    self.owner[node] = Some(revision + 1);
+                    Event::Written(revision + 1)
+                }
+                Step::Write(_) => Event::Conflict,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn claims_at_once_have_exactly_one_owner_in_any_order(
+            order in proptest::collection::vec(0_usize..4, 0..80),
+        ) {
+            const NODES: usize = 4;
+            let mut simulation = Simulation {
+                listening: vec![false; NODES],
+                owner: vec![None; NODES],
+                ..Simulation::default()
+            };
+            let mut claims: Vec<_> = (0..NODES)
+                .map(|_| {
+                    let (claim, step) = begin(false);
+                    (claim, Ok(step))
+                })
+                .collect();
+            // The given order first, then all of them in turn until they are done.
+            let rest = (0..NODES).cycle().take(40 * NODES);
+            for node in order.into_iter().chain(rest) {
+                let (claim, next) = &mut claims[node];
+                if let Ok(step) = *next {
+                    let event = simulation.step(node, step);
+                    *next = claim.handle(event);
+                }
+            }
+            let owned = claims.iter().filter(|(_, next)| matches!(next, Err(Verdict::Owned(_))));
+            let current = claims
+                .iter()
+                .filter(|(_, next)| *next == Err(Verdict::Owned(simulation.entry.revision)));
+            prop_assert_eq!(current.count(), 1);
+            // Silence may count as death where nodes are as slow as in this test, never otherwise.
+            prop_assert!(owned.count() >= 1);
+            let decided = claims.iter().all(|(_, next)| next.is_err());
+            prop_assert!(decided);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The node of a cluster: starts and ends all its parts together.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use distributary_hub::{Admission, Demand, Hub};
+use distributary_names::StreamName;
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info};
+
+use crate::config::{ClusterConfig, ConfigFault};
+use crate::context::{Context, now};
+use crate::control::{Announced, Beacon, Control, Join, Keep};
+use crate::edge::Edges;
+use crate::keeps::Keeps;
+use crate::link::{Link, LinkDriver, LinkError, LinkState};
+use crate::nodes::{Change, Node, Nodes};
+use crate::owner::Owners;
+use crate::stats::{ClusterCounters, Counters};
+use crate::subject::Subjects;
+
+/// Interval of beacons.
+const BEACON_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Interval at which owners are looked for of streams that viewers wait for. Normally their
+/// announcement tells earlier; it can get lost with a connection.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The node cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// The section `[cluster]` cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigFault),
+    /// The connection cannot be prepared.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// A node of a cluster. A clone is a handle to the same node.
+#[derive(Clone)]
+pub struct Cluster {
+    context: Arc<Context>,
+    owners: Arc<Owners>,
+    keeps: Arc<Keeps>,
+    nodes: Arc<Mutex<Nodes>>,
+}
+
+/// The tasks of a node, before they run.
+pub struct ClusterDriver {
+    cluster: Cluster,
+    link: LinkDriver,
+    demands: mpsc::Receiver<Demand>,
+    admissions: mpsc::Receiver<Admission>,
+    lost: mpsc::UnboundedReceiver<StreamName>,
+}
+
+/// The state of a node and of its cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterStatus {
+    /// The name of the node.
+    pub node: String,
+    /// The state of the connection to the NATS servers.
+    pub link: LinkState,
+    /// The connected server.
+    pub server: Option<String>,
+    /// The nodes, sorted by name.
+    pub nodes: Vec<Node>,
+    /// Streams that publishers of this node use.
+    pub owned: usize,
+    /// Streams of other nodes that this node watches.
+    pub watched: usize,
+    /// Counters since the start.
+    pub counters: ClusterCounters,
+}
+
+impl Cluster {
+    /// Prepares a node: from now on the hub asks it for streams, and before a name is published.
+    /// Nothing is answered before the driver runs.
+    ///
+    /// # Errors
+    /// Returns [`ClusterError`] if the configuration cannot be used. Servers that cannot be reached
+    /// are no error: they are tried again.
+    pub async fn start(
+        config: &ClusterConfig,
+        hub: Hub,
+    ) -> Result<(Self, ClusterDriver), ClusterError> {
+        if let Some(fault) = config.check().into_iter().next() {
+            return Err(fault.into());
+        }
+        let node = config.node()?;
+        let subjects = Subjects::new(&config.name);
+        let counters = Arc::<Counters>::default();
+        let link = Link::open(config, node.as_str(), &subjects, Arc::clone(&counters));
+        let (link, link_driver) = link.await?;
+        let instance = rand::random();
+        let context = Arc::new(Context {
+            link,
+            subjects,
+            instance,
+            zone: config.zone.clone(),
+            url: config.public_url.clone(),
+            without_arbiter: config.without_arbiter,
+            silence: config.silence,
+            counters,
+            origin: now(),
+            draining: AtomicBool::new(false),
+            joins: Context::join_slots(),
+            node: node.clone(),
+            hub,
+        });
+        // The hub decides on renditions itself.
+        let demands = context.hub.provide(|_| true);
+        let admissions = context.hub.arbitrate();
+        let (lost_in, lost) = mpsc::unbounded_channel();
+        let cluster = Self {
+            owners: Owners::new(Arc::clone(&context), lost_in),
+            keeps: Arc::default(),
+            nodes: Arc::new(Mutex::new(Nodes::new(node, instance))),
+            context,
+        };
+        let driver = ClusterDriver {
+            cluster: cluster.clone(),
+            link: link_driver,
+            demands,
+            admissions,
+            lost,
+        };
+        Ok((cluster, driver))
+    }
+
+    /// Returns the state of the node and of its cluster.
+    pub fn status(&self) -> ClusterStatus {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        ClusterStatus {
+            node: self.context.node.to_string(),
+            link: self.context.link.state().borrow().clone(),
+            server: self.context.link.server(),
+            nodes: nodes.list(),
+            owned: self.owners.count(),
+            watched: self.keeps.count(),
+            counters: self.context.counters.read(),
+        }
+    }
+
+    /// Follows the state of the connection to the NATS servers.
+    pub fn link(&self) -> watch::Receiver<LinkState> {
+        self.context.link.state()
+    }
+
+    /// Notes that the node is about to end: other nodes may have the names of its streams at once.
+    pub fn drain(&self) {
+        self.context.draining.store(true, Ordering::Relaxed);
+    }
+
+    async fn send_beacon(&self) {
+        let context = &self.context;
+        let beacon = Beacon {
+            node: context.node.clone(),
+            instance: context.instance,
+            zone: context.zone.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            url: context.url.clone(),
+            viewers: u64::try_from(context.hub.viewers().count()).unwrap_or(u64::MAX),
+            streams: u64::try_from(self.owners.count()).unwrap_or(u64::MAX),
+            draining: context.draining.load(Ordering::Relaxed),
+        };
+        let subject = context.subjects.beacon(&context.zone, &context.node);
+        context.link.publish(&subject, beacon.to_json()).await;
+        self.handle_beacon(beacon);
+    }
+
+    fn handle_beacon(&self, beacon: Beacon) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = nodes.handle(beacon, now());
+        drop(nodes);
+        log(change);
+    }
+
+    fn expire_nodes(&self) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = nodes.expire(now());
+        drop(nodes);
+        gone.into_iter().for_each(|change| log(Some(change)));
+    }
+
+    /// Reads a control message of another node.
+    fn read<T: Control>(&self, message: &Message) -> Option<T> {
+        let read = T::from_json(&message.payload);
+        if read.is_none() {
+            self.context.counters.malformed.note();
+        }
+        read
+    }
+}
+
+fn log(change: Option<Change>) {
+    match change {
+        Some(Change::Joined(node)) => info!(%node, "node has joined the cluster"),
+        Some(Change::Left(node)) => info!(%node, "node has left the cluster"),
+        Some(Change::SameName(node)) => error!(
+            %node,
+            "another node of the cluster has the same name: set node under [cluster] to different names"
+        ),
+        None => {}
+    }
+}
+
+impl ClusterDriver {
+    /// Runs the node until `shutdown` completes.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self {
+            cluster,
+            link,
+            demands,
+            admissions,
+            lost,
+        } = self;
+        let context = Arc::clone(&cluster.context);
+        let keeps = Arc::clone(&cluster.keeps);
+        tokio::select! {
+            () = shutdown => {}
+            () = link.run() => {}
+            () = keeps.run(&context) => {}
+            () = beacons(&cluster) => {}
+            () = serve(&cluster, demands, admissions, lost) => {}
+        }
+    }
+}
+
+/// Sends the beacons of this node, and receives those of the others.
+async fn beacons(cluster: &Cluster) {
+    let context = &cluster.context;
+    let mut others = subscribe(context, &context.subjects.all_beacons()).await;
+    let mut interval = interval(BEACON_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {
+                cluster.send_beacon().await;
+                cluster.expire_nodes();
+            }
+            message = next(&mut others) => {
+                if let Some(beacon) = cluster.read::<Beacon>(&message)
+                    && beacon.instance != context.instance
+                {
+                    cluster.handle_beacon(beacon);
+                }
+            }
+        }
+    }
+}
+
+/// Handles what the hub and other nodes request.
+async fn serve(
+    cluster: &Cluster,
+    mut demands: mpsc::Receiver<Demand>,
+    mut admissions: mpsc::Receiver<Admission>,
+    mut lost: mpsc::UnboundedReceiver<StreamName>,
+) {
+    let (context, owners) = (&cluster.context, &cluster.owners);
+    let mut joins = subscribe(context, &context.subjects.join(&context.node)).await;
+    let mut keeps = subscribe(context, &context.subjects.keep(&context.node)).await;
+    let mut announcements = subscribe(context, &context.subjects.all_owned()).await;
+    let mut link = context.link.state();
+    let mut edges = Edges::new(
+        Arc::clone(context),
+        Arc::clone(owners),
+        Arc::clone(&cluster.keeps),
+    );
+    let mut search = interval(SEARCH_INTERVAL);
+    search.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = search.tick() => edges.revive_all(),
+            Some(demand) = demands.recv() => edges.demand(demand),
+            Some(admission) = admissions.recv() => owners.admit(admission),
+            Some(name) = lost.recv() => edges.take_over(&name),
+            () = edges.tidy() => {}
+            Ok(()) = link.changed() => {
+                if *link.borrow_and_update() == LinkState::Connected {
+                    owners.announce_all();
+                    edges.revive_all();
+                }
+            }
+            message = next(&mut joins) => {
+                if let Some(join) = cluster.read::<Join>(&message)
+                    && let Some(reply) = message.reply
+                {
+                    owners.join(join, reply.to_string()).await;
+                }
+            }
+            message = next(&mut keeps) => {
+                if let Some(keep) = cluster.read::<Keep>(&message) {
+                    owners.keep(keep);
+                }
+            }
+            message = next(&mut announcements) => {
+                if let Some(announced) = cluster.read::<Announced>(&message) {
+                    if announced.node != context.node {
+                        owners.check(&announced.stream);
+                    }
+                    edges.announced(announced);
+                }
+            }
+        }
+    }
+}
+
+async fn subscribe(context: &Context, subject: &str) -> Option<Subscriber> {
+    context.link.subscribe(subject).await
+}
+
+/// Returns the next message; never if there is no subscription.
+async fn next(subscriber: &mut Option<Subscriber>) -> Message {
+    if let Some(subscriber) = subscriber
+        && let Some(message) = subscriber.next().await
+    {
+        return message;
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,235 @@
+//! Control messages between nodes, in JSON.
+//!
+//! Fields that a node does not know are ignored, so that nodes of two versions can work together. A
+//! message of a later version whose meaning has changed has another number in `v` and is refused.
+
+use bytes::Bytes;
+use distributary_names::StreamName;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::Label;
+use crate::form::Form;
+
+/// The version of the control messages.
+const VERSION: u8 = 1;
+
+/// Maximum bytes of a control message.
+const MAX_LEN: usize = 64 << 10;
+
+/// Maximum streams in one [`Keep`].
+pub(crate) const MAX_KEPT: usize = 128;
+
+/// A control message.
+pub(crate) trait Control: Serialize + DeserializeOwned {
+    /// Returns the message as JSON.
+    fn to_json(&self) -> Bytes {
+        let message = Versioned {
+            v: VERSION,
+            content: self,
+        };
+        // Numbers and texts can always be written.
+        serde_json::to_vec(&message).unwrap_or_default().into()
+    }
+
+    /// Reads a message; `None` if it is malformed, too long or of another version.
+    fn from_json(json: &[u8]) -> Option<Self> {
+        if json.len() > MAX_LEN {
+            return None;
+        }
+        let message: Versioned<Self> = serde_json::from_slice(json).ok()?;
+        (message.v == VERSION).then_some(message.content)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    v: u8,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// A question for the owner of the stream in whose subject it is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    /// The node that asks.
+    pub(crate) node: Label,
+    /// The process that asks.
+    pub(crate) instance: u64,
+}
+
+/// The answer to [`Ask`]: the node owns the stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Holds {
+    pub(crate) node: Label,
+    pub(crate) epoch: u64,
+    /// True if the arbiter has not confirmed it yet.
+    #[serde(default)]
+    pub(crate) provisional: bool,
+    /// True if the node is about to end, so that another one may have the name.
+    #[serde(default)]
+    pub(crate) draining: bool,
+}
+
+/// A request to join a stream. The answer goes to the reply subject, as media messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) node: Label,
+    #[serde(with = "stream_name")]
+    pub(crate) stream: StreamName,
+    pub(crate) epoch: u64,
+    pub(crate) form: Form,
+}
+
+/// The streams of the receiver that the sender watches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Keep {
+    pub(crate) node: Label,
+    pub(crate) streams: Vec<Kept>,
+}
+
+/// A stream that another node watches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    #[serde(with = "stream_name")]
+    pub(crate) stream: StreamName,
+    pub(crate) epoch: u64,
+    pub(crate) form: Form,
+    /// Loss of audio packets on the way to its viewers, in percent.
+    #[serde(default)]
+    pub(crate) loss: u8,
+}
+
+/// The announcement that a node owns a stream from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Announced {
+    pub(crate) node: Label,
+    #[serde(with = "stream_name")]
+    pub(crate) stream: StreamName,
+    pub(crate) epoch: u64,
+}
+
+/// The value of a stream's entry in the arbiter's bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) node: Label,
+    pub(crate) instance: u64,
+}
+
+/// The description of a node, twice a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Beacon {
+    pub(crate) node: Label,
+    pub(crate) instance: u64,
+    pub(crate) zone: Label,
+    /// The version of the program.
+    pub(crate) version: String,
+    /// URL of the node's HTTP listener, as players reach it; empty if it has none.
+    #[serde(default)]
+    pub(crate) url: String,
+    /// Viewers of the node.
+    pub(crate) viewers: u64,
+    /// Streams that it owns.
+    pub(crate) streams: u64,
+    #[serde(default)]
+    pub(crate) draining: bool,
+}
+
+impl Control for Ask {}
+impl Control for Holds {}
+impl Control for Join {}
+impl Control for Keep {}
+impl Control for Announced {}
+impl Control for Entry {}
+impl Control for Beacon {}
+
+mod stream_name {
+    use super::{Deserialize, Deserializer, Serializer, StreamName};
+
+    pub(super) fn serialize<S: Serializer>(name: &StreamName, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamName, D::Error> {
+        let text = String::deserialize(from)?;
+        StreamName::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads a control message of each kind, for fuzzing: whatever is accepted reads back as itself.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    fn check<T: Control + PartialEq + std::fmt::Debug>(data: &[u8]) {
+        if let Some(read) = T::from_json(data) {
+            assert_eq!(T::from_json(&read.to_json()), Some(read));
+        }
+    }
+    check::<Ask>(data);
+    check::<Holds>(data);
+    check::<Join>(data);
+    check::<Keep>(data);
+    check::<Announced>(data);
+    check::<Entry>(data);
+    check::<Beacon>(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_out_as_they_went_in() {
+        let keep = Keep {
+            node: "b".parse().unwrap(),
+            streams: vec![Kept {
+                stream: StreamName::parse("live/test").unwrap(),
+                epoch: 7,
+                form: Form::Opus,
+                loss: 3,
+            }],
+        };
+        let json = keep.to_json();
+        assert_eq!(
+            json,
+            r#"{"v":1,"node":"b","streams":[{"stream":"live/test","epoch":7,"form":"opus","loss":3}]}"#
+        );
+        assert_eq!(Keep::from_json(&json), Some(keep));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_other_versions_refused() {
+        let later = br#"{"v":1,"node":"a","epoch":3,"mood":"good"}"#;
+        let holds = Holds::from_json(later).unwrap();
+        assert_eq!((holds.epoch, holds.provisional), (3, false));
+        assert_eq!(Holds::from_json(br#"{"v":2,"node":"a","epoch":3}"#), None);
+        assert_eq!(Holds::from_json(br#"{"node":"a","epoch":3}"#), None);
+    }
+
+    #[test]
+    fn names_that_could_reach_other_subjects_are_refused() {
+        for json in [
+            r#"{"v":1,"node":"a.>","epoch":3}"#,
+            r#"{"v":1,"node":"","epoch":3}"#,
+        ] {
+            assert_eq!(Holds::from_json(json.as_bytes()), None, "{json}");
+        }
+        let join = br#"{"v":1,"node":"a","stream":"../x","epoch":1,"form":"opus"}"#;
+        assert_eq!(Join::from_json(join), None);
+    }
+
+    #[test]
+    fn the_longest_list_of_streams_can_be_read() {
+        let long = format!("live/{}", "ä".repeat(125));
+        let kept = Kept {
+            stream: StreamName::parse(&long).unwrap(),
+            epoch: u64::MAX,
+            form: Form::Published,
+            loss: 100,
+        };
+        let keep = Keep {
+            node: "n".repeat(63).parse().unwrap(),
+            streams: vec![kept; MAX_KEPT],
+        };
+        assert_eq!(Keep::from_json(&keep.to_json()), Some(keep));
+    }
+}

@@ -1,0 +1,324 @@
+//! Sends one stream of this node to the nodes that watch it.
+//!
+//! ```text
+//! hub ──► bounded queue ──► Feed ──► one subject of NATS ──► every node that watches
+//! ```
+//!
+//! The hub never waits: while the connection takes no more, the queue fills up, and the hub drops
+//! what does not fit, for this subscriber alone, up to the next keyframe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_hub::{Delivery, Sink, Snapshot, Stream, StreamEvent, Subscription, Tracks};
+use distributary_media::{Frame, MediaTime, TimedData};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::debug;
+
+use crate::config::Label;
+use crate::context::{Context, micros, now};
+use crate::form::Form;
+use crate::interest::Interest;
+use crate::message::{Header, Kind, encode, encode_frame};
+use crate::reassembly::{EndReason, data_body};
+use crate::tracks::TrackSet;
+
+/// Interval of signs of life.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Commands in the queue of a feed.
+const MAX_COMMANDS: usize = 64;
+
+/// A command for a feed.
+#[derive(Debug)]
+pub(crate) enum FeedCommand {
+    /// A node joins; the answer goes to the subject `reply`.
+    Join { node: Label, reply: String },
+    /// A node still watches, with this loss of audio packets in percent.
+    Keep { node: Label, loss: u8 },
+}
+
+/// Sends one stream of this node to the nodes that watch it, in one form.
+pub(crate) struct Feed {
+    context: Arc<Context>,
+    stream: Arc<Stream>,
+    epoch: u64,
+    form: Form,
+    subject: String,
+    /// The number of the next part.
+    sequence: u64,
+    interest: Interest,
+    commands: mpsc::Receiver<FeedCommand>,
+    queue: mpsc::Receiver<Delivery>,
+    subscription: Subscription,
+    /// The tracks as they were sent last.
+    sent: Option<Tracks>,
+    /// The reason that is sent when it ends.
+    reason: EndReason,
+}
+
+impl Feed {
+    /// Starts sending a stream, until the returned sender is dropped or nobody watches anymore.
+    /// `None` if the hub does not have the stream.
+    pub(crate) fn spawn(
+        context: &Arc<Context>,
+        stream: &Arc<Stream>,
+        epoch: u64,
+        form: Form,
+    ) -> Option<mpsc::Sender<FeedCommand>> {
+        let name = stream.name();
+        let capacity = stream.settings().queue_frames.max(1);
+        let (sink, queue) = Sink::channel(capacity);
+        let sink = sink.with_audio(form.audio());
+        let (subscription, _) = context.hub.subscribe(name, sink, 0)?;
+        let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+        let feed = Self {
+            context: Arc::clone(context),
+            stream: Arc::clone(stream),
+            epoch,
+            form,
+            subject: context.subjects.media(&context.node, epoch, name, form),
+            sequence: 0,
+            interest: Interest::default(),
+            commands,
+            queue,
+            subscription,
+            sent: None,
+            reason: EndReason::Moved,
+        };
+        tokio::spawn(feed.run());
+        Some(sender)
+    }
+
+    async fn run(mut self) {
+        debug!(stream = %self.stream.name(), "sending to other nodes");
+        let mut tick = interval_at(Instant::now() + TICK, TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => break,
+                },
+                Some(delivery) = self.queue.recv() => self.deliver(delivery).await,
+                _ = tick.tick() => {
+                    if !self.interest.expire(now()) && self.commands.is_empty() {
+                        return self.leave().await;
+                    }
+                    self.tick().await;
+                }
+            }
+        }
+        while let Ok(delivery) = self.queue.try_recv() {
+            self.deliver(delivery).await;
+        }
+        let header = Header::new(Kind::End, self.epoch);
+        self.send(&header, &[&self.reason.to_body()]).await;
+    }
+
+    /// Ends because no other node watches.
+    async fn leave(mut self) {
+        debug!(stream = %self.stream.name(), "no other node watches");
+        self.commands.close();
+        // Whoever has just come asks again.
+        while let Some(command) = self.commands.recv().await {
+            if let FeedCommand::Join { reply, .. } = command {
+                refuse(&self.context, &reply, EndReason::Moved).await;
+            }
+        }
+    }
+
+    fn handle(&mut self, command: FeedCommand) {
+        match command {
+            FeedCommand::Keep { node, loss } => self.interest.renew(&node, loss, now()),
+            FeedCommand::Join { node, reply } => {
+                self.interest.renew(&node, 0, now());
+                self.answer(reply);
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        self.subscription.set_audio_loss(self.interest.loss());
+        self.send_tracks().await;
+        self.send(&Header::new(Kind::Tick, self.epoch), &[]).await;
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) {
+        match &delivery.event {
+            StreamEvent::Frame(frame) => {
+                if frame.is_keyframe() || self.sent.is_none() {
+                    self.send_tracks().await;
+                }
+                let arrived = delivery.arrived;
+                let age = arrived.map_or(Duration::ZERO, |at| now().saturating_duration_since(at));
+                self.send_frame(frame, age).await;
+            }
+            StreamEvent::Data(data) => self.send_data(data).await,
+            StreamEvent::Offline => {
+                self.reason = if self.stream.has_ended() {
+                    EndReason::Finished
+                } else {
+                    EndReason::Lost
+                };
+            }
+            StreamEvent::Online => self.reason = EndReason::Moved,
+            StreamEvent::Renditions => {}
+        }
+    }
+
+    async fn send_frame(&mut self, frame: &Frame, age: Duration) {
+        let header = Header::of_frame(frame, self.epoch, age_field(age));
+        let clock = self.context.clock(now());
+        let parts = encode_frame(frame, &header, self.sequence, clock);
+        self.context.counters.frames_out.note();
+        self.publish(parts).await;
+    }
+
+    async fn send_data(&mut self, data: &TimedData) {
+        if let Some(body) = data_body(data) {
+            let header = data_header(data, self.epoch);
+            self.send(&header, &[&body]).await;
+        }
+    }
+
+    /// Sends the tracks if they have changed.
+    async fn send_tracks(&mut self) {
+        let tracks = self.stream.tracks();
+        let is_same = self.sent.as_ref().is_some_and(|sent| {
+            is_same(sent.0.as_ref(), tracks.0.as_ref())
+                && is_same(sent.1.as_ref(), tracks.1.as_ref())
+        });
+        if is_same {
+            return;
+        }
+        self.sent = Some(tracks);
+        let body = TrackSet::of(&self.stream.stats(), self.form).to_json();
+        let header = Header::new(Kind::Tracks, self.epoch);
+        self.send(&header, &[&body]).await;
+    }
+
+    async fn send(&mut self, header: &Header, body: &[&[u8]]) {
+        let clock = self.context.clock(now());
+        let parts = encode(header, body, self.sequence, clock);
+        self.publish(parts).await;
+    }
+
+    async fn publish(&mut self, parts: Vec<Bytes>) {
+        for part in parts {
+            // Counted even if it is not sent, so that the others notice.
+            self.sequence += 1;
+            let len = part.len() as u64;
+            if self.context.link.publish(&self.subject, part).await {
+                self.context.counters.bytes_out.add(len);
+            } else {
+                self.context.counters.dropped_away.note();
+            }
+        }
+    }
+
+    /// Answers a request to join, beside the live stream.
+    fn answer(&self, reply: String) {
+        let slot = Arc::clone(&self.context.joins).try_acquire_owned();
+        let answer = Answer {
+            context: Arc::clone(&self.context),
+            stream: Arc::clone(&self.stream),
+            snapshot: self.stream.snapshot(),
+            tracks: TrackSet::of(&self.stream.stats(), self.form),
+            epoch: self.epoch,
+            next_live: self.sequence,
+            reply,
+            sequence: 0,
+        };
+        tokio::spawn(async move {
+            match slot {
+                Ok(_slot) => answer.send().await,
+                Err(_) => refuse(&answer.context, &answer.reply, EndReason::Busy).await,
+            }
+        });
+    }
+}
+
+/// The answer to a request to join.
+struct Answer {
+    context: Arc<Context>,
+    stream: Arc<Stream>,
+    snapshot: Snapshot,
+    tracks: TrackSet,
+    epoch: u64,
+    /// The number of the live part that follows.
+    next_live: u64,
+    reply: String,
+    sequence: u64,
+}
+
+impl Answer {
+    async fn send(mut self) {
+        let tracks = self.tracks.to_json();
+        let header = Header::new(Kind::Tracks, self.epoch);
+        self.publish(|sequence, clock| encode(&header, &[&tracks], sequence, clock))
+            .await;
+        if let Some(data) = self.snapshot.metadata.take()
+            && let Some(body) = data_body(&data)
+        {
+            let header = data_header(&data, self.epoch);
+            self.publish(|sequence, clock| encode(&header, &[&body], sequence, clock))
+                .await;
+        }
+        let frames = std::mem::take(&mut self.snapshot.frames);
+        let newest = frames.last().map(|frame| frame.dts());
+        for frame in frames {
+            let age = self.present().saturating_since(frame.dts());
+            let header = Header::of_frame(&frame, self.epoch, age_field(age));
+            self.publish(|sequence, clock| encode_frame(&frame, &header, sequence, clock))
+                .await;
+        }
+        let mut header = Header::new(Kind::Joined, self.epoch);
+        header.dts = newest.unwrap_or_else(|| self.present());
+        let next = self.next_live.to_be_bytes();
+        self.publish(|sequence, clock| encode(&header, &[&next], sequence, clock))
+            .await;
+    }
+
+    /// Returns the present on the timeline of the stream.
+    fn present(&self) -> MediaTime {
+        MediaTime::ZERO + now().saturating_duration_since(self.stream.epoch())
+    }
+
+    async fn publish(&mut self, encode: impl FnOnce(u64, u64) -> Vec<Bytes>) {
+        for part in encode(self.sequence, self.context.clock(now())) {
+            self.sequence += 1;
+            self.context.counters.bytes_out.add(part.len() as u64);
+            self.context.link.publish(&self.reply, part).await;
+        }
+    }
+}
+
+/// Refuses a request to join.
+pub(crate) async fn refuse(context: &Context, reply: &str, reason: EndReason) {
+    let header = Header::new(Kind::End, 0);
+    let clock = context.clock(now());
+    for part in encode(&header, &[&reason.to_body()], 0, clock) {
+        context.link.publish(reply, part).await;
+    }
+}
+
+fn data_header(data: &TimedData, epoch: u64) -> Header {
+    let mut header = Header::new(Kind::Data, epoch);
+    header.dts = data.time;
+    header
+}
+
+fn age_field(age: Duration) -> u32 {
+    u32::try_from(micros(age)).unwrap_or(u32::MAX)
+}
+
+fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,62 @@
+//! Many gateways with one set of streams, on NATS: a viewer on any node watches a publisher on any
+//! node.
+//!
+//! ```text
+//!              the owner's node                                         another node, an edge
+//! publisher ─► hub ─► feed ──────────── media, in parts ────────────► edge ─► hub ─► viewers
+//!               │      ▲ ticks, interest                                │
+//!               ▼      └──────────────── join, keep ◄───────────────────┤
+//!             owner ◄─────────────────── who owns it? ◄─────────────────┘
+//!               └──► arbiter: one entry per name in a bucket of JetStream
+//! ```
+//!
+//! The revision of a name's entry is its *epoch*, and part of the subject of its media: frames of an
+//! owner that was replaced reach nobody. The arbiter is asked before a name is published; it is not
+//! on the path of a stream that runs.
+//!
+//! State machines and formats, without sockets and clocks:
+//!
+//! * `subject`: the subjects; `form`: the form of the audio.
+//! * [`message`]: media messages; [`reassembly`]: parts in, whole messages out; [`tracks`]: the
+//!   tracks as they travel.
+//! * [`control`]: control messages.
+//! * `claim`: the claim of a name. `interest`: who watches a stream. `nodes`: the table of nodes.
+//! * `transit`: how late messages are. `follow`: one stream of another node, from messages to
+//!   frames.
+//!
+//! Drivers:
+//!
+//! * `cluster`: [`Cluster`], which starts and ends all parts together.
+//! * `link`: the connection to NATS, and the arbiter.
+//! * `owner`: the names that publishers of this node use; `feed`: sends one stream.
+//! * `edge`: the streams of other nodes; `turn`: one of them in the hub; `keeps`: says which are
+//!   watched.
+//! * [`config`]: the section `[cluster]`. `stats`: counters. `context`: what all tasks share.
+
+mod claim;
+mod cluster;
+pub mod config;
+mod context;
+pub mod control;
+mod edge;
+mod feed;
+mod follow;
+mod form;
+mod interest;
+mod keeps;
+mod link;
+pub mod message;
+mod nodes;
+mod owner;
+pub mod reassembly;
+mod stats;
+mod subject;
+pub mod tracks;
+mod transit;
+mod turn;
+
+pub use cluster::{Cluster, ClusterDriver, ClusterError, ClusterStatus};
+pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};
+pub use link::{LinkError, LinkState};
+pub use nodes::Node;
+pub use stats::ClusterCounters;

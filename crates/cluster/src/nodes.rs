@@ -1,0 +1,196 @@
+//! The nodes of the cluster, as their beacons show them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::config::Label;
+use crate::control::Beacon;
+
+/// Time after its last beacon for which a node counts as present.
+const LIFETIME: Duration = Duration::from_secs(2);
+
+/// Maximum number of nodes. Beacons of further ones are ignored.
+const MAX_NODES: usize = 1024;
+
+/// Maximum length of a version and of a URL, in bytes.
+const MAX_TEXT: usize = 512;
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its zone.
+    pub zone: String,
+    /// The version of its program.
+    pub version: String,
+    /// URL of its HTTP listener, as players reach it; empty if it has none.
+    pub url: String,
+    /// Its viewers.
+    pub viewers: u64,
+    /// The streams that it owns.
+    pub streams: u64,
+    /// True if it is about to end.
+    pub draining: bool,
+    /// True for the node that shows this.
+    pub is_this: bool,
+}
+
+/// A change in the table of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Joined(Label),
+    Left(Label),
+    /// Another process has the name of this node.
+    SameName(Label),
+}
+
+/// The table of nodes.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    this: Label,
+    instance: u64,
+    nodes: BTreeMap<String, Entry>,
+    /// Time of the last beacon of another process with the name of this node.
+    namesake: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    beacon: Beacon,
+    heard: Instant,
+}
+
+impl Nodes {
+    pub(crate) fn new(this: Label, instance: u64) -> Self {
+        Self {
+            this,
+            instance,
+            nodes: BTreeMap::new(),
+            namesake: None,
+        }
+    }
+
+    /// Handles a beacon, also that of this node.
+    pub(crate) fn handle(&mut self, mut beacon: Beacon, now: Instant) -> Option<Change> {
+        let name = beacon.node.clone();
+        if name == self.this && beacon.instance != self.instance {
+            let is_new = self
+                .namesake
+                .is_none_or(|at| now.saturating_duration_since(at) > LIFETIME);
+            self.namesake = Some(now);
+            return is_new.then_some(Change::SameName(name));
+        }
+        let is_new = !self.nodes.contains_key(name.as_str());
+        if is_new && self.nodes.len() >= MAX_NODES {
+            return None;
+        }
+        for text in [&mut beacon.version, &mut beacon.url] {
+            if text.len() > MAX_TEXT || text.contains(|c: char| c.is_control()) {
+                text.clear();
+            }
+        }
+        let is_other = name != self.this;
+        let entry = Entry { beacon, heard: now };
+        self.nodes.insert(name.as_str().to_owned(), entry);
+        (is_new && is_other).then_some(Change::Joined(name))
+    }
+
+    /// Removes the nodes that have been silent for too long.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let mut gone = Vec::new();
+        self.nodes.retain(|_, entry| {
+            let is_here = now.saturating_duration_since(entry.heard) <= LIFETIME;
+            if !is_here {
+                gone.push(Change::Left(entry.beacon.node.clone()));
+            }
+            is_here
+        });
+        gone
+    }
+
+    /// Returns the nodes, sorted by name.
+    pub(crate) fn list(&self) -> Vec<Node> {
+        let nodes = self.nodes.values().map(|Entry { beacon, .. }| Node {
+            name: beacon.node.to_string(),
+            zone: beacon.zone.to_string(),
+            version: beacon.version.clone(),
+            url: beacon.url.clone(),
+            viewers: beacon.viewers,
+            streams: beacon.streams,
+            draining: beacon.draining,
+            is_this: beacon.node == self.this,
+        });
+        nodes.collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    fn beacon(node: &str, instance: u64) -> Beacon {
+        Beacon {
+            node: node.parse().unwrap(),
+            instance,
+            zone: "here".parse().unwrap(),
+            version: "0.1.0".to_owned(),
+            url: String::new(),
+            viewers: 3,
+            streams: 1,
+            draining: false,
+        }
+    }
+
+    #[test]
+    fn node_joins_with_its_first_beacon_and_leaves_after_the_last() {
+        let start = Instant::now();
+        let mut nodes = Nodes::new("a".parse().unwrap(), 1);
+        let b: Label = "b".parse().unwrap();
+        assert_eq!(
+            nodes.handle(beacon("a", 1), start),
+            None,
+            "that is this one"
+        );
+        assert_eq!(
+            nodes.handle(beacon("b", 2), start),
+            Some(Change::Joined(b.clone()))
+        );
+        assert_eq!(nodes.handle(beacon("b", 2), start), None);
+        let names: Vec<_> = nodes.list().into_iter().map(|node| node.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        let later = start + LIFETIME;
+        nodes.handle(beacon("a", 1), later);
+        assert_eq!(nodes.expire(later), []);
+        let gone = nodes.expire(later + Duration::from_millis(1));
+        assert_eq!(gone, [Change::Left(b)]);
+        assert_eq!(nodes.list().len(), 1);
+    }
+
+    #[test]
+    fn other_process_with_the_name_of_this_node_is_reported_once() {
+        let start = Instant::now();
+        let mut nodes = Nodes::new("a".parse().unwrap(), 1);
+        let first = nodes.handle(beacon("a", 9), start);
+        assert!(matches!(first, Some(Change::SameName(_))));
+        assert_eq!(nodes.handle(beacon("a", 9), start), None);
+    }
+
+    #[test]
+    fn number_of_nodes_and_length_of_texts_are_bounded() {
+        let start = Instant::now();
+        let mut nodes = Nodes::new("a".parse().unwrap(), 1);
+        for n in 0..2 * MAX_NODES {
+            let mut beacon = beacon(&format!("n{n}"), 1);
+            beacon.url = "x".repeat(MAX_TEXT + 1);
+            nodes.handle(beacon, start);
+        }
+        let list = nodes.list();
+        assert_eq!(list.len(), MAX_NODES);
+        assert!(list.iter().all(|node| node.url.is_empty()));
+    }
+}

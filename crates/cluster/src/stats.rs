@@ -1,0 +1,102 @@
+//! Counters of the cluster.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of the cluster, as they are updated.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: Counter,
+    pub(crate) claims_owned: Counter,
+    pub(crate) claims_provisional: Counter,
+    pub(crate) claims_refused: Counter,
+    pub(crate) fenced: Counter,
+    pub(crate) joins: Counter,
+    pub(crate) joins_failed: Counter,
+    pub(crate) rejoins: Counter,
+    pub(crate) gaps: Counter,
+    pub(crate) frames_out: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) frames_in: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) dropped_late: Counter,
+    pub(crate) dropped_away: Counter,
+    pub(crate) malformed: Counter,
+}
+
+/// The counters of the cluster since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterCounters {
+    /// Connections to NATS servers that were established.
+    pub connections: u64,
+    /// Names that this node has claimed.
+    pub claims_owned: u64,
+    /// Claims that the arbiter could not confirm at once.
+    pub claims_provisional: u64,
+    /// Claims that were refused.
+    pub claims_refused: u64,
+    /// Streams that this node has lost to another one.
+    pub fenced: u64,
+    /// Streams that this node has joined at another one.
+    pub joins: u64,
+    /// Attempts to join that failed.
+    pub joins_failed: u64,
+    /// Joins of a stream that this node had joined before.
+    pub rejoins: u64,
+    /// Gaps in streams from other nodes.
+    pub gaps: u64,
+    /// Frames sent to other nodes; each counts once, however many nodes receive it.
+    pub frames_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Frames received from other nodes.
+    pub frames_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Received frames dropped because they were too late.
+    pub dropped_late: u64,
+    /// Frames that were not sent because no NATS server was connected.
+    pub dropped_away: u64,
+    /// Messages that were dropped because they are malformed.
+    pub malformed: u64,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(crate) fn read(&self) -> ClusterCounters {
+        ClusterCounters {
+            connections: self.connections.get(),
+            claims_owned: self.claims_owned.get(),
+            claims_provisional: self.claims_provisional.get(),
+            claims_refused: self.claims_refused.get(),
+            fenced: self.fenced.get(),
+            joins: self.joins.get(),
+            joins_failed: self.joins_failed.get(),
+            rejoins: self.rejoins.get(),
+            gaps: self.gaps.get(),
+            frames_out: self.frames_out.get(),
+            bytes_out: self.bytes_out.get(),
+            frames_in: self.frames_in.get(),
+            bytes_in: self.bytes_in.get(),
+            dropped_late: self.dropped_late.get(),
+            dropped_away: self.dropped_away.get(),
+            malformed: self.malformed.get(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The subjects of NATS on which the nodes of a cluster talk.
+//!
+//! Each node sends only on subjects that have its name, or the name of a stream that it owns, so
+//! that rights can be given by subject.
+
+use std::fmt::Write as _;
+
+use distributary_names::StreamName;
+
+use crate::config::Label;
+use crate::form::Form;
+
+/// Writes a text as one token of a subject: bytes outside `[A-Za-z0-9/_-]` become `=XX`.
+fn push_token(subject: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'_' | b'-' => {
+                subject.push(char::from(byte));
+            }
+            _ => {
+                // A String takes whatever is written.
+                let _ = write!(subject, "={byte:02X}");
+            }
+        }
+    }
+}
+
+/// Returns the name of a stream as a token of a subject, or a key of the arbiter's bucket.
+pub(crate) fn token(stream: &StreamName) -> String {
+    let mut token = String::new();
+    push_token(&mut token, stream.as_str());
+    token
+}
+
+/// The subjects of one cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Subjects {
+    /// `dist.<cluster>`
+    prefix: String,
+    cluster: Label,
+}
+
+impl Subjects {
+    pub(crate) fn new(cluster: &Label) -> Self {
+        Self {
+            prefix: format!("dist.{cluster}"),
+            cluster: cluster.clone(),
+        }
+    }
+
+    /// Returns the bucket of the arbiter.
+    pub(crate) fn bucket(&self) -> String {
+        format!("dist_{}", self.cluster)
+    }
+
+    /// Returns the subject on which the owner of a stream answers.
+    pub(crate) fn owner(&self, stream: &StreamName) -> String {
+        format!("{}.own.{}", self.prefix, token(stream))
+    }
+
+    /// Returns the subject of a stream's media, from one owner for one epoch.
+    pub(crate) fn media(
+        &self,
+        node: &Label,
+        epoch: u64,
+        stream: &StreamName,
+        form: Form,
+    ) -> String {
+        let stream = token(stream);
+        format!("{}.m.{node}.{epoch}.{stream}.{}", self.prefix, form.token())
+    }
+
+    /// Returns the subject of requests to join streams that a node owns.
+    pub(crate) fn join(&self, node: &Label) -> String {
+        format!("{}.n.{node}.join", self.prefix)
+    }
+
+    /// Returns the subject on which a node learns which of its streams are watched elsewhere.
+    pub(crate) fn keep(&self, node: &Label) -> String {
+        format!("{}.n.{node}.keep", self.prefix)
+    }
+
+    /// Returns the subject on which a node says that it owns a stream from now on.
+    pub(crate) fn owned(&self, node: &Label) -> String {
+        format!("{}.owned.{node}", self.prefix)
+    }
+
+    /// Returns the subject of all such announcements.
+    pub(crate) fn all_owned(&self) -> String {
+        format!("{}.owned.*", self.prefix)
+    }
+
+    /// Returns the subject of a node's beacon.
+    pub(crate) fn beacon(&self, zone: &Label, node: &Label) -> String {
+        format!("{}.beacon.{zone}.{node}", self.prefix)
+    }
+
+    /// Returns the subject of all beacons.
+    pub(crate) fn all_beacons(&self) -> String {
+        format!("{}.beacon.*.*", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn subjects() -> Subjects {
+        Subjects::new(&"studio".parse().unwrap())
+    }
+
+    #[test]
+    fn names_are_one_token_of_a_subject() {
+        let name = StreamName::parse("live/a.b *>=ä").unwrap();
+        assert_eq!(
+            subjects().owner(&name),
+            "dist.studio.own.live/a=2Eb=20=2A=3E=3D=C3=A4"
+        );
+        let node: Label = "node-1".parse().unwrap();
+        let name = StreamName::parse("live/test").unwrap();
+        assert_eq!(
+            subjects().media(&node, 7, &name, Form::Published),
+            "dist.studio.m.node-1.7.live/test.p"
+        );
+        assert_eq!(subjects().bucket(), "dist_studio");
+    }
+
+    proptest! {
+        #[test]
+        fn different_names_have_different_tokens(a in "live/.{1,20}", b in "live/.{1,20}") {
+            if let (Ok(a), Ok(b)) = (StreamName::parse(&a), StreamName::parse(&b)) {
+                prop_assert_eq!(a == b, token(&a) == token(&b));
+                prop_assert!(!token(&a).contains(['.', '*', '>', ' ']));
+            }
+        }
+    }
+}

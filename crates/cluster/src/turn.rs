@@ -1,0 +1,124 @@
+//! The stream of another node in the hub of this one, during one epoch.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use distributary_hub::{Audience, Dismissal, Publisher};
+use distributary_media::{Frame, MediaTime, TimedData};
+use distributary_names::StreamName;
+
+use crate::config::Label;
+use crate::context::Context;
+use crate::tracks::TrackSet;
+
+/// Time for which a stream without viewers is watched.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The stream of another node in the hub of this one, during one epoch.
+pub(crate) struct Turn {
+    publisher: Publisher,
+    audience: Audience,
+    node: Label,
+    epoch: u64,
+    /// The time on the owner's timeline that is the origin of the one that the hub follows.
+    base: MediaTime,
+    /// Time of arrival of the last frame at its owner.
+    last: Instant,
+}
+
+/// The owner and the epoch of a turn.
+pub(crate) struct Whose<'a> {
+    pub(crate) node: &'a Label,
+    pub(crate) epoch: u64,
+    /// The stream is taken from a publisher of this node.
+    pub(crate) replaces: bool,
+}
+
+impl Turn {
+    /// Publishes the stream in the hub. Its frame of the time `base` arrived at its owner at
+    /// `arrived`. `None` if a publisher of this node has the stream.
+    pub(crate) fn begin(
+        context: &Context,
+        name: &StreamName,
+        whose: &Whose<'_>,
+        base: MediaTime,
+        arrived: Instant,
+        now: Instant,
+    ) -> Option<Self> {
+        let publisher = context
+            .hub
+            .publish_remote(name, whose.replaces, arrived, now)?;
+        let publisher = publisher.from_node(whose.node.as_str().into(), arrived);
+        Some(Self {
+            audience: Audience::new(publisher.stream(), IDLE_TIMEOUT),
+            publisher,
+            node: whose.node.clone(),
+            epoch: whose.epoch,
+            base,
+            last: arrived,
+        })
+    }
+
+    /// Returns whether it is that of this owner and epoch.
+    pub(crate) fn is_of(&self, node: &Label, epoch: u64) -> bool {
+        self.node == *node && self.epoch == epoch
+    }
+
+    /// Sets the tracks and the description of the publisher.
+    pub(crate) fn set_tracks(&self, tracks: &TrackSet) {
+        if let Some(video) = tracks.video() {
+            self.publisher.set_video_track(video);
+        }
+        if let Some(audio) = tracks.audio() {
+            self.publisher.set_audio_track(audio);
+        }
+        self.publisher.set_info(tracks.info());
+    }
+
+    /// Passes a frame on that arrived at its owner at `arrived`.
+    pub(crate) fn push(&mut self, mut frame: Frame, arrived: Instant, now: Instant) {
+        match &mut frame {
+            Frame::Video(video) => {
+                video.dts = self.rebased(video.dts);
+                video.pts = self.rebased(video.pts);
+            }
+            Frame::Audio(audio) => audio.pts = self.rebased(audio.pts),
+        }
+        self.last = arrived.min(now).max(self.last);
+        // A frame that the policy of this node refuses is dropped: the owner accepts it.
+        let _ = self.publisher.push(frame, self.last);
+    }
+
+    /// Passes timed data on.
+    pub(crate) fn push_data(&self, mut data: TimedData, now: Instant) {
+        data.time = self.rebased(data.time);
+        self.publisher.push_data(data, now);
+    }
+
+    /// Notes that a viewer is about to subscribe.
+    pub(crate) fn expect(&mut self) {
+        self.audience.expect();
+    }
+
+    /// Notes that the publisher itself has ended the stream.
+    pub(crate) fn finish(&mut self) {
+        self.publisher.finish();
+    }
+
+    /// Returns what completes when the stream has had no viewers for some time, and when it is
+    /// taken over or removed.
+    pub(crate) fn ends(
+        &mut self,
+    ) -> (
+        impl Future<Output = ()>,
+        impl Future<Output = Dismissal> + use<>,
+    ) {
+        let dismissed = self.publisher.dismissed();
+        (self.audience.gone(), dismissed)
+    }
+
+    fn rebased(&self, time: MediaTime) -> MediaTime {
+        let nanos = time.as_nanos().saturating_sub(self.base.as_nanos());
+        MediaTime::from_nanos(nanos)
+    }
+}

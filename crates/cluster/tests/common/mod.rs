@@ -1,0 +1,417 @@
+//! Nodes and a real NATS server for the tests.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_cluster::{Cluster, ClusterConfig, LinkState};
+use distributary_hub::{
+    AdmissionError, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription,
+};
+use distributary_media::test_util::{opus_frame, video_frame};
+use distributary_media::{AudioCodec, AudioTrack, Frame, VideoCodec, VideoTrack};
+use distributary_names::StreamName;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Limit for everything that is awaited: a failing test ends.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// A NATS server with the settings that ship with the gateway.
+pub(crate) struct NatsServer {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl NatsServer {
+    /// Starts a server on a free port.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Self {
+            process: spawn(folder.path(), None),
+            port: 0,
+            folder,
+        };
+        server.port = server.await_port();
+        server
+    }
+
+    /// Starts it again, on the same port and with the same data, after [`Self::kill`].
+    pub(crate) fn restart(&mut self) {
+        self.process = spawn(self.folder.path(), Some(self.port));
+        self.await_port();
+    }
+
+    /// Kills the server.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the port that the server has chosen, from the file in which it says that.
+    fn await_port(&mut self) -> u16 {
+        let file = format!("nats-server_{}.ports", self.process.id());
+        let file = self.folder.path().join(file);
+        let began = std::time::Instant::now();
+        while began.elapsed() < LIMIT {
+            if let Some(port) = std::fs::read_to_string(&file)
+                .ok()
+                .and_then(|ports| port_of(&ports))
+            {
+                return port;
+            }
+            assert!(
+                self.process.try_wait().unwrap().is_none(),
+                "the NATS server has ended"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the NATS server does not listen");
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(folder: &Path, port: Option<u16>) -> Child {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let program = root.join("target/tools/nats/bin/nats-server");
+    assert!(
+        program.exists(),
+        "{} is missing: `cargo xtask test` installs it",
+        program.display()
+    );
+    let config = folder.join("nats.conf");
+    std::fs::write(&config, settings(&root, folder, port)).unwrap();
+    Command::new(program)
+        .arg("-c")
+        .arg(config)
+        .arg("--ports_file_dir")
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Returns the settings that ship with the gateway, with ports and a folder for this test.
+fn settings(root: &Path, folder: &Path, port: Option<u16>) -> String {
+    let port = port.map_or("-1".to_owned(), |port| port.to_string());
+    let mut settings = std::fs::read_to_string(root.join("config/nats/distributary.conf")).unwrap();
+    for (from, to) in [
+        ("0.0.0.0:4222", format!("127.0.0.1:{port}")),
+        ("http: \"127.0.0.1:8222\"", String::new()),
+        ("/var/lib/nats", folder.display().to_string()),
+    ] {
+        assert!(settings.contains(from), "{from}");
+        settings = settings.replace(from, &to);
+    }
+    settings
+}
+
+/// Returns the port of the clients in `{"nats":["nats://127.0.0.1:4222"],...}`.
+fn port_of(ports: &str) -> Option<u16> {
+    let ports: serde_json::Value = serde_json::from_str(ports).ok()?;
+    let url = ports["nats"][0].as_str()?;
+    url.rsplit_once(':')?.1.parse().ok()
+}
+
+/// A node without the parts that clients connect to.
+pub(crate) struct Node {
+    pub(crate) hub: Hub,
+    pub(crate) cluster: Cluster,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    pub(crate) async fn start(nats: &NatsServer, name: &str) -> Self {
+        Self::start_with(nats, name, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(
+        nats: &NatsServer,
+        name: &str,
+        change: impl FnOnce(&mut ClusterConfig),
+    ) -> Self {
+        let mut config = ClusterConfig {
+            nats: vec![nats.url()],
+            node: name.to_owned(),
+            ..ClusterConfig::default()
+        };
+        change(&mut config);
+        let hub = Hub::new(HubConfig::default());
+        let (cluster, driver) = Cluster::start(&config, hub.clone()).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(driver.run(async move {
+            let _ = stopped.await;
+        }));
+        let node = Self {
+            hub,
+            cluster,
+            stop: Some(stop),
+            task,
+        };
+        node.connected().await;
+        node
+    }
+
+    /// Waits until a server is connected.
+    pub(crate) async fn connected(&self) {
+        let mut link = self.cluster.link();
+        let connected = link.wait_for(|state| *state == LinkState::Connected);
+        timeout(LIMIT, connected)
+            .await
+            .expect("it connects")
+            .unwrap();
+    }
+
+    /// Waits until the server is away.
+    pub(crate) async fn disconnected(&self) {
+        let mut link = self.cluster.link();
+        let away = link.wait_for(|state| *state == LinkState::Away);
+        timeout(LIMIT, away).await.expect("it notices").unwrap();
+    }
+
+    /// Publishes a stream, as the RTMP server does.
+    pub(crate) async fn publish(
+        &self,
+        stream: &StreamName,
+    ) -> Result<TestPublisher, AdmissionError> {
+        self.claim(stream, false).await
+    }
+
+    /// Takes a stream over, as the RTMP server does.
+    pub(crate) async fn take_over(
+        &self,
+        stream: &StreamName,
+    ) -> Result<TestPublisher, AdmissionError> {
+        self.claim(stream, true).await
+    }
+
+    async fn claim(
+        &self,
+        stream: &StreamName,
+        replaces: bool,
+    ) -> Result<TestPublisher, AdmissionError> {
+        let admitted = timeout(LIMIT, self.hub.admit(stream, replaces)).await;
+        let permit = admitted.expect("it is decided")?;
+        let publisher = if replaces {
+            self.hub.take_over(stream, now())
+        } else {
+            self.hub.publish(stream, now()).unwrap()
+        };
+        let publisher = publisher.with_permit(permit);
+        publisher.set_video_track(video_track());
+        publisher.set_audio_track(audio_track());
+        Ok(TestPublisher {
+            publisher: Arc::new(publisher),
+            millis: 0,
+        })
+    }
+
+    /// Watches a stream.
+    pub(crate) async fn watch(&self, stream: &StreamName) -> TestViewer {
+        let live = timeout(LIMIT, self.hub.ensure_live(stream)).await;
+        live.expect("it is decided").unwrap();
+        self.subscribe(stream)
+    }
+
+    /// Subscribes to a stream of the hub.
+    pub(crate) fn subscribe(&self, stream: &StreamName) -> TestViewer {
+        let (sink, queue) = Sink::channel(4096);
+        let (subscription, cached) = self.hub.subscribe(stream, sink, 0).unwrap();
+        TestViewer {
+            subscription,
+            cached,
+            queue,
+        }
+    }
+}
+
+/// A node with a publisher that can die at any moment.
+pub(crate) struct Mortal {
+    runtime: Option<Runtime>,
+}
+
+impl Mortal {
+    /// Starts a node and a publisher, with a mark in its frames.
+    pub(crate) async fn publish(
+        nats: &Arc<NatsServer>,
+        node: &str,
+        stream: &StreamName,
+        mark: u8,
+    ) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let (nats, node, stream) = (Arc::clone(nats), node.to_owned(), stream.clone());
+        let started = runtime.spawn(async move {
+            let node = Node::start(&nats, &node).await;
+            node.publish(&stream).await.unwrap().run(mark);
+            node
+        });
+        // It lives as long as the runtime.
+        std::mem::forget(timeout(LIMIT, started).await.unwrap().unwrap());
+        Self {
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Kills the node: nothing that it does not send by itself goes out any more.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.task.abort();
+    }
+}
+
+/// A publisher with a frame every 40 ms of media time.
+#[derive(Clone)]
+pub(crate) struct TestPublisher {
+    pub(crate) publisher: Arc<Publisher>,
+    millis: i64,
+}
+
+impl TestPublisher {
+    /// Publishes the next frame, with a mark, and audio.
+    pub(crate) fn push(&mut self, keyframe: bool, mark: u8, len: usize) {
+        let mut frame = video_frame(self.millis, keyframe, len);
+        let mut unit = frame.units[0].to_vec();
+        unit.push(mark);
+        frame.units = vec![unit.into()];
+        self.publisher.push(Frame::Video(frame), now()).unwrap();
+        let audio = opus_frame(self.millis, &[0xf8, 0xff, 0xfe]);
+        self.publisher.push(Frame::Audio(audio), now()).unwrap();
+        self.millis += 40;
+    }
+
+    /// Publishes frames in real time, a keyframe every second, until it is aborted. The mark is in
+    /// each of them.
+    pub(crate) fn run(mut self, mark: u8) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            for n in 0_u64.. {
+                self.push(n % 25 == 0, mark, 1000);
+                sleep(Duration::from_millis(40)).await;
+            }
+        })
+    }
+}
+
+/// A viewer, as the hub sees it.
+pub(crate) struct TestViewer {
+    pub(crate) subscription: Subscription,
+    pub(crate) cached: Vec<Arc<Frame>>,
+    queue: mpsc::Receiver<Delivery>,
+}
+
+impl TestViewer {
+    /// Returns the next event.
+    pub(crate) async fn next(&mut self) -> StreamEvent {
+        let delivery = timeout(LIMIT, self.queue.recv()).await;
+        delivery.expect("something arrives").unwrap().event
+    }
+
+    /// Returns the next video frame. The stream must not go offline before.
+    pub(crate) async fn video(&mut self) -> Arc<Frame> {
+        loop {
+            match self.next().await {
+                StreamEvent::Frame(frame) if matches!(*frame, Frame::Video(_)) => return frame,
+                StreamEvent::Offline => panic!("the stream is offline"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a video frame with this mark. The stream must not go offline before.
+    pub(crate) async fn sees(&mut self, mark: u8) {
+        let began = Instant::now();
+        while self::mark(&*self.video().await) != mark {
+            assert!(began.elapsed() < LIMIT, "no frame has the mark {mark}");
+        }
+    }
+
+    /// Waits until the stream is offline.
+    pub(crate) async fn goes_offline(&mut self) {
+        while !matches!(self.next().await, StreamEvent::Offline) {}
+    }
+
+    /// Returns the events that are here by now.
+    pub(crate) fn pending(&mut self) -> Vec<StreamEvent> {
+        let events = std::iter::from_fn(|| self.queue.try_recv().ok());
+        events.map(|delivery| delivery.event).collect()
+    }
+}
+
+/// Returns the mark of a video frame.
+pub(crate) fn mark(frame: &Frame) -> u8 {
+    match frame {
+        Frame::Video(video) => *video.units[0].last().unwrap(),
+        Frame::Audio(_) => panic!("not a video frame"),
+    }
+}
+
+pub(crate) fn name(text: &str) -> StreamName {
+    StreamName::parse(text).unwrap()
+}
+
+pub(crate) fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// Waits until something is the case.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < LIMIT, "{what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn video_track() -> VideoTrack {
+    VideoTrack {
+        codec: VideoCodec::H264,
+        width: 640,
+        height: 360,
+        profile_level_id: [0x42, 0xe0, 0x1f],
+        config: vec![1, 0x42, 0xe0, 0x1f].into(),
+    }
+}
+
+fn audio_track() -> AudioTrack {
+    AudioTrack {
+        codec: AudioCodec::Opus,
+        sample_rate: 48_000,
+        channels: 2,
+        config: Vec::new().into(),
+    }
+}

@@ -1,0 +1,167 @@
+//! Admission of publishers by an arbiter of stream names.
+//!
+//! Several gateways can share one set of streams. Then a name that is free on this gateway may be in
+//! use on another one, and an arbiter is asked before it is published. Without an arbiter every
+//! name is admitted at once.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use distributary_names::StreamName;
+use tokio::sync::{mpsc, oneshot};
+
+/// Maximum requests in the queue of the arbiter.
+const MAX_WAITING: usize = 1024;
+
+/// A request to publish a name. It fails when it is dropped without an answer.
+#[derive(Debug)]
+pub struct Admission {
+    name: StreamName,
+    replaces: bool,
+    answer: oneshot::Sender<Result<Permit, AdmissionError>>,
+}
+
+/// The right to publish a name. The arbiter is told when it is dropped.
+#[derive(Debug, Default)]
+pub struct Permit {
+    /// Closed when this is dropped.
+    _held: Option<oneshot::Sender<Infallible>>,
+}
+
+/// Completes when a permit was dropped.
+pub type PermitEnd = oneshot::Receiver<Infallible>;
+
+/// The reason why a name cannot be published on this gateway.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmissionError {
+    /// It is published on another gateway; the text is its name.
+    #[error("it is live on the node {0} of the cluster")]
+    Elsewhere(Arc<str>),
+    /// The arbiter cannot be asked.
+    #[error("the cluster cannot be asked whether the name is free: try again in some seconds")]
+    NoArbiter,
+}
+
+impl Admission {
+    /// Returns the requested name.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Returns whether the publisher takes the name over from another gateway.
+    pub fn replaces(&self) -> bool {
+        self.replaces
+    }
+
+    /// Returns whether nobody waits for the answer anymore.
+    pub fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Grants the request. The returned future completes when the publisher has ended.
+    pub fn grant(self) -> PermitEnd {
+        let (held, end) = oneshot::channel();
+        // If the requester has left, the permit is dropped, and the end follows.
+        let _ = self.answer.send(Ok(Permit { _held: Some(held) }));
+        end
+    }
+
+    /// Refuses the request.
+    pub fn refuse(self, error: AdmissionError) {
+        // The requester may have left.
+        let _ = self.answer.send(Err(error));
+    }
+}
+
+/// The arbiter, if there is one.
+#[derive(Default)]
+pub(crate) struct Arbiter(RwLock<Option<mpsc::Sender<Admission>>>);
+
+impl Arbiter {
+    /// Registers the arbiter. Requests arrive in the returned queue.
+    pub(crate) fn register(&self) -> mpsc::Receiver<Admission> {
+        let (queue, requests) = mpsc::channel(MAX_WAITING);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+        requests
+    }
+
+    /// Asks for a permit.
+    pub(crate) async fn admit(
+        &self,
+        name: &StreamName,
+        replaces: bool,
+    ) -> Result<Permit, AdmissionError> {
+        let queue = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(queue) = queue else {
+            return Ok(Permit::default());
+        };
+        let (answer, answered) = oneshot::channel();
+        let name = name.clone();
+        let admission = Admission {
+            name,
+            replaces,
+            answer,
+        };
+        if queue.try_send(admission).is_err() {
+            return Err(AdmissionError::NoArbiter);
+        }
+        answered.await.unwrap_or(Err(AdmissionError::NoArbiter))
+    }
+}
+
+impl fmt::Debug for Arbiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Arbiter")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Hub, HubConfig};
+
+    fn name() -> StreamName {
+        StreamName::parse("live/test").unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_an_arbiter_every_name_is_admitted() {
+        let hub = Hub::new(HubConfig::default());
+        assert!(hub.admit(&name(), false).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn arbiter_grants_refuses_and_is_told_when_a_permit_ends() {
+        let hub = Hub::new(HubConfig::default());
+        let mut requests = hub.arbitrate();
+        let arbiter = async {
+            let end = requests.recv().await.unwrap().grant();
+            let refused = requests.recv().await.unwrap();
+            assert!(refused.replaces());
+            refused.refuse(AdmissionError::Elsewhere("a".into()));
+            drop(requests.recv().await.unwrap());
+            end
+        };
+        let publisher = async {
+            let permit = hub.admit(&name(), false).await.unwrap();
+            let refused = hub.admit(&name(), true).await.unwrap_err();
+            assert_eq!(refused, AdmissionError::Elsewhere("a".into()));
+            let dropped = hub.admit(&name(), false).await.unwrap_err();
+            assert_eq!(dropped, AdmissionError::NoArbiter);
+            permit
+        };
+        let (mut end, permit) = tokio::join!(arbiter, publisher);
+        assert!(
+            end.try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        drop(permit);
+        assert!(end.await.is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! A stream that arrives from another gateway.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
+
+use super::{Publisher, State, Stream};
+
+/// The frames and facts with which another gateway joins a stream.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The frames of the GOP cache.
+    pub frames: Vec<Arc<Frame>>,
+    /// The last `onMetaData` of the publisher.
+    pub metadata: Option<Arc<TimedData>>,
+}
+
+/// The video and the audio track of a stream, as far as they are known. Both stay the same as long
+/// as the tracks do not change.
+pub type Tracks = (Option<Arc<VideoTrack>>, Option<Arc<AudioTrack>>);
+
+impl Stream {
+    /// Returns the frames and facts with which another gateway joins the stream.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        Snapshot {
+            frames: state.cache.frames().cloned().collect(),
+            metadata: state.contribution.metadata.clone(),
+        }
+    }
+
+    /// Returns the tracks.
+    pub fn tracks(&self) -> Tracks {
+        let state = self.lock();
+        let own = &state.contribution;
+        (own.video.clone(), own.audio.clone())
+    }
+
+    /// Returns the gateway from which the stream arrives; `None` if it is published here, or not
+    /// live.
+    pub fn node(&self) -> Option<Arc<str>> {
+        self.lock().contribution.node.clone()
+    }
+}
+
+impl Publisher {
+    /// Declares that the stream arrives from the gateway `node`, and that its timestamps are on a
+    /// timeline with its origin at `origin`. The publisher gives way to one of this gateway.
+    #[must_use]
+    pub fn from_node(self, node: Arc<str>, origin: Instant) -> Self {
+        self.while_active(|state: &mut State| {
+            state.contribution.node = Some(node);
+            state.timeline.follow(origin);
+        });
+        self
+    }
+}
