@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
-use crate::config::{ClusterConfig, ConfigFault};
+use crate::config::{ClusterConfig, ConfigFault, Label};
 use crate::context::{Context, now};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edge::Edges;
@@ -31,16 +31,13 @@ const BEACON_INTERVAL: Duration = Duration::from_millis(500);
 /// announcement tells earlier; it can get lost with a connection.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The node cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClusterError {
-    /// The section `[cluster]` cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigFault),
-    /// The connection cannot be prepared.
-    #[error(transparent)]
-    Link(#[from] LinkError),
+/// A node that is not connected yet.
+pub struct ClusterSetup {
+    config: ClusterConfig,
+    node: Label,
+    hub: Hub,
+    demands: mpsc::Receiver<Demand>,
+    admissions: mpsc::Receiver<Admission>,
 }
 
 /// A node of a cluster. A clone is a handle to the same node.
@@ -80,32 +77,44 @@ pub struct ClusterStatus {
     pub counters: ClusterCounters,
 }
 
-impl Cluster {
+impl ClusterSetup {
     /// Prepares a node: from now on the hub asks it for streams, and before a name is published.
     /// Nothing is answered before the driver runs.
     ///
     /// # Errors
-    /// Returns [`ClusterError`] if the configuration cannot be used. Servers that cannot be reached
-    /// are no error: they are tried again.
-    pub async fn start(
-        config: &ClusterConfig,
-        hub: Hub,
-    ) -> Result<(Self, ClusterDriver), ClusterError> {
+    /// Returns [`ConfigFault`] if the configuration cannot be used.
+    pub fn new(config: &ClusterConfig, hub: Hub) -> Result<Self, ConfigFault> {
         if let Some(fault) = config.check().into_iter().next() {
-            return Err(fault.into());
+            return Err(fault);
         }
-        let node = config.node()?;
+        Ok(Self {
+            node: config.node()?,
+            config: config.clone(),
+            // The hub decides on renditions itself.
+            demands: hub.provide(|_| true),
+            admissions: hub.arbitrate(),
+            hub,
+        })
+    }
+
+    /// Starts connecting to the NATS servers. Servers that cannot be reached are no error: they are
+    /// tried again.
+    ///
+    /// # Errors
+    /// Returns [`LinkError`] if the settings of the connection are refused.
+    pub async fn connect(self) -> Result<(Cluster, ClusterDriver), LinkError> {
+        let Self { config, node, .. } = self;
         let subjects = Subjects::new(&config.name);
         let counters = Arc::<Counters>::default();
-        let link = Link::open(config, node.as_str(), &subjects, Arc::clone(&counters));
+        let link = Link::open(&config, node.as_str(), &subjects, Arc::clone(&counters));
         let (link, link_driver) = link.await?;
         let instance = rand::random();
         let context = Arc::new(Context {
             link,
             subjects,
             instance,
-            zone: config.zone.clone(),
-            url: config.public_url.clone(),
+            zone: config.zone,
+            url: config.public_url,
             without_arbiter: config.without_arbiter,
             silence: config.silence,
             counters,
@@ -113,13 +122,10 @@ impl Cluster {
             draining: AtomicBool::new(false),
             joins: Context::join_slots(),
             node: node.clone(),
-            hub,
+            hub: self.hub,
         });
-        // The hub decides on renditions itself.
-        let demands = context.hub.provide(|_| true);
-        let admissions = context.hub.arbitrate();
         let (lost_in, lost) = mpsc::unbounded_channel();
-        let cluster = Self {
+        let cluster = Cluster {
             owners: Owners::new(Arc::clone(&context), lost_in),
             keeps: Arc::default(),
             nodes: Arc::new(Mutex::new(Nodes::new(node, instance))),
@@ -128,13 +134,15 @@ impl Cluster {
         let driver = ClusterDriver {
             cluster: cluster.clone(),
             link: link_driver,
-            demands,
-            admissions,
+            demands: self.demands,
+            admissions: self.admissions,
             lost,
         };
         Ok((cluster, driver))
     }
+}
 
+impl Cluster {
     /// Returns the state of the node and of its cluster.
     pub fn status(&self) -> ClusterStatus {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,9 +162,10 @@ impl Cluster {
         self.context.link.state()
     }
 
-    /// Notes that the node is about to end: other nodes may have the names of its streams at once.
-    pub fn drain(&self) {
-        self.context.draining.store(true, Ordering::Relaxed);
+    /// Sets whether the node is about to end. Then other nodes may have the names of its streams at
+    /// once.
+    pub fn set_draining(&self, draining: bool) {
+        self.context.draining.store(draining, Ordering::Relaxed);
     }
 
     async fn send_beacon(&self) {

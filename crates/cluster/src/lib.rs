@@ -26,7 +26,7 @@
 //!
 //! Drivers:
 //!
-//! * `cluster`: [`Cluster`], which starts and ends all parts together.
+//! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
 //! * `link`: the connection to NATS, and the arbiter.
 //! * `owner`: the names that publishers of this node use; `feed`: sends one stream.
 //! * `edge`: the streams of other nodes; `turn`: one of them in the hub; `keeps`: says which are
@@ -55,7 +55,7 @@ pub mod tracks;
 mod transit;
 mod turn;
 
-pub use cluster::{Cluster, ClusterDriver, ClusterError, ClusterStatus};
+pub use cluster::{Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
 pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};
 pub use link::{LinkError, LinkState};
 pub use nodes::Node;

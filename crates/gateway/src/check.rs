@@ -17,6 +17,8 @@ pub fn check(config: &Config) -> Vec<StartError> {
     errors.extend(swf.into_iter().map(StartError::Rtmp));
     let auth = Authorizer::check(&config.auth);
     errors.extend(auth.into_iter().map(StartError::Auth));
+    let cluster = config.cluster.check();
+    errors.extend(cluster.into_iter().map(StartError::Cluster));
     errors.extend(certificates::check(config));
     errors.extend(listeners::check(config));
     let log = logging::check(&config.log);
@@ -80,6 +82,10 @@ mod tests {
             (
                 "[admin_https]\nlisten = \"127.0.0.1:1\"\nkey = \"x.pem\"",
                 "Admin API over HTTPS: set both certificate and key, or neither",
+            ),
+            (
+                "[cluster]\nnats = [\"nats://127.0.0.1:4222\"]\nnode = \"a\"\ntoken = \"t\"\nuser = \"u\"\npassword = \"p\"",
+                "[cluster]: set token, or user and password, and not both",
             ),
             (
                 "log = \"loud=louder\"",

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use distributary_auth::AuthError;
+use distributary_cluster::{ConfigFault, LinkError};
 use distributary_egress::engine::{EngineError, EngineFailure};
 use distributary_net::{BindError, ListenAddress};
 use distributary_tls::TlsError;
@@ -98,6 +99,9 @@ pub enum StartError {
     /// The rules in `[auth]` are not usable.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The section `[cluster]` is not usable.
+    #[error(transparent)]
+    Cluster(#[from] ConfigFault),
     /// The log cannot be started.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -123,13 +127,16 @@ pub enum StartError {
     Engine(EngineError),
 }
 
-/// A part of the gateway ended unexpectedly, which is a bug.
+/// A part of the gateway could not start, or ended unexpectedly, which is a bug.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The part panicked, or returned.
     #[error("a part of the gateway has ended unexpectedly: {}", .0.as_ref().map_or("it returned".to_owned(), ToString::to_string))]
     Ended(Option<tokio::task::JoinError>),
+    /// The connection to the NATS servers cannot be prepared.
+    #[error(transparent)]
+    Cluster(#[from] LinkError),
     /// A thread of the WebRTC engine panicked: its viewers get no more media.
     #[error(transparent)]
     Engine(EngineFailure),

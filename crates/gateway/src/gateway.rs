@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_auth::Authorizer;
+use distributary_cluster::{Cluster, ClusterSetup};
 use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::Hub;
 use distributary_net::ListenAddress;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::banner::Addresses;
 use crate::candidates::{Announce, Reach, candidates, reach};
 use crate::certificates::identity;
+use crate::cluster;
 use crate::config::Config;
 use crate::demo;
 use crate::doctor::{Running, examine_running};
@@ -50,6 +52,8 @@ pub enum Ending {
 /// A gateway whose sockets are bound.
 pub struct Gateway {
     hub: Hub,
+    /// The node of the cluster, before it is connected.
+    cluster: Option<ClusterSetup>,
     rtmp: RtmpServer,
     http: HttpServer,
     https: Option<HttpServer>,
@@ -84,6 +88,8 @@ impl Gateway {
         let limits = Connections::within(limits::raise_open_files(), config);
         front.whep.max_event_streams = limits.event_streams;
         front.max_event_streams_per_ip = limits.event_streams_per_ip;
+        // Registered first: other nodes are asked for a stream before it is pulled.
+        let cluster = join_cluster(config, &hub)?;
         let rtmp = bind_rtmp(config, limits, &hub, auth.clone(), draining)?;
         let http = bind_http(config, limits)?;
         let https = bind_https(config, limits)?;
@@ -107,6 +113,7 @@ impl Gateway {
         let journal = hub.journal().clone();
         Ok(Self {
             hub,
+            cluster,
             rtmp,
             http,
             https,
@@ -157,17 +164,28 @@ impl Gateway {
     ///
     /// # Errors
     /// Fails when a part ends unexpectedly.
-    pub async fn run(self, mut ending: watch::Receiver<Option<Ending>>) -> Result<(), RunError> {
+    pub async fn run(
+        mut self,
+        mut ending: watch::Receiver<Option<Ending>>,
+    ) -> Result<(), RunError> {
         let (stop, stopped) = watch::channel(());
         let stopped = || {
             let mut stopped = stopped.clone();
             // Ready once the sender is dropped.
             async move { while stopped.changed().await.is_ok() {} }
         };
-        let (public, admin_door) = self.doors();
+        let mut parts = JoinSet::new();
+        let cluster = match self.cluster.take() {
+            Some(setup) => {
+                let (cluster, driver) = setup.connect().await?;
+                parts.spawn(driver.run(stopped()));
+                Some(cluster)
+            }
+            None => None,
+        };
+        let (public, admin_door) = self.doors(cluster.as_ref());
         let admin_router = admin_router(admin_door.clone());
         let samples = admin_door.samples.clone();
-        let mut parts = JoinSet::new();
         self.hub.seek_renditions();
         parts.spawn(distributary_transcode::run(
             self.transcode,
@@ -194,6 +212,8 @@ impl Gateway {
 
         let authorizer = self.authorizer.clone();
         tokio::spawn(async move { authorizer.prepare().await });
+        let follow_cluster =
+            cluster.map(|cluster| tokio::spawn(cluster::follow(cluster, self.admission.clone())));
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let has_admin = self
             .addresses
@@ -215,6 +235,9 @@ impl Gateway {
             self.admission.drain(Drain::default());
         }
         tell_rtmp.abort();
+        if let Some(follow) = follow_cluster {
+            follow.abort();
+        }
         give_back.abort();
         observe.abort();
         if let Some(record) = record {
@@ -254,7 +277,7 @@ impl Gateway {
     }
 
     /// Returns the routes of the public listener, and the state of the admin listener.
-    fn doors(&self) -> (Router, AdminDoor) {
+    fn doors(&self, cluster: Option<&Cluster>) -> (Router, AdminDoor) {
         let info = ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             rtmp: self.addresses.rtmp,
@@ -283,6 +306,7 @@ impl Gateway {
             refusals,
             samples: ViewerSamples::default(),
             doctor: self.doctor(),
+            cluster: cluster.map(cluster::view),
             token: self.admin_token.clone(),
         };
         (public, admin)
@@ -332,6 +356,14 @@ async fn forward(mut drain: watch::Receiver<Option<Drain>>, rtmp: watch::Sender<
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Makes the gateway a node of a cluster, if one is configured.
+fn join_cluster(config: &Config, hub: &Hub) -> Result<Option<ClusterSetup>, StartError> {
+    if !config.cluster.is_enabled() {
+        return Ok(None);
+    }
+    Ok(Some(ClusterSetup::new(&config.cluster, hub.clone())?))
 }
 
 fn bind_rtmp(

@@ -9,6 +9,7 @@
 //! * [`cli`]: the command line; [`config`]: the configuration file, which flags override.
 //! * [`commands`]: commands other than serving; [`check`]: what would prevent a start.
 //! * [`gateway`]: [`Gateway`], which starts and ends all parts together.
+//! * `cluster`: the gateway as a node of a cluster.
 //! * [`candidates`]: the addresses announced to viewers.
 //! * [`error`]: errors that prevent the start.
 //! * `fault`: fault injection, in builds for tests.
@@ -22,6 +23,7 @@ pub mod candidates;
 mod certificates;
 pub mod check;
 pub mod cli;
+mod cluster;
 pub mod commands;
 pub mod config;
 pub mod demo;

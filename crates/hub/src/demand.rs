@@ -25,6 +25,9 @@ pub enum DemandError {
     /// Nobody publishes it, and no provider accepts its name.
     #[error("nobody publishes it")]
     NoProvider,
+    /// Another gateway that shares its streams with this one has it by now: it is asked for again.
+    #[error("another node of the cluster has it by now")]
+    Elsewhere,
     /// The provider has too many requests.
     #[error("too many streams are requested at once")]
     Busy,
@@ -86,6 +89,17 @@ impl Providers {
     /// Asks the providers that accept the name, one after the other, until one has the stream, or
     /// fails to provide it.
     pub(crate) async fn ask(
+        &self,
+        name: &StreamName,
+        asker: Option<IpAddr>,
+    ) -> Result<(), DemandError> {
+        match self.ask_in_turn(name, asker).await {
+            Err(DemandError::Elsewhere) => self.ask_in_turn(name, asker).await,
+            answer => answer,
+        }
+    }
+
+    async fn ask_in_turn(
         &self,
         name: &StreamName,
         asker: Option<IpAddr>,

@@ -130,12 +130,11 @@ impl DemandQueue {
     }
 
     /// Refuses the waiting demands, and those that arrive during the pause.
-    pub async fn refuse(&mut self, reason: &str, pause: Duration) {
-        let refusal: Arc<str> = reason.into();
+    pub async fn refuse(&mut self, error: DemandError, pause: Duration) {
         let over = Instant::now() + pause;
         // The queue does not end before the provider does.
         while let Ok(Some(demand)) = timeout_at(over, self.next()).await {
-            demand.answer(Err(DemandError::Failed(Arc::clone(&refusal))));
+            demand.answer(Err(error.clone()));
         }
     }
 }

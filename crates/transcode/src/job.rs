@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::{
-    Audience, Demand, DemandQueue, PublishError, Publisher, Refusal, RenditionOrigin, SourceVideo,
-    Stream,
+    Audience, Demand, DemandError, DemandQueue, PublishError, Publisher, Refusal, RenditionOrigin,
+    SourceVideo, Stream,
 };
 use distributary_media::flv::FlvEvent;
 use distributary_media::{Frame, MediaTime, VideoFrame};
@@ -630,7 +630,8 @@ impl Job {
     async fn pause(&mut self, end: &End, pause: Duration) -> bool {
         let reason = end.to_string();
         self.requests.refuse(&reason, |_| true);
-        self.demands.refuse(&reason, pause).await;
+        let refusal = DemandError::Failed(reason.as_str().into());
+        self.demands.refuse(refusal, pause).await;
         let mut renditions = self.renditions.values();
         renditions.any(|rendition| rendition.audience.is_there())
     }

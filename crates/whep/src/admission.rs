@@ -16,6 +16,8 @@ const DRAINING_RETRY_SECONDS: u32 = 5;
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     drain: Arc<watch::Sender<Option<Drain>>>,
+    /// The reason why load balancers should not send viewers here yet.
+    unready: Arc<watch::Sender<Option<&'static str>>>,
 }
 
 /// A drain: no new viewers are admitted.
@@ -42,6 +44,22 @@ impl Admission {
         self.drain.borrow().is_some()
     }
 
+    /// Sets the reason why load balancers should not send viewers here yet, for `/readyz`; `None` if
+    /// they should. Viewers that come are admitted.
+    pub fn set_unready(&self, reason: Option<&'static str>) {
+        self.unready.send_replace(reason);
+    }
+
+    /// Refuses a load balancer while this gateway drains, or is not ready yet.
+    pub(crate) fn check_ready(&self) -> Result<(), Problem> {
+        self.check()?;
+        match *self.unready.borrow() {
+            None => Ok(()),
+            Some(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+                .retry_after(DRAINING_RETRY_SECONDS)),
+        }
+    }
+
     /// Returns the state of the switch, with its changes.
     pub fn watch(&self) -> watch::Receiver<Option<Drain>> {
         self.drain.subscribe()
@@ -61,6 +79,17 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gateway_that_is_not_ready_admits_viewers_that_come() {
+        let admission = Admission::default();
+        admission.set_unready(Some("It is not connected yet."));
+        assert!(admission.check().is_ok() && admission.check_ready().is_err());
+        admission.set_unready(None);
+        assert!(admission.check_ready().is_ok());
+        admission.drain(Drain::default());
+        assert!(admission.check_ready().is_err());
+    }
 
     #[test]
     fn every_handle_sees_a_drain_and_its_end() {

@@ -31,7 +31,7 @@ async fn health() -> Response {
 
 /// Answers whether new viewers are admitted. They are refused before the gateway ends.
 async fn ready(State(admission): State<Admission>) -> Result<Response, Problem> {
-    admission.check()?;
+    admission.check_ready()?;
     Ok(answer("ready\n"))
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_cluster::{Cluster, ClusterConfig, LinkState};
+use distributary_cluster::{Cluster, ClusterConfig, ClusterSetup, LinkState};
 use distributary_hub::{
     AdmissionError, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription,
 };
@@ -155,7 +155,8 @@ impl Node {
         };
         change(&mut config);
         let hub = Hub::new(HubConfig::default());
-        let (cluster, driver) = Cluster::start(&config, hub.clone()).await.unwrap();
+        let setup = ClusterSetup::new(&config, hub.clone()).unwrap();
+        let (cluster, driver) = setup.connect().await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(driver.run(async move {
             let _ = stopped.await;

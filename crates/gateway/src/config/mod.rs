@@ -21,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use distributary_auth::AuthConfig;
+use distributary_cluster::ClusterConfig;
 use distributary_config::{KeyPath, Section, time};
 use distributary_egress::ViewersConfig;
 use distributary_egress::engine::EngineConfig;
@@ -132,6 +133,9 @@ pub struct Config {
     /// Authorization of publishers and viewers.
     #[section]
     pub auth: AuthConfig,
+    /// The cluster that this gateway belongs to.
+    #[section]
+    pub cluster: ClusterConfig,
 }
 
 impl Config {
@@ -202,6 +206,7 @@ impl Default for Config {
             whep: WhepConfig::default(),
             requests: RequestsConfig::default(),
             auth: AuthConfig::default(),
+            cluster: ClusterConfig::default(),
         }
     }
 }

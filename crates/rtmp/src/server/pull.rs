@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::{
-    Audience, Demand, DemandError, DemandQueue, Dismissal, PublishError, Refusal, Stream,
-    provide_each,
+    AdmissionError, Audience, Demand, DemandError, DemandQueue, Dismissal, PublishError, Refusal,
+    Stream, provide_each,
 };
 use distributary_names::StreamName;
 use distributary_net::reached;
@@ -121,6 +121,8 @@ enum PullEnd {
     #[error("no frame arrived within {FIRST_FRAME_TIMEOUT:?}")]
     NoFrame,
     #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
     Unfit(#[from] Refusal),
@@ -171,6 +173,11 @@ impl Pull {
                     info!(reason = %PullEnd::Abandoned, "pulling ended");
                     return;
                 }
+                Err(PullEnd::Admission(elsewhere @ AdmissionError::Elsewhere(_))) => {
+                    info!(reason = %elsewhere, "not pulled by this node");
+                    let elsewhere = DemandError::Elsewhere;
+                    return self.waiting.refuse(elsewhere, Duration::ZERO).await;
+                }
                 Err(end) => {
                     warn!(reason = %end, "the stream cannot be pulled");
                     end
@@ -180,12 +187,13 @@ impl Pull {
                 PullEnd::Unwatched | PullEnd::Replaced | PullEnd::Removed => return,
                 end => {
                     let reason = end.to_string();
+                    let refusal = DemandError::Failed(reason.as_str().into());
                     let is_watched = |stream: &Arc<Stream>| *stream.subscribers().borrow() > 0;
                     if !stream.as_ref().is_some_and(is_watched) {
                         self.failures.note(&self.name, &reason);
-                        return self.waiting.refuse(&reason, Duration::ZERO).await;
+                        return self.waiting.refuse(refusal, Duration::ZERO).await;
                     }
-                    self.waiting.refuse(&reason, backoff).await;
+                    self.waiting.refuse(refusal, backoff).await;
                 }
             }
             backoff = (backoff * 2).min(longest);
@@ -199,6 +207,8 @@ impl Pull {
         url: &StreamUrl,
         tls: Option<&TlsClient>,
     ) -> Result<(ClientPlayer, Ingest), PullEnd> {
+        // Where gateways share their streams, one of them pulls for all.
+        let permit = context.hub.admit(name, false).await?;
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
         let peers = Peers {
@@ -211,7 +221,7 @@ impl Pull {
         let first = async {
             let message = player.next().await?;
             let now = Instant::now().into_std();
-            let publisher = context.hub.publish(name, now)?;
+            let publisher = context.hub.publish(name, now)?.with_permit(permit);
             let mut ingest = Ingest::new(context.hub.clone(), publisher, None, now);
             ingest.handle(message, now)?;
             while !ingest.has_frames() {

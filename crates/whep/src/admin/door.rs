@@ -8,6 +8,7 @@ use distributary_hub::Hub;
 use distributary_tls::Certificate;
 use serde::Serialize;
 
+use super::cluster::ClusterView;
 use super::examination::Doctor;
 use super::guard::AdminToken;
 use super::history::History;
@@ -52,6 +53,8 @@ pub struct AdminDoor {
     pub samples: ViewerSamples,
     /// The examination of this machine.
     pub doctor: Doctor,
+    /// The cluster that this gateway belongs to, if it does.
+    pub cluster: Option<ClusterView>,
     /// The bearer token that a request must have. Without one, everybody who reaches the listener
     /// may do everything, except pages of other origins: then the listener belongs on loopback.
     pub token: Option<AdminToken>,

@@ -24,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::answer::now;
 use super::certificates::{self, validities};
+use super::cluster_metrics;
 use super::door::AdminDoor;
 use super::duration_metrics::{DurationMetric, JoinMetric};
 use super::exposition::negotiate;
@@ -67,6 +68,9 @@ pub(super) async fn metrics(
     let cpu = cpu_time_of_children(|| door.hub.transcoder_processes());
     collect_transcoders(door.hub.transcoder_stats(), cpu, registry);
     collect_server(&Server::of(&door), registry);
+    if let Some(cluster) = &door.cluster {
+        cluster_metrics::collect(&cluster.report(), registry);
+    }
     certificates::collect(&validities(&door), registry);
     let mut text = String::new();
     encode(&mut text, &root).map_err(|error| {

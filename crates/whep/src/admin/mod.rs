@@ -16,6 +16,7 @@
 //! GET    /api/blocks               who is blocked; POST blocks, DELETE /api/blocks/{id} ends it
 //! GET    /api/doctor               examines this machine's side of the gateway
 //! GET    /api/joins                joins: asked, connected, failed and why
+//! GET    /api/cluster              the nodes of the cluster, and what this one does in it
 //! GET    /api/drain                whether the gateway drains; POST begins, DELETE ends it
 //! GET    /api/openapi.json         this API as an OpenAPI document
 //! GET    /metrics                  metrics for Prometheus
@@ -29,6 +30,8 @@
 mod answer;
 mod blocks;
 mod certificates;
+mod cluster;
+mod cluster_metrics;
 mod control;
 mod doctor;
 mod door;
@@ -64,6 +67,7 @@ use crate::fallback::{method_not_allowed, not_found};
 use crate::help::Home;
 use crate::{health, help, pages};
 
+pub use cluster::{ClusterCounts, ClusterReport, ClusterView, NodeReport};
 pub use door::{AdminDoor, PublicAddresses};
 pub use examination::Doctor;
 pub use finding::{Finding, Level};
@@ -95,6 +99,7 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .route("/api/blocks", get(blocks::list).post(blocks::add))
         .route("/api/blocks/{id}", delete(blocks::remove))
         .route("/api/joins", get(joins::joins))
+        .route("/api/cluster", get(cluster::cluster))
         .route("/api/doctor", get(doctor::doctor))
         .route(
             "/api/drain",

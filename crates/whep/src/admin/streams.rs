@@ -32,6 +32,9 @@ struct StreamList {
 #[derive(Serialize)]
 pub(super) struct StreamStatus {
     pub(super) name: String,
+    /// The node of the cluster from which it arrives; absent if it is published here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     /// Seconds since the publisher became active.
     uptime_seconds: u64,
     pub(super) video: Option<VideoStatus>,
@@ -270,6 +273,7 @@ impl StreamStatus {
         let transcode = live.find(|one| is_transcoded(one));
         Some(Self {
             name: stream.name().to_string(),
+            node: stream.node().map(|node| node.to_string()),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
             video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
             audio: audio.map(|track| AudioStatus {

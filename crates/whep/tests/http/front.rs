@@ -107,6 +107,7 @@ impl Front {
             refusals: Refusals::default(),
             samples: ViewerSamples::default(),
             doctor: Doctor::new(|| vec![Finding::error("ports", "taken").advise("Free it.")]),
+            cluster: None,
             token: None,
         };
         let router = router(FrontDoor {

@@ -265,6 +265,11 @@ impl Requester {
             };
             (BAD_NAME, description)
         })?;
+        let replaces =
+            is_stalled || self.context.config.publishers.on_duplicate == OnDuplicate::Takeover;
+        let admitted = self.context.hub.admit(name, replaces).await;
+        let admitted = admitted
+            .map_err(|error| (BAD_NAME, format!("{name} cannot be published: {error}.")))?;
         let publisher = if is_stalled {
             info!("a publisher without frames loses the name");
             Ok(self.context.hub.take_over(name, now()))
@@ -280,6 +285,7 @@ impl Requester {
             };
             (BAD_NAME, description)
         })?;
+        let publisher = publisher.with_permit(admitted);
         let holders = &self.context.holders;
         let (holder, gives_way) =
             holders.enter(name.clone(), !stands_by, identity, last_received, permit);

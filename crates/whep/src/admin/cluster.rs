@@ -1,0 +1,122 @@
+//! `GET /api/cluster`: the nodes of the cluster, and what this one does in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::answer::fresh;
+use super::door::AdminDoor;
+
+/// A view of the cluster that this gateway belongs to. Cloning gives another handle.
+#[derive(Clone)]
+pub struct ClusterView(Arc<dyn Fn() -> ClusterReport + Send + Sync>);
+
+/// The state of the cluster, as one node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterReport {
+    /// The name of this node.
+    pub node: String,
+    /// True if a NATS server is connected that can be used.
+    pub connected: bool,
+    /// The connected server.
+    pub server: Option<String>,
+    /// The reason why the cluster does not work, if it does not.
+    pub problem: Option<String>,
+    /// The nodes, sorted by name.
+    pub nodes: Vec<NodeReport>,
+    /// Streams that publishers of this node use.
+    pub owned: usize,
+    /// Streams of other nodes that viewers of this node watch.
+    pub watched: usize,
+    /// Counters since the start.
+    pub counters: ClusterCounts,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeReport {
+    /// Its name.
+    pub name: String,
+    /// Its zone.
+    pub zone: String,
+    /// The version of its program.
+    pub version: String,
+    /// URL of its HTTP listener, as players reach it; `None` if it does not say.
+    pub url: Option<String>,
+    /// Its viewers.
+    pub viewers: u64,
+    /// The streams that its publishers use.
+    pub streams: u64,
+    /// True if it is about to end.
+    pub draining: bool,
+}
+
+/// Counters of this node since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterCounts {
+    /// Connections to NATS servers.
+    pub connections: u64,
+    /// Names that were claimed.
+    pub claims_owned: u64,
+    /// Claims that the arbiter could not confirm at once.
+    pub claims_provisional: u64,
+    /// Claims that were refused.
+    pub claims_refused: u64,
+    /// Streams that were lost to another node.
+    pub fenced: u64,
+    /// Streams of other nodes that were joined.
+    pub joins: u64,
+    /// Attempts to join that failed.
+    pub joins_failed: u64,
+    /// Streams that were joined again after frames were lost.
+    pub rejoins: u64,
+    /// Gaps in streams of other nodes.
+    pub gaps: u64,
+    /// Frames sent to other nodes.
+    pub frames_out: u64,
+    /// Bytes sent to other nodes.
+    pub bytes_out: u64,
+    /// Frames received from other nodes.
+    pub frames_in: u64,
+    /// Bytes received from other nodes.
+    pub bytes_in: u64,
+    /// Received frames dropped because they were too late.
+    pub dropped_late: u64,
+    /// Messages not sent because no NATS server was connected.
+    pub dropped_away: u64,
+    /// Messages of other nodes dropped because they are malformed.
+    pub malformed: u64,
+}
+
+/// The response.
+#[derive(Serialize)]
+struct ClusterStatus {
+    /// `None` if this gateway does not belong to a cluster.
+    cluster: Option<ClusterReport>,
+}
+
+impl ClusterView {
+    /// Returns the view that reports what `report` returns.
+    pub fn new(report: impl Fn() -> ClusterReport + Send + Sync + 'static) -> Self {
+        Self(Arc::new(report))
+    }
+
+    pub(super) fn report(&self) -> ClusterReport {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ClusterView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterView")
+    }
+}
+
+pub(super) async fn cluster(State(door): State<AdminDoor>) -> Response {
+    fresh(ClusterStatus {
+        cluster: door.cluster.as_ref().map(ClusterView::report),
+    })
+}
