@@ -323,12 +323,15 @@ impl LinkDriver {
     /// Follows the connection until the client is dropped.
     pub(crate) async fn run(mut self) {
         let mut was_connected = false;
+        // Set once the reason was logged why no server can be connected.
+        let mut was_explained = false;
         while let Some(event) = self.events.recv().await {
             match event {
                 Event::Connected => {
                     self.counters.connections.note();
                     self.connected().await;
                     was_connected = true;
+                    was_explained = false;
                 }
                 Event::Disconnected => {
                     if was_connected {
@@ -342,7 +345,11 @@ impl LinkDriver {
                         "messages of the cluster were dropped: they arrive faster than they are handled"
                     );
                 }
-                Event::ClientError(error) => debug!(%error, "connecting to NATS"),
+                Event::ClientError(error) if !was_explained => {
+                    was_explained = true;
+                    warn!(%error, "no NATS server can be connected: trying again");
+                }
+                Event::ClientError(error) => debug!(%error, "no NATS server can be connected"),
                 Event::ServerError(error) => warn!(%error, "the NATS server reports an error"),
                 Event::LameDuckMode | Event::Draining | Event::Closed => {}
             }

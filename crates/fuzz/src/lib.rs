@@ -4,6 +4,7 @@
 //! in `fuzz_targets` hand them to libFuzzer; the tests of this crate run them over the seeds, so
 //! that a finding, once kept as a seed, stays fixed.
 
+mod cluster;
 mod media;
 mod names;
 mod rtmp;
@@ -13,6 +14,7 @@ mod webrtc;
 use std::sync::LazyLock;
 use std::time::Instant;
 
+pub use cluster::{cluster_control, cluster_message};
 pub use media::{
     aac_access_units, audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video,
     parameter_sets,
@@ -30,6 +32,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("aac_access_units", aac_access_units),
     ("audio_specific_config", audio_specific_config),
     ("avc_configuration", avc_configuration),
+    ("cluster_control", cluster_control),
+    ("cluster_message", cluster_message),
     ("data_channel", data_channel),
     ("data_request", data_request),
     ("flv_audio", flv_audio),

@@ -52,9 +52,10 @@ pub enum LogError {
 }
 
 /// Suppresses messages of libraries with which viewers could fill the log: the one for data
-/// channels logs an error when a viewer ends its association. A filter that names the library
+/// channels logs an error when a viewer ends its association. The one for NATS repeats what the
+/// cluster logs. A filter that names the library
 /// overrides this.
-const QUIET: &str = "sctp_proto=off";
+const QUIET: &str = "sctp_proto=off,async_nats=off";
 
 /// Changes the log settings at run time.
 #[derive(Clone, Debug)]

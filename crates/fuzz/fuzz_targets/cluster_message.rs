@@ -1,0 +1,4 @@
+//! Hands `cluster_message` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::cluster_message(data));
