@@ -187,7 +187,7 @@ fn dismiss(context: &Context, name: &StreamName) {
         .stream(name)
         .is_some_and(|stream| stream.is_live())
     {
-        drop(context.hub.take_over(name, now()));
+        drop(context.hub.publish_remote(name, true, now(), now()));
     }
 }
 

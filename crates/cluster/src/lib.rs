@@ -51,6 +51,8 @@ mod owner;
 pub mod reassembly;
 mod stats;
 mod subject;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 pub mod tracks;
 mod transit;
 mod turn;

@@ -4,7 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{LIMIT, Mortal, NatsServer, Node, mark, name, until};
+use common::{LIMIT, Mortal, Node, mark, name, until};
+use distributary_cluster::test_util::NatsServer;
 use distributary_hub::{AdmissionError, DemandError, Dismissal, StreamEvent};
 use distributary_media::Frame;
 use tokio::time::timeout;

@@ -1,12 +1,11 @@
-//! Nodes and a real NATS server for the tests.
+//! Nodes for the tests.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use distributary_cluster::test_util::NatsServer;
 use distributary_cluster::{Cluster, ClusterConfig, ClusterSetup, LinkState};
 use distributary_hub::{
     AdmissionError, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription,
@@ -14,7 +13,6 @@ use distributary_hub::{
 use distributary_media::test_util::{opus_frame, video_frame};
 use distributary_media::{AudioCodec, AudioTrack, Frame, VideoCodec, VideoTrack};
 use distributary_names::StreamName;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -22,113 +20,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Limit for everything that is awaited: a failing test ends.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-
-/// A NATS server with the settings that ship with the gateway.
-pub(crate) struct NatsServer {
-    process: Child,
-    port: u16,
-    folder: TempDir,
-}
-
-impl NatsServer {
-    /// Starts a server on a free port.
-    pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut server = Self {
-            process: spawn(folder.path(), None),
-            port: 0,
-            folder,
-        };
-        server.port = server.await_port();
-        server
-    }
-
-    /// Starts it again, on the same port and with the same data, after [`Self::kill`].
-    pub(crate) fn restart(&mut self) {
-        self.process = spawn(self.folder.path(), Some(self.port));
-        self.await_port();
-    }
-
-    /// Kills the server.
-    pub(crate) fn kill(&mut self) {
-        let _ = self.process.kill();
-        self.process.wait().unwrap();
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    /// Returns the port that the server has chosen, from the file in which it says that.
-    fn await_port(&mut self) -> u16 {
-        let file = format!("nats-server_{}.ports", self.process.id());
-        let file = self.folder.path().join(file);
-        let began = std::time::Instant::now();
-        while began.elapsed() < LIMIT {
-            if let Some(port) = std::fs::read_to_string(&file)
-                .ok()
-                .and_then(|ports| port_of(&ports))
-            {
-                return port;
-            }
-            assert!(
-                self.process.try_wait().unwrap().is_none(),
-                "the NATS server has ended"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("the NATS server does not listen");
-    }
-}
-
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spawn(folder: &Path, port: Option<u16>) -> Child {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let program = root.join("target/tools/nats/bin/nats-server");
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo xtask test` installs it",
-        program.display()
-    );
-    let config = folder.join("nats.conf");
-    std::fs::write(&config, settings(&root, folder, port)).unwrap();
-    Command::new(program)
-        .arg("-c")
-        .arg(config)
-        .arg("--ports_file_dir")
-        .arg(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// Returns the settings that ship with the gateway, with ports and a folder for this test.
-fn settings(root: &Path, folder: &Path, port: Option<u16>) -> String {
-    let port = port.map_or("-1".to_owned(), |port| port.to_string());
-    let mut settings = std::fs::read_to_string(root.join("config/nats/distributary.conf")).unwrap();
-    for (from, to) in [
-        ("0.0.0.0:4222", format!("127.0.0.1:{port}")),
-        ("http: \"127.0.0.1:8222\"", String::new()),
-        ("/var/lib/nats", folder.display().to_string()),
-    ] {
-        assert!(settings.contains(from), "{from}");
-        settings = settings.replace(from, &to);
-    }
-    settings
-}
-
-/// Returns the port of the clients in `{"nats":["nats://127.0.0.1:4222"],...}`.
-fn port_of(ports: &str) -> Option<u16> {
-    let ports: serde_json::Value = serde_json::from_str(ports).ok()?;
-    let url = ports["nats"][0].as_str()?;
-    url.rsplit_once(':')?.1.parse().ok()
-}
 
 /// A node without the parts that clients connect to.
 pub(crate) struct Node {

@@ -85,11 +85,7 @@ impl Stream {
     /// Makes the caller the active publisher if there is none.
     pub(crate) fn take_publisher(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
-        // A publisher of this gateway has the permit, so one of another gateway has lost it.
-        let is_remote = state.contribution.node.is_some();
-        if let Some(replaced) = state.active.take_if(|_| is_remote) {
-            replaced.tell(Standing::Dismissed(Dismissal::Replaced));
-        }
+        state.dismiss_remote();
         if state.active.is_some() {
             return None;
         }
@@ -100,7 +96,7 @@ impl Stream {
     /// Makes the caller the active publisher of a stream from another gateway, and dismisses one
     /// that is another one's as well. Publishers of this gateway keep the stream, unless this
     /// `replaces` them all. Subscribers see the stream continue.
-    pub(super) fn take_remotely(&self, replaces: bool, now: Instant) -> Option<Claim> {
+    pub(crate) fn take_remotely(&self, replaces: bool, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
         let is_local = state.active.is_some() && state.contribution.node.is_none();
         let has_local = is_local || !state.standbys.is_empty();
@@ -132,6 +128,7 @@ impl Stream {
     /// way; `None` if all of them send.
     pub(crate) fn stand_by(&self, silence: Duration, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
+        state.dismiss_remote();
         if state.active.is_none() && state.standbys.is_empty() {
             self.tell_online(&state);
             return Some(state.claim(now));
@@ -288,6 +285,15 @@ impl State {
         self.contribution = contribution;
         self.begin(claimant, now);
         claim
+    }
+
+    /// Dismisses the active publisher if the stream arrives from another gateway: a publisher of
+    /// this gateway has the permit, so the other one has lost it.
+    fn dismiss_remote(&mut self) {
+        let is_remote = self.contribution.node.is_some();
+        if let Some(dismissed) = self.active.take_if(|_| is_remote) {
+            dismissed.tell(Standing::Dismissed(Dismissal::Replaced));
+        }
     }
 
     /// Starts the turn of an active publisher, whose contribution is that of the stream.

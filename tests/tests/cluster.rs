@@ -1,0 +1,95 @@
+//! Several gateways share their streams: a viewer of one watches a publisher of another.
+
+use distributary_cluster::test_util::NatsServer;
+use distributary_tests::client;
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::gateway::Gateway;
+use distributary_tests::page::WatchPage;
+use distributary_tests::report::VideoReport;
+use distributary_tests::wait::eventually;
+
+/// Number of frames to check: several GOPs.
+const FRAMES: usize = 5 * FRAME_RATE as usize;
+
+/// Starts a gateway as a node.
+fn node(nats: &NatsServer, name: &str) -> Gateway {
+    let url = nats.url();
+    Gateway::start_configured(&format!(
+        "[cluster]\nnats = [\"{url}\"]\nnode = \"{name}\"\n"
+    ))
+}
+
+/// Waits until a node is ready, and sees this many nodes.
+async fn ready(gateway: &Gateway, nodes: usize) {
+    eventually("the node is ready", async || {
+        let ready = client::request(gateway.http, "GET", "/readyz", &[], b"");
+        (ready.status == 200).then_some(())
+    })
+    .await;
+    eventually("it sees the others", async || {
+        let cluster = &gateway.ask("/api/cluster")["cluster"];
+        (cluster["nodes"].as_array()?.len() == nodes).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn chromium_on_one_node_plays_what_ffmpeg_publishes_on_another() {
+    let nats = NatsServer::start();
+    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
+    ready(&a, 2).await;
+    ready(&b, 2).await;
+    let clip = Clip::with_gop(2 * FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
+    a.wait_live("live/test").await;
+
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &b.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let plays = |report: &VideoReport| {
+        report.counters.len() >= FRAMES && report.audio.is_some() && report.audio_energy() > 0.0
+    };
+    let report = page
+        .browser
+        .wait_for("#viewer", "frames and audio", plays)
+        .await;
+    report.assert_plays(&clip);
+
+    assert_eq!(b.stream("live/test").unwrap()["node"], "a");
+    assert!(a.stream("live/test").unwrap().get("node").is_none());
+    let metrics = client::request(b.admin, "GET", "/metrics", &[], b"");
+    for line in [
+        "distributary_cluster_connected 1\n",
+        "distributary_cluster_watched 1\n",
+        "distributary_cluster_joins_total{outcome=\"joined\"} 1\n",
+        "distributary_cluster_gaps_total 0\n",
+    ] {
+        assert!(metrics.text().contains(line), "{line}");
+    }
+    assert_eq!(b.ask("/api/cluster")["cluster"]["watched"], 1);
+    assert_eq!(a.ask("/api/cluster")["cluster"]["owned"], 1);
+}
+
+#[tokio::test]
+async fn encoder_is_refused_where_another_node_has_its_name() {
+    let nats = NatsServer::start();
+    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
+    ready(&a, 2).await;
+    ready(&b, 2).await;
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
+    a.wait_live("live/test").await;
+    let _refused = Publisher::start(&clip, &b.rtmp_url("live/test"));
+    eventually("the journal says why", async || {
+        let journal = b.ask("/api/journal");
+        let entries = journal["entries"].as_array()?;
+        let refused = entries.iter().find(|entry| entry["kind"] == "refused")?;
+        let detail = refused["detail"].as_str()?;
+        assert_eq!(
+            detail,
+            "live/test cannot be published: it is live on the node a of the cluster."
+        );
+        Some(())
+    })
+    .await;
+}
