@@ -270,6 +270,9 @@ impl Edge {
             } else if self.turn.is_none() && !self.replaces {
                 return None;
             }
+            if let Some(dismissal) = self.turn.as_ref().and_then(Turn::dismissal) {
+                return Some(End::Dismissed(dismissal));
+            }
             let since = *lost.get_or_insert_with(Instant::now);
             if since.elapsed() >= PATIENCE {
                 return None;

@@ -281,7 +281,8 @@ mod tests {
         let read = encode_frame(&frame, &Header::of_frame(&frame, 1, 0), 0, 0).remove(0);
         let part = Part::decode(&read).unwrap();
         let whole = Reassembly::default().handle(&part).whole.unwrap();
-        assert!(read.is_unique());
+        drop(part);
+        assert!(read.is_unique(), "the frame does not hold it");
         drop(whole);
     }
 

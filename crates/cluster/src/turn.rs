@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use distributary_hub::{Audience, Dismissal, Publisher};
 use distributary_media::{Frame, MediaTime, TimedData};
 use distributary_names::StreamName;
+use futures_util::FutureExt;
 
 use crate::config::Label;
 use crate::context::Context;
@@ -103,6 +104,11 @@ impl Turn {
     /// Notes that the publisher itself has ended the stream.
     pub(crate) fn finish(&mut self) {
         self.publisher.finish();
+    }
+
+    /// Returns whether it was taken over or removed.
+    pub(crate) fn dismissal(&self) -> Option<Dismissal> {
+        self.publisher.dismissed().now_or_never()
     }
 
     /// Returns what completes when the stream has had no viewers for some time, and when it is
