@@ -256,12 +256,6 @@ impl TestViewer {
     pub(crate) async fn goes_offline(&mut self) {
         while !matches!(self.next().await, StreamEvent::Offline) {}
     }
-
-    /// Returns the events that are here by now.
-    pub(crate) fn pending(&mut self) -> Vec<StreamEvent> {
-        let events = std::iter::from_fn(|| self.queue.try_recv().ok());
-        events.map(|delivery| delivery.event).collect()
-    }
 }
 
 /// Returns the mark of a video frame.
