@@ -140,13 +140,13 @@ mod tests {
     async fn arbiter_grants_refuses_and_is_told_when_a_permit_ends() {
         let hub = Hub::new(HubConfig::default());
         let mut requests = hub.arbitrate();
+        let mut end = None;
         let arbiter = async {
-            let end = requests.recv().await.unwrap().grant();
+            end = Some(requests.recv().await.unwrap().grant());
             let refused = requests.recv().await.unwrap();
             assert!(refused.replaces());
             refused.refuse(AdmissionError::Elsewhere("a".into()));
             drop(requests.recv().await.unwrap());
-            end
         };
         let publisher = async {
             let permit = hub.admit(&name(), false).await.unwrap();
@@ -156,7 +156,8 @@ mod tests {
             assert_eq!(dropped, AdmissionError::NoArbiter);
             permit
         };
-        let (mut end, permit) = tokio::join!(arbiter, publisher);
+        let ((), permit) = tokio::join!(arbiter, publisher);
+        let mut end = end.unwrap();
         assert!(
             end.try_recv()
                 .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
