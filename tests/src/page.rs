@@ -237,6 +237,14 @@ impl WatchPage {
             .await
     }
 
+    /// Returns the frequency in Hz of the tone that the viewer `name` plays.
+    ///
+    /// # Panics
+    /// When there is no such viewer.
+    pub async fn pitch(&self, name: &str) -> f64 {
+        self.browser.evaluate(&format!("pitch('{name}')")).await
+    }
+
     /// Restarts ICE for the viewer `name`. Returns the status of the PATCH.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! RTMP publishers play in Chromium: each has its own RTMP implementation or handshake.
 
+use std::process::Command;
+
 use distributary_tests::browser::Browser;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -164,6 +166,41 @@ async fn av1_and_vp9_play_with_audio() {
         let stream = gateway.stream(&stream).expect("the stream is live");
         assert_eq!(stream["video"]["codec"], codec, "{stream}");
         assert_eq!(stream["video"]["width"], clip.width, "{stream}");
+    }
+}
+
+/// Options of ffmpeg that encode the tone of 440 Hz, with the name of the codec in the API and that
+/// of ffmpeg.
+const OTHER_AUDIO: [(&str, &str, &str); 3] = [
+    ("-c:a libmp3lame -ar 44100 -b:a 128k", "MP3", "mp3"),
+    ("-c:a pcm_alaw -ar 8000 -ac 1", "G.711 A-law", "pcm_alaw"),
+    ("-c:a pcm_mulaw -ar 8000 -ac 1", "G.711 mu-law", "pcm_mulaw"),
+];
+
+#[tokio::test]
+async fn mp3_and_g711_are_heard_and_reach_rtmp_players_as_published() {
+    let gateway = Gateway::start();
+    let page = WatchPage::open().await;
+    for (options, codec, published) in OTHER_AUDIO {
+        let name = format!("live/{published}");
+        let url = gateway.rtmp_url(&name);
+        let _publisher = recent_ffmpeg_publishes(&clip(), &format!("-c:v copy {options}"), &url);
+        gateway.wait_live(&name).await;
+        let report = watch_as(&page, published, &gateway.whep_url(&name)).await;
+        report.assert_plays(&clip());
+        eventually(&format!("the tone of {codec} is heard"), async || {
+            let hertz = page.pitch(published).await;
+            (430.0..450.0).contains(&hertz).then_some(())
+        })
+        .await;
+        let stream = gateway.stream(&name).expect("the stream is live");
+        assert_eq!(stream["audio"]["codec"], codec, "{stream}");
+        assert!(stream["audio"]["level_dbfs"].is_number(), "{stream}");
+        let mut probe = Command::new("ffprobe");
+        probe.args(["-v", "error", "-select_streams", "a", "-of", "csv=p=0"]);
+        probe.args(["-show_entries", "stream=codec_name", &url]);
+        let output = probe.output().expect("ffprobe can be run");
+        assert_eq!(output.stdout.trim_ascii(), published.as_bytes());
     }
 }
 

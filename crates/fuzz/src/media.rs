@@ -41,11 +41,15 @@ pub fn flv_video(data: &[u8]) {
 /// Feeds tags to a demuxer, and its output to the muxer and the payload formats.
 fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Vec<FlvEvent>) {
     let mut demuxer = FlvDemuxer::new();
+    let mut audio = None;
     for body in pieces(data) {
         for event in handle(&mut demuxer, Bytes::copy_from_slice(body)) {
             match event {
                 FlvEvent::VideoTrack(track) => drop(muxer::video_header(&track)),
-                FlvEvent::AudioTrack(track) => drop(muxer::audio_header(&track)),
+                FlvEvent::AudioTrack(track) => {
+                    muxer::audio_header(&track);
+                    audio = Some(track);
+                }
                 FlvEvent::Frame(Frame::Video(frame)) => {
                     assert!(!frame.units.is_empty());
                     assert!(frame.units.iter().all(|unit| !unit.is_empty()));
@@ -60,7 +64,10 @@ fn flv_tags(data: &[u8], handle: impl Fn(&mut FlvDemuxer, Bytes) -> Vec<FlvEvent
                         assert!((1..=MAX_PAYLOAD).contains(&payload.len()), "{payload:?}");
                     });
                 }
-                FlvEvent::Frame(Frame::Audio(frame)) => drop(muxer::audio_frame(&frame)),
+                FlvEvent::Frame(Frame::Audio(frame)) => {
+                    let track = audio.as_ref().expect("a track comes before its frames");
+                    muxer::audio_frame(&frame, track);
+                }
                 FlvEvent::OtherTrack(_) | FlvEvent::SlicesJoined => {}
             }
         }
@@ -126,11 +133,21 @@ pub fn avc_configuration(data: &[u8]) {
 /// decoder refuses broken ones, and the packets of what comes out follow each other.
 pub fn aac_access_units(data: &[u8]) {
     let mut pieces = pieces(data);
+    let config = pieces.next().unwrap_or_default();
+    transcode(AudioCodec::Aac, config, pieces);
+}
+
+/// Frames of MP3, each with its length in two bytes before it, in the same way.
+pub fn mp3_frames(data: &[u8]) {
+    transcode(AudioCodec::Mp3, &[], pieces(data));
+}
+
+fn transcode<'a>(codec: AudioCodec, config: &[u8], frames: impl Iterator<Item = &'a [u8]>) {
     let track = AudioTrack {
-        codec: AudioCodec::Aac,
+        codec,
         sample_rate: 48_000,
         channels: 2,
-        config: Bytes::copy_from_slice(pieces.next().unwrap_or_default()),
+        config: Bytes::copy_from_slice(config),
     };
     // Little effort: the encoder is not under test.
     let config = OpusConfig {
@@ -141,9 +158,9 @@ pub fn aac_access_units(data: &[u8]) {
         return;
     };
     let mut packets = Vec::new();
-    for (n, unit) in pieces.enumerate() {
+    for (n, unit) in frames.enumerate() {
         let frame = AudioFrame {
-            codec: AudioCodec::Aac,
+            codec,
             pts: MediaTime::from_nanos(n as i64 * 21_333_333),
             data: Bytes::copy_from_slice(unit),
         };

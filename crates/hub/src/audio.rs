@@ -1,4 +1,4 @@
-//! A stream's audio thread: AAC in, Opus out, off the publisher's path.
+//! A stream's audio thread: AAC, MP3 or G.711 in, Opus out, off the publisher's path.
 //!
 //! * [`AudioThread`]: the handle, and the thread behind it.
 //! * `queue`: the queue of frames that wait for the thread.

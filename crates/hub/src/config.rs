@@ -53,7 +53,7 @@ pub struct StreamsConfig {
     pub cache_duration: Duration,
     /// Maximum number of frames of one stream in one subscriber's queue.
     pub queue_frames: usize,
-    /// Bitrate of the Opus encoded from AAC, in bits per second.
+    /// Bitrate of the Opus that the gateway encodes, in bits per second.
     #[serde(deserialize_with = "opus_bitrate")]
     pub opus_bitrate: u32,
     /// True to add in-band forward error correction to this Opus.

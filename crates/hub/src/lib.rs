@@ -20,7 +20,7 @@
 //! * `transcoder`: the availability of a transcoder; `transcoder_stats`: counters of its processes.
 //! * `admission`: admission of publishers by an arbiter, where gateways share their streams.
 //! * `adapt`: small changes to video frames.
-//! * `audio`: the thread that transcodes a stream's AAC to Opus while somebody listens.
+//! * `audio`: the thread that transcodes a stream's audio to Opus while somebody listens.
 //! * `config`: the sections of the configuration.
 //! * [`cache`]: the GOP cache.
 //! * [`event_limit`]: [`EventLimit`], a limit for log lines that a client can cause.

@@ -94,7 +94,7 @@ struct State {
     next_publisher: u64,
     /// Set after a takeover: earlier audio of the new publisher is dropped.
     audio_from: Option<MediaTime>,
-    /// Runs while a subscriber receives Opus and the audio is AAC.
+    /// Runs while a subscriber receives Opus and the audio is not Opus.
     audio_thread: Option<AudioThread>,
     /// The loudest recent sample of the audio thread; 1 is full scale.
     audio_peak: f32,
@@ -378,13 +378,13 @@ impl Stream {
             }
             Frame::Audio(audio) => {
                 state.audio_frames += 1;
-                if audio.codec == AudioCodec::Aac {
-                    state.transcode(self, audio, now);
-                    state.deliver_audio(&Arc::new(frame), Some(AudioForm::Published));
-                } else {
-                    // Opus that it still makes of earlier AAC would come late.
+                if audio.codec == AudioCodec::Opus {
+                    // Opus that the thread still makes of earlier audio would come late.
                     state.audio_thread = None;
                     state.deliver_audio(&Arc::new(frame), None);
+                } else {
+                    state.transcode(self, audio, now);
+                    state.deliver_audio(&Arc::new(frame), Some(AudioForm::Published));
                 }
             }
         }

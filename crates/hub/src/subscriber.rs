@@ -50,7 +50,7 @@ impl Drop for Slot {
 /// The form in which a subscriber receives audio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AudioForm {
-    /// Opus: published AAC is transcoded while a subscriber receives this form.
+    /// Opus: published audio is transcoded while a subscriber receives this form.
     #[default]
     Opus,
     /// As published.

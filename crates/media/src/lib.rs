@@ -12,8 +12,8 @@
 //! * [`flv`]: [`FlvDemuxer`], which turns payloads of RTMP messages into tracks and frames.
 //! * [`h264`]: NAL units, parameter sets, and access units as WebRTC receivers need them.
 //! * [`h265`], [`av1`], [`vp9`]: the same for other codecs.
-//! * [`aac`]: the configuration of AAC; `adts`: ADTS framing.
-//! * [`audio`]: [`OpusTranscoder`], which transcodes AAC to Opus.
+//! * [`aac`]: the configuration of AAC; `adts`: ADTS framing; `mp3`: frames of MP3.
+//! * [`audio`]: [`OpusTranscoder`], which transcodes AAC, MP3 and G.711 to Opus.
 //! * [`codec_string`]: names of codecs for browsers.
 //! * [`bits`]: the bit reader of all parsers.
 
@@ -31,6 +31,7 @@ pub mod frame;
 pub mod h264;
 pub mod h265;
 pub mod inspector;
+mod mp3;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;
 pub mod time;

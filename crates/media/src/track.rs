@@ -27,6 +27,12 @@ pub enum AudioCodec {
     Aac,
     /// Opus (RFC 6716), one packet per frame.
     Opus,
+    /// MPEG audio layer III, one frame with its header.
+    Mp3,
+    /// G.711 with A-law, 8 kHz, any number of samples per frame.
+    G711ALaw,
+    /// G.711 with mu-law, 8 kHz, any number of samples per frame.
+    G711MuLaw,
 }
 
 impl fmt::Display for VideoCodec {
@@ -45,6 +51,9 @@ impl fmt::Display for AudioCodec {
         f.write_str(match self {
             Self::Aac => "AAC",
             Self::Opus => "Opus",
+            Self::Mp3 => "MP3",
+            Self::G711ALaw => "G.711 A-law",
+            Self::G711MuLaw => "G.711 mu-law",
         })
     }
 }
@@ -83,7 +92,7 @@ impl VideoTrack {
     }
 }
 
-/// An audio track as its sequence header describes it.
+/// An audio track as its sequence header describes it, or its first frame if there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioTrack {
     /// The codec.
@@ -94,7 +103,7 @@ pub struct AudioTrack {
     pub channels: u8,
     /// The decoder configuration as received: for AAC an `AudioSpecificConfig`
     /// (ISO/IEC 14496-3 section 1.6.2.1), for Opus the identification header (RFC 7845 section 5.1)
-    /// or nothing.
+    /// or nothing. Frames of other codecs need none.
     pub config: Bytes,
 }
 

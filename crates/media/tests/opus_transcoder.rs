@@ -1,4 +1,4 @@
-//! Transcodes tones from AAC, and checks them with an independent Opus decoder.
+//! Transcodes tones from AAC, MP3 and G.711, and checks them with an independent Opus decoder.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +22,10 @@ const MONO_22050: &[u8] = include_bytes!("fixtures/mono-22050.flv");
 const SURROUND: &[u8] = include_bytes!("fixtures/surround-48000.flv");
 const HE_V1: &[u8] = include_bytes!("fixtures/he-v1.flv");
 const HE_V2: &[u8] = include_bytes!("fixtures/he-v2.flv");
+const MP3_44100: &[u8] = include_bytes!("fixtures/mp3-44100.flv");
+const MP3_22050: &[u8] = include_bytes!("fixtures/mp3-22050.flv");
+const ALAW_8000: &[u8] = include_bytes!("fixtures/alaw-8000.flv");
+const MULAW_8000: &[u8] = include_bytes!("fixtures/mulaw-8000.flv");
 
 fn transcoder(track: &AudioTrack) -> OpusTranscoder {
     OpusTranscoder::new(track, &OpusConfig::default()).unwrap()
@@ -132,7 +136,13 @@ fn assert_continuous(packets: &[AudioFrame]) {
 
 #[test]
 fn stereo_stays_stereo_from_32000_to_96000_hertz() {
-    for file in [STEREO_32000, STEREO_44100, STEREO_48000, STEREO_96000] {
+    for file in [
+        STEREO_32000,
+        STEREO_44100,
+        STEREO_48000,
+        STEREO_96000,
+        MP3_44100,
+    ] {
         let (track, frames) = flv_audio(file);
         let packets = transcode(&track, &frames);
         assert_continuous(&packets);
@@ -150,7 +160,7 @@ fn stereo_stays_stereo_from_32000_to_96000_hertz() {
 
 #[test]
 fn mono_goes_to_both_sides() {
-    for file in [MONO_8000, MONO_22050] {
+    for file in [MONO_8000, MONO_22050, MP3_22050, ALAW_8000, MULAW_8000] {
         let (track, frames) = flv_audio(file);
         assert_eq!(track.channels, 1);
         let packets = transcode(&track, &frames);
@@ -499,7 +509,16 @@ fn broken_frame_becomes_silence_and_the_rest_continues() {
 
 #[test]
 fn arbitrary_access_units_never_stop_the_transcoder() {
-    let (track, frames) = flv_audio(SURROUND);
+    // 400 frames of 1024 samples; the declared length of a broken frame may shift a few packets.
+    let packets = arbitrary_frames(SURROUND, 1024);
+    assert!((400..=430).contains(&packets), "{packets}");
+    assert!(arbitrary_frames(MP3_44100, 1152) > 0);
+}
+
+/// Transcodes 400 damaged frames, and returns the number of packets.
+fn arbitrary_frames(file: &'static [u8], samples: u64) -> usize {
+    let (track, frames) = flv_audio(file);
+    let frame_time = samples * 1_000_000_000 / u64::from(track.sample_rate);
     let mut transcoder = transcoder(&track);
     let mut packets = Vec::new();
     let mut seed = 0x2545_f491_u32;
@@ -517,8 +536,8 @@ fn arbitrary_access_units_never_stop_the_transcoder() {
         }
         data.truncate(1 + random() as usize % (2 * data.len()));
         let frame = AudioFrame {
-            codec: AudioCodec::Aac,
-            pts: MediaTime::from_nanos(n as i64 * 21_333_333),
+            codec: track.codec,
+            pts: MediaTime::from_nanos((n as u64 * frame_time) as i64),
             data: data.into(),
         };
         match transcoder.push(&frame, &mut packets) {
@@ -527,12 +546,40 @@ fn arbitrary_access_units_never_stop_the_transcoder() {
         }
     }
     assert!(transcoder.concealed() > 0);
-    // 400 frames of 1024 samples; the declared length of a broken frame may shift a few packets.
-    assert!((400..=430).contains(&packets.len()), "{}", packets.len());
     let steps = packets
         .windows(2)
         .map(|pair| pair[1].pts.as_nanos() - pair[0].pts.as_nanos());
     assert!(steps.into_iter().all(|step| step >= 20_000_000));
+    packets.len()
+}
+
+#[test]
+fn track_that_changes_its_codec_continues() {
+    let (aac, first) = flv_audio(STEREO_44100);
+    let (mp3, second) = flv_audio(MP3_44100);
+    let mut transcoder = transcoder(&aac);
+    let mut packets = Vec::new();
+    for frame in &first {
+        transcoder.push(frame, &mut packets).unwrap();
+    }
+    transcoder.set_track(&mp3).unwrap();
+    let end = first.last().unwrap().pts + Duration::from_millis(23);
+    for frame in &second {
+        let pts = end + frame.pts.saturating_since(MediaTime::ZERO);
+        transcoder
+            .push(
+                &AudioFrame {
+                    pts,
+                    ..frame.clone()
+                },
+                &mut packets,
+            )
+            .unwrap();
+    }
+    let [left, _] = decode(&packets);
+    // 1.2 s of each.
+    assert_tone(&left[48_000..], 440.0, 0.25);
+    assert!(packets.len() > 110, "{}", packets.len());
 }
 
 #[test]

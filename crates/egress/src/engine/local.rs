@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use distributary_hub::StreamStats;
-use distributary_media::AudioCodec;
 
 use crate::engine_config::EngineConfig;
 use crate::playout_delay::PlayoutDelaySetting;
@@ -16,10 +15,6 @@ use distributary_webrtc::sdp::{
 
 /// Returns the tracks to offer. A track that has not come yet is promised: it may come at any time.
 pub(super) fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
-    let becomes_opus = stats
-        .audio
-        .as_ref()
-        .is_none_or(|track| matches!(track.codec, AudioCodec::Aac | AudioCodec::Opus));
     let video = stats.video.as_ref();
     MediaPlan {
         video: Some(VideoPlan {
@@ -27,7 +22,8 @@ pub(super) fn plan(stats: &StreamStats, config: &EngineConfig) -> MediaPlan {
             profile_level_id: video.map(|track| track.profile_level_id),
             extensions: extensions(config),
         }),
-        audio: becomes_opus.then(|| AudioPlan {
+        // Every codec that a publisher may send becomes Opus.
+        audio: Some(AudioPlan {
             extensions: extensions(config),
             red: config.viewers.audio_red,
         }),

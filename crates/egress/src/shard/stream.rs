@@ -170,7 +170,7 @@ impl ShardStream {
                 self.release_audio(now);
                 self.audio.push_audio(frame, now);
             }
-            // AAC is transcoded to Opus before it comes here.
+            // Other codecs are transcoded to Opus before it comes here.
             Frame::Audio(_) => {}
         }
     }

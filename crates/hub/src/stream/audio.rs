@@ -1,4 +1,4 @@
-//! The audio thread of a stream, which transcodes AAC to Opus.
+//! The audio thread of a stream, which transcodes it to Opus.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl Stream {
 }
 
 impl State {
-    /// Queues AAC for the stream's audio thread, which delivers Opus. Does nothing while no
+    /// Queues a frame for the stream's audio thread, which delivers Opus. Does nothing while no
     /// subscriber receives Opus.
     pub(super) fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
         let (Some(track), true) = (

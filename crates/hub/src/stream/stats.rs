@@ -87,7 +87,7 @@ pub struct StreamStats {
     pub missing_audio: Option<Arc<MissingAudio>>,
     /// The B-frames of the video; `None` before it is certain whether there are any.
     pub b_frames: Option<BFrames>,
-    /// The loudest recent audio sample, where 1 is full scale; `None` while AAC is not decoded for
+    /// The loudest recent audio sample, where 1 is full scale; `None` while it is not decoded for
     /// viewers.
     pub audio_peak: Option<f32>,
     /// Video frames accepted since the stream began.

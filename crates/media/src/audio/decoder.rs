@@ -1,27 +1,18 @@
-//! Decodes AAC access units to samples.
+//! Decodes audio frames to samples.
+//!
+//! * [`Decoder`]: the decoder of a track.
+//! * `aac`, `mp3`, `g711`: those of the codecs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod aac;
+mod g711;
+mod mp3;
 
-use syom::{DecodeOptions, Decoder, Frame};
+use aac::AacDecoder;
+use g711::G711Decoder;
+use mp3::Mp3Decoder;
 
-use super::downmix::Downmix;
 use super::error::AudioError;
-use crate::aac::AudioSpecificConfig;
-
-/// Maximum size of an access unit: 6144 bits for each of eight channels
-/// (ISO/IEC 14496-3 section 4.5.3.2), and as much again for fill elements.
-const MAX_ACCESS_UNIT: usize = 12 << 10;
-
-/// Decodes AAC-LC, HE-AAC v1 and v2 to stereo.
-///
-/// The decoder gets bytes from the network, so it is not trusted: a panic inside it is handled as a
-/// broken access unit.
-pub(super) struct AacDecoder {
-    decoder: Decoder,
-    config: Vec<u8>,
-    downmix: Downmix,
-    format: PcmFormat,
-}
+use crate::{AudioCodec, AudioTrack};
 
 /// The format of decoded sample blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,92 +23,58 @@ pub(super) struct PcmFormat {
     pub(super) samples: usize,
 }
 
-impl AacDecoder {
-    /// Returns a decoder for the access units of this `AudioSpecificConfig`.
-    pub(super) fn new(config: &[u8]) -> Result<Self, AudioError> {
-        let parsed = AudioSpecificConfig::parse(config)?;
-        let decoder = Decoder::from_asc(config, DecodeOptions::unbounded()).map_err(|error| {
-            AudioError::UnsupportedAac {
-                coding: parsed.name(),
-                reason: error.to_string(),
-            }
-        })?;
-        let sbr_factor = parsed
-            .sample_rate()
-            .div_ceil(parsed.core_sample_rate)
-            .min(2);
-        Ok(Self {
-            decoder,
-            config: config.to_vec(),
-            downmix: Downmix::default(),
-            // Until the first block is decoded.
-            format: PcmFormat {
-                rate: parsed.sample_rate(),
-                samples: usize::from(parsed.frame_length) * sbr_factor as usize,
-            },
+/// The result of decoding a frame.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// The format of the samples: whole blocks.
+    pub(super) format: PcmFormat,
+    /// Samples per channel before those of the frame, which were held since the frames before.
+    pub(super) lead: usize,
+    /// The reason why the frame is replaced by silence.
+    pub(super) failure: Option<String>,
+}
+
+/// Decodes the frames of a track to stereo.
+pub(super) enum Decoder {
+    Aac(Box<AacDecoder>),
+    Mp3(Box<Mp3Decoder>),
+    G711(G711Decoder),
+}
+
+impl Decoder {
+    /// Returns a decoder for a track.
+    pub(super) fn new(track: &AudioTrack) -> Result<Self, AudioError> {
+        Ok(match track.codec {
+            AudioCodec::Aac => Self::Aac(Box::new(AacDecoder::new(&track.config)?)),
+            AudioCodec::Mp3 => Self::Mp3(Box::new(Mp3Decoder::new(track)?)),
+            AudioCodec::G711ALaw | AudioCodec::G711MuLaw => Self::G711(G711Decoder::new(track)),
+            codec @ AudioCodec::Opus => return Err(AudioError::UnsupportedCodec { codec }),
         })
     }
 
-    /// Returns the format of the last block, or that of the configuration before the first.
+    /// Returns the format of the last block, or that of the track before the first.
     pub(super) fn format(&self) -> PcmFormat {
-        self.format
+        match self {
+            Self::Aac(decoder) => decoder.format(),
+            Self::Mp3(decoder) => decoder.format(),
+            Self::G711(decoder) => decoder.format(),
+        }
     }
 
-    /// Decodes an access unit to interleaved stereo samples, which replace the content of `pcm`. If
-    /// it cannot be decoded, `pcm` gets silence of the length of the previous block, and the reason
-    /// is returned with the format.
-    pub(super) fn decode(
-        &mut self,
-        unit: &[u8],
-        pcm: &mut Vec<f32>,
-    ) -> (PcmFormat, Option<String>) {
+    /// Decodes a frame to interleaved stereo samples, which replace the content of `pcm`: blocks of
+    /// the format. A frame that cannot be decoded becomes silence of the length of the previous
+    /// block.
+    pub(super) fn decode(&mut self, frame: &[u8], pcm: &mut Vec<f32>) -> Decoded {
         pcm.clear();
-        let result = if unit.len() > MAX_ACCESS_UNIT {
-            Err(format!(
-                "it has {} bytes, more than {MAX_ACCESS_UNIT}",
-                unit.len()
-            ))
-        } else {
-            self.try_decode(unit, pcm)
+        let (format, failure) = match self {
+            Self::Aac(decoder) => decoder.decode(frame, pcm),
+            Self::Mp3(decoder) => decoder.decode(frame, pcm),
+            Self::G711(decoder) => return decoder.decode(frame, pcm),
         };
-        if result.is_err() {
-            self.restart();
-            pcm.clear();
-        }
-        if pcm.is_empty() {
-            // This includes an access unit without any channel, which is legal.
-            pcm.resize(self.format.samples * 2, 0.0);
-        }
-        (self.format, result.err())
-    }
-
-    fn try_decode(&mut self, unit: &[u8], pcm: &mut Vec<f32>) -> Result<(), String> {
-        let Self {
-            decoder,
-            downmix,
+        Decoded {
             format,
-            ..
-        } = self;
-        let on_frame = |frame: Frame<'_>| {
-            *format = PcmFormat {
-                rate: frame.sample_rate,
-                samples: frame.samples,
-            };
-            downmix.select(frame.meta.channels);
-            downmix.apply(frame.planar, frame.samples, pcm);
-            Ok(())
-        };
-        match catch_unwind(AssertUnwindSafe(|| decoder.decode_au(unit, on_frame))) {
-            Ok(result) => result.map_err(|error| error.to_string()),
-            Err(_) => Err("the decoder panicked".to_owned()),
-        }
-    }
-
-    /// Replaces a decoder that has failed.
-    fn restart(&mut self) {
-        // The configuration was accepted once, so it is again.
-        if let Ok(decoder) = Decoder::from_asc(&self.config, DecodeOptions::unbounded()) {
-            self.decoder = decoder;
+            lead: 0,
+            failure,
         }
     }
 }

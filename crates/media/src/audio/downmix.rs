@@ -35,6 +35,16 @@ impl Downmix {
         }
     }
 
+    /// Selects the matrix for this number of channels in the order of MPEG-4 (ISO/IEC 14496-3 table
+    /// 1.19).
+    pub(super) fn select_count(&mut self, count: u8) {
+        let mut channels = [None; MAX_PLANES];
+        for (slot, channel) in channels.iter_mut().zip(syom::mpeg_channels(count)) {
+            *slot = Some(*channel);
+        }
+        self.select(channels);
+    }
+
     /// Appends `samples` of each channel to `out` as interleaved stereo, within -1 to 1.
     pub(super) fn apply(&self, planes: &[&[f32]], samples: usize, out: &mut Vec<f32>) {
         let start = out.len();

@@ -42,8 +42,8 @@ pub enum AudioError {
         /// The maximum.
         max: u8,
     },
-    /// An access unit could not be decoded, and is replaced by silence.
-    #[error("an AAC frame could not be decoded: {reason}")]
+    /// A frame could not be decoded, and is replaced by silence.
+    #[error("an audio frame could not be decoded: {reason}")]
     Decode {
         /// The error of the decoder.
         reason: String,

@@ -1,7 +1,8 @@
-//! Audio for WebRTC: AAC is decoded, resampled to 48 kHz stereo, and encoded as Opus.
+//! Audio for WebRTC: AAC, MP3 and G.711 are decoded, resampled to 48 kHz stereo, and encoded as
+//! Opus.
 //!
 //! ```text
-//! AAC access unit ─► decoder ─► downmix ─► resampler ─► 20 ms blocks ─► encoder ─► Opus packet
+//! audio frame ─► decoder ─► downmix ─► resampler ─► 20 ms blocks ─► encoder ─► Opus packet
 //!                                                          │
 //!                                              sample clock: times of the packets
 //! ```

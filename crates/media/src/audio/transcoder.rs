@@ -1,10 +1,10 @@
-//! Transcodes AAC to Opus.
+//! Transcodes audio to Opus.
 
 use std::time::Duration;
 
 use super::clock::OPUS_RATE;
 use super::clock::{Placement, SampleClock};
-use super::decoder::AacDecoder;
+use super::decoder::{Decoded, Decoder};
 use super::encoder::{OpusConfig, OpusEncoder, PACKET_LEN};
 use super::error::AudioError;
 use super::resampler::Resampler;
@@ -14,7 +14,7 @@ use crate::{AudioCodec, AudioFrame, AudioTrack, MediaTime};
 /// Duration of one packet.
 const PACKET_TIME: Duration = Duration::from_millis(20);
 
-/// Transcodes a track's AAC to Opus: stereo, 48 kHz, packets of 20 ms.
+/// Transcodes a track's AAC, MP3 or G.711 to Opus: stereo, 48 kHz, packets of 20 ms.
 ///
 /// Packets follow each other at exactly 20 ms, by a clock that counts samples. It follows lasting
 /// drift of the input's timestamps inaudibly, and is reset only if they jump: a gap in the input is
@@ -24,7 +24,7 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 ///
 /// A second of audio takes a few milliseconds of work, which should run on a separate thread.
 pub struct OpusTranscoder {
-    decoder: AacDecoder,
+    decoder: Decoder,
     resampler: Resampler,
     encoder: OpusEncoder,
     /// Clock of the input samples; `None` before the first frame.
@@ -43,16 +43,13 @@ pub struct OpusTranscoder {
 }
 
 impl OpusTranscoder {
-    /// Returns a transcoder for a track of AAC.
+    /// Returns a transcoder for a track.
     ///
     /// # Errors
-    /// When the track is not AAC, the decoder does not support its form of AAC, or `config` is out
-    /// of range.
+    /// When the track is Opus already, the decoder does not support its form of AAC, or `config` is
+    /// out of range.
     pub fn new(track: &AudioTrack, config: &OpusConfig) -> Result<Self, AudioError> {
-        if track.codec != AudioCodec::Aac {
-            return Err(AudioError::UnsupportedCodec { codec: track.codec });
-        }
-        let decoder = AacDecoder::new(&track.config)?;
+        let decoder = Decoder::new(track)?;
         Ok(Self {
             resampler: Resampler::new(decoder.format())?,
             decoder,
@@ -67,22 +64,19 @@ impl OpusTranscoder {
         })
     }
 
-    /// Changes the configuration of the access units from now on. The packets continue without a
+    /// Changes the track of the frames from now on. The packets continue without a
     /// break.
     ///
     /// # Errors
     /// As [`Self::new`]; nothing has changed then.
     pub fn set_track(&mut self, track: &AudioTrack) -> Result<(), AudioError> {
-        if track.codec != AudioCodec::Aac {
-            return Err(AudioError::UnsupportedCodec { codec: track.codec });
-        }
-        let decoder = AacDecoder::new(&track.config)?;
+        let decoder = Decoder::new(track)?;
         let resampler = Resampler::new(decoder.format())?;
         (self.decoder, self.resampler, self.clock) = (decoder, resampler, None);
         Ok(())
     }
 
-    /// Returns the number of access units that could not be decoded, each replaced by silence.
+    /// Returns the number of frames that could not be decoded, each replaced by silence.
     pub fn concealed(&self) -> u64 {
         self.concealed
     }
@@ -100,10 +94,10 @@ impl OpusTranscoder {
         self.encoder.set_packet_loss(percent)
     }
 
-    /// Transcodes one access unit and appends the packets that it completes to `out`.
+    /// Transcodes one frame and appends the packets that it completes to `out`.
     ///
     /// # Errors
-    /// [`AudioError::Decode`] when the access unit is broken: it is replaced by silence, and the
+    /// [`AudioError::Decode`] when the frame is broken: it is replaced by silence, and the
     /// transcoder continues with the next one. After any other error the transcoder cannot be used.
     pub fn push(
         &mut self,
@@ -111,28 +105,42 @@ impl OpusTranscoder {
         out: &mut Vec<AudioFrame>,
     ) -> Result<(), AudioError> {
         let mut pcm = std::mem::take(&mut self.pcm);
-        let (format, failure) = self.decoder.decode(&frame.data, &mut pcm);
+        let Decoded {
+            format,
+            lead,
+            failure,
+        } = self.decoder.decode(&frame.data, &mut pcm);
+        if pcm.is_empty() {
+            // The samples are held until they fill a block.
+            self.pcm = pcm;
+            return Ok(());
+        }
+        let lead =
+            Duration::from_nanos(lead as u64 * 1_000_000_000 / u64::from(format.rate.max(1)));
+        let pts = frame.pts - lead;
         if format != self.resampler.format() {
             self.resampler = Resampler::new(format)?;
             self.clock = None;
         }
         let placement = match &mut self.clock {
-            Some(clock) => clock.place(frame.pts),
+            Some(clock) => clock.place(pts),
             None => Placement::Elsewhere,
         };
         let stretch = match placement {
             Placement::Next(stretch) => stretch,
             Placement::Elsewhere => {
-                self.clock = Some(self.anchor(frame.pts, out)?);
+                self.clock = Some(self.anchor(pts, out)?);
                 0
             }
         };
         if let Some(clock) = &mut self.clock {
-            clock.advance(format.samples);
+            clock.advance(pcm.len() / 2);
         }
         let samples = pcm.iter();
         self.peak = samples.fold(self.peak, |peak, sample| peak.max(sample.abs()));
-        self.resample(&pcm, stretch)?;
+        for (n, block) in pcm.chunks(format.samples.max(1) * 2).enumerate() {
+            self.resample(block, if n == 0 { stretch } else { 0 })?;
+        }
         self.pcm = pcm;
         while self.pending.len() >= PACKET_LEN {
             self.encode_packet(out)?;

@@ -10,7 +10,15 @@ use super::tag_kind::TagKind;
 use crate::AudioCodec;
 
 /// `SoundFormat` of AAC.
-const AAC: u8 = 10;
+pub(super) const AAC: u8 = 10;
+
+/// `SoundFormat` of MP3, and of MP3 at 8 kHz, a rate that the header cannot express.
+pub(super) const MP3: u8 = 2;
+pub(super) const MP3_8_KHZ: u8 = 14;
+
+/// `SoundFormat` of G.711 with A-law, and with mu-law.
+pub(super) const G711_A_LAW: u8 = 7;
+pub(super) const G711_MU_LAW: u8 = 8;
 
 /// `SoundFormat` of a body of Enhanced RTMP: a FourCC names the codec.
 const EX_HEADER: u8 = 9;
@@ -27,13 +35,20 @@ const MULTICHANNEL_CONFIG: u8 = 4;
 /// +--------------+------+------+------+-----------------+---------------------
 /// ```
 ///
-/// For AAC, rate, size and type are ignored: the configuration has them.
+/// AAC packet type and configuration are those of AAC alone. Rate, size and type are ignored for AAC
+/// and MP3, which have them inside; for G.711, the type is the number of channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AudioTag {
     /// A decoder configuration: an `AudioSpecificConfig`, or the identification header of Opus.
     SequenceHeader { codec: AudioCodec, config: Bytes },
-    /// A raw access unit of AAC, or a packet of Opus.
+    /// A raw access unit of AAC, a packet of Opus, or frames of MP3.
     Block { codec: AudioCodec, data: Bytes },
+    /// Samples of a codec that has neither configuration nor headers.
+    Samples {
+        codec: AudioCodec,
+        channels: u8,
+        data: Bytes,
+    },
     /// An empty tag.
     Nothing,
 }
@@ -49,6 +64,7 @@ impl AudioTag {
         let codec = match &packet.codec {
             b"Opus" => AudioCodec::Opus,
             b"mp4a" => AudioCodec::Aac,
+            b".mp3" => AudioCodec::Mp3,
             _ => {
                 let name = Cow::Owned(enhanced::codec_name(packet.codec));
                 return Err(FlvError::UnsupportedAudioCodec { name });
@@ -75,11 +91,30 @@ impl AudioTag {
         let Some(&first) = body.first() else {
             return Ok(Self::Nothing);
         };
-        let format = first >> 4;
-        if format != AAC {
-            let name = Cow::Borrowed(format_name(format));
-            return Err(FlvError::UnsupportedAudioCodec { name });
-        }
+        let codec = match first >> 4 {
+            AAC => return Self::aac(body),
+            MP3 | MP3_8_KHZ => AudioCodec::Mp3,
+            G711_A_LAW => AudioCodec::G711ALaw,
+            G711_MU_LAW => AudioCodec::G711MuLaw,
+            format => {
+                let name = Cow::Borrowed(format_name(format));
+                return Err(FlvError::UnsupportedAudioCodec { name });
+            }
+        };
+        let data = body.split_off(1);
+        Ok(match codec {
+            _ if data.is_empty() => Self::Nothing,
+            AudioCodec::Mp3 => Self::Block { codec, data },
+            codec => Self::Samples {
+                codec,
+                channels: 1 + (first & 1),
+                data,
+            },
+        })
+    }
+
+    /// Parses a tag with AAC.
+    fn aac(mut body: Bytes) -> Result<Self, FlvError> {
         let Some(&packet_type) = body.get(1) else {
             let len = body.len();
             return Err(FlvError::Truncated {
@@ -112,10 +147,7 @@ fn format_name(format: u8) -> &'static str {
     match format {
         0 | 3 => "uncompressed PCM",
         1 => "ADPCM",
-        2 | 14 => "MP3",
         4..=6 => "Nellymoser",
-        7 => "G.711 A-law",
-        8 => "G.711 mu-law",
         11 => "Speex",
         13 => "Opus in the unofficial form (sound format 13)",
         _ => "an unknown sound format",
@@ -148,10 +180,42 @@ mod tests {
     }
 
     #[test]
+    fn codecs_without_sequence_header_are_their_data() {
+        for first in [0x2f, 0xe0] {
+            let block = AudioTag::Block {
+                codec: AudioCodec::Mp3,
+                data: Bytes::from_static(b"ab"),
+            };
+            assert_eq!(
+                AudioTag::parse(vec![first, b'a', b'b'].into()).unwrap(),
+                block
+            );
+        }
+        for (first, codec, channels) in [
+            (0x72, AudioCodec::G711ALaw, 1),
+            (0x83, AudioCodec::G711MuLaw, 2),
+        ] {
+            let samples = AudioTag::Samples {
+                codec,
+                channels,
+                data: Bytes::from_static(b"ab"),
+            };
+            assert_eq!(
+                AudioTag::parse(vec![first, b'a', b'b'].into()).unwrap(),
+                samples
+            );
+            assert_eq!(
+                AudioTag::parse(vec![first].into()).unwrap(),
+                AudioTag::Nothing
+            );
+        }
+    }
+
+    #[test]
     fn other_codecs_are_refused_by_name() {
         assert_eq!(
-            parse(&[0x2f, 0xff]).unwrap_err().to_string(),
-            "audio is encoded as MP3, which is not supported"
+            parse(&[0xb2, 0xff]).unwrap_err().to_string(),
+            "audio is encoded as Speex, which is not supported"
         );
     }
 

@@ -1,10 +1,12 @@
 //! Demuxes tag bodies to tracks and frames.
 //!
 //! * [`FlvDemuxer`]: the demuxer.
+//! * `audio_demuxer`: the demuxer of one audio track.
 //! * `video_demuxer`: the demuxer of one video track; `video_state`: the state of the track.
 //! * `join`: joins the slices of an access unit that arrive in separate tags.
 //! * `events`: [`FlvEvent`], the output.
 
+mod audio_demuxer;
 mod events;
 mod join;
 mod tagged_frame;
@@ -23,9 +25,8 @@ use super::enhanced::{self, ExPacket, ExTag};
 use super::error::FlvError;
 use super::tag_kind::TagKind;
 use super::video::{self, VideoTag};
-use crate::aac::AudioSpecificConfig;
-use crate::adts::{AdtsFrames, AdtsHeader};
-use crate::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime};
+use crate::MediaTime;
+use audio_demuxer::AudioDemuxer;
 use video_demuxer::VideoDemuxer;
 
 pub use events::{FlvEvent, FlvEvents, OtherTrack};
@@ -34,23 +35,12 @@ pub use events::{FlvEvent, FlvEvents, OtherTrack};
 /// has in practice. The track keeps it as long as it lasts.
 const MAX_CONFIGURATION: usize = 64 << 10;
 
-/// Maximum size of an audio frame, in bytes: the largest packet of Opus, 48 frames of 1275 bytes
-/// (RFC 6716 section 3.4). Access units of AAC are smaller. Larger ones are dropped: queues count
-/// frames, not bytes.
-const MAX_AUDIO_FRAME: usize = 64 << 10;
-
 /// Maximum number of further video tracks that are used: the encoders of OBS. Others are reported.
 pub const MAX_FURTHER_VIDEO: usize = 9;
 
-/// Maximum access units in one tag; further ones are dropped.
-const MAX_ACCESS_UNITS: usize = 64;
-
-/// Samples per channel in an access unit of AAC, in nearly all streams.
-const AAC_FRAME: u64 = 1024;
-
 /// Demuxes the bodies of FLV tags, which are the payloads of RTMP's audio and video messages.
 ///
-/// NAL units and AAC access units are slices of the body; they are copied only if they are a small
+/// NAL units and audio frames are slices of the body; they are copied only if they are a small
 /// part of it, since a slice keeps the whole body in memory. Video frames are ready for WebRTC, by
 /// the rules of [`h264::AccessUnitFilter`](crate::h264::AccessUnitFilter),
 /// [`h265::AccessUnitFilter`](crate::h265::AccessUnitFilter) and
@@ -82,7 +72,7 @@ pub struct FlvDemuxer {
     further: BTreeMap<u8, VideoDemuxer>,
     /// True for a publisher that may send the slices of an access unit in separate tags.
     is_live: bool,
-    audio: Option<AudioTrack>,
+    audio: AudioDemuxer,
     /// The other tracks of a multitrack publisher that were reported.
     others: BTreeSet<(TagKind, u8)>,
 }
@@ -239,12 +229,14 @@ impl FlvDemuxer {
 
     fn read_audio(&mut self, timestamp: MediaTime, body: Bytes) -> Result<FlvEvents, FlvError> {
         if !audio::is_enhanced(&body) {
-            return self.audio_tag(timestamp, AudioTag::parse(body)?);
+            return self.audio.handle(timestamp, AudioTag::parse(body)?);
         }
         let (timestamp, packets) = packets(TagKind::Audio, timestamp, body)?;
         let (main, others) = self.sort_out(TagKind::Audio, packets);
         let mut events = match main {
-            Some(packet) => self.audio_tag(timestamp, AudioTag::from_enhanced(packet)?)?,
+            Some(packet) => self
+                .audio
+                .handle(timestamp, AudioTag::from_enhanced(packet)?)?,
             None => FlvEvents::default(),
         };
         events.extend(others);
@@ -272,116 +264,6 @@ impl FlvDemuxer {
             }
         }
         (main, others)
-    }
-
-    fn audio_tag(&mut self, timestamp: MediaTime, tag: AudioTag) -> Result<FlvEvents, FlvError> {
-        match tag {
-            AudioTag::SequenceHeader { codec, config } => self.configure_audio(codec, &config),
-            AudioTag::Block { codec, data } => self.audio_block(timestamp, codec, data),
-            AudioTag::Nothing => Ok(FlvEvents::default()),
-        }
-    }
-
-    fn audio_block(
-        &mut self,
-        timestamp: MediaTime,
-        codec: AudioCodec,
-        data: Bytes,
-    ) -> Result<FlvEvents, FlvError> {
-        let framed = match codec {
-            AudioCodec::Aac => AdtsFrames::parse(data.clone(), MAX_ACCESS_UNITS),
-            AudioCodec::Opus => None,
-        };
-        // Bytes that start like ADTS by chance do not match its lengths and the configuration.
-        let framed = framed.filter(|framed| framed.fits || self.agrees(&framed.header));
-        let (mut events, units) = match framed {
-            Some(framed) if framed.units.is_empty() => {
-                return Err(FlvError::AdtsTooLong {
-                    len: framed.header.frame_len(),
-                    tag_len: data.len(),
-                });
-            }
-            Some(framed) => (self.configure_adts(&framed.header)?, framed.units),
-            None => (FlvEvents::default(), vec![data]),
-        };
-        let tag = TagKind::Audio;
-        let track = self.audio.as_ref().filter(|track| track.codec == codec);
-        let track = track.ok_or(FlvError::NoSequenceHeader { tag })?;
-        let rate = u64::from(track.sample_rate.max(1));
-        for (n, data) in units.into_iter().enumerate() {
-            check_len(tag, "frame", data.len(), MAX_AUDIO_FRAME)?;
-            let offset = Duration::from_nanos(n as u64 * AAC_FRAME * 1_000_000_000 / rate);
-            events.push(FlvEvent::Frame(Frame::Audio(AudioFrame {
-                codec,
-                pts: timestamp + offset,
-                data,
-            })));
-        }
-        Ok(events)
-    }
-
-    /// Uses the configuration of ADTS, unless that of the sequence header is equivalent, perhaps
-    /// with extensions.
-    fn configure_adts(&mut self, header: &AdtsHeader) -> Result<FlvEvents, FlvError> {
-        match header.config() {
-            Some(config) if self.aac_track().is_none() || !self.agrees(header) => {
-                self.configure_audio(AudioCodec::Aac, &Bytes::copy_from_slice(&config))
-            }
-            _ => Ok(FlvEvents::default()),
-        }
-    }
-
-    /// Returns whether a header of ADTS does not contradict the current AAC configuration, if there
-    /// is one.
-    fn agrees(&self, header: &AdtsHeader) -> bool {
-        let Some(track) = self.aac_track() else {
-            return true;
-        };
-        let own = AudioSpecificConfig::parse(&track.config);
-        let told = header
-            .config()
-            .map(|told| AudioSpecificConfig::parse(&told));
-        match (own, told) {
-            (Ok(own), Some(Ok(told))) => {
-                (own.core_sample_rate, own.core_channels)
-                    == (told.core_sample_rate, told.core_channels)
-            }
-            // The access units describe the channels.
-            (_, None) => true,
-            _ => false,
-        }
-    }
-
-    fn aac_track(&self) -> Option<&AudioTrack> {
-        let track = self.audio.as_ref();
-        track.filter(|track| track.codec == AudioCodec::Aac)
-    }
-
-    fn configure_audio(&mut self, codec: AudioCodec, data: &Bytes) -> Result<FlvEvents, FlvError> {
-        check_configuration(TagKind::Audio, data)?;
-        if let (AudioCodec::Aac, Some(header)) = (codec, AdtsHeader::parse(data)) {
-            return self.configure_adts(&header);
-        }
-        let (sample_rate, channels) = match codec {
-            AudioCodec::Aac => {
-                let config = AudioSpecificConfig::parse(data)?;
-                (config.sample_rate(), config.channels())
-            }
-            // Opus always decodes to 48 kHz. The channel count follows the signature and a version
-            // (RFC 7845 section 5.1); a publisher may omit the header.
-            AudioCodec::Opus => (48_000, data.get(9).copied().unwrap_or(2).max(1)),
-        };
-        let track = AudioTrack {
-            codec,
-            sample_rate,
-            channels,
-            config: Bytes::copy_from_slice(data),
-        };
-        if self.audio.as_ref() == Some(&track) {
-            return Ok(FlvEvents::default());
-        }
-        self.audio = Some(track.clone());
-        Ok(FlvEvents::from_iter([FlvEvent::AudioTrack(track)]))
     }
 }
 

@@ -67,6 +67,12 @@ pub enum FlvError {
         /// The length of the tag.
         tag_len: usize,
     },
+    /// An audio tag does not start with a frame of MP3.
+    #[error("an audio tag of {len} bytes has no whole MP3 frame at its begin")]
+    Mp3 {
+        /// The length of its data.
+        len: usize,
+    },
     /// The H264 inside is broken.
     #[error(transparent)]
     H264(#[from] H264Error),

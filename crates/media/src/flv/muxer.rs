@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::audio;
 use crate::{AudioCodec, AudioFrame, AudioTrack, VideoCodec, VideoFrame, VideoTrack};
 
 /// Returns the body of a video sequence header. H264 has the legacy form, other codecs that of
@@ -71,21 +72,43 @@ pub fn video_frame_parts(frame: &VideoFrame) -> Vec<Bytes> {
     parts
 }
 
-/// Returns the body of an audio sequence header. AAC has the legacy form, Opus that of Enhanced
-/// RTMP.
-pub fn audio_header(track: &AudioTrack) -> Bytes {
+/// Returns the body of an audio sequence header; `None` for codecs that have none. AAC has the
+/// legacy form, Opus that of Enhanced RTMP.
+pub fn audio_header(track: &AudioTrack) -> Option<Bytes> {
     match track.codec {
-        AudioCodec::Aac => [&[0xAF, 0], &track.config[..]].concat().into(),
-        AudioCodec::Opus => [&b"\x90Opus"[..], &track.config].concat().into(),
+        AudioCodec::Aac => Some([&[0xAF, 0], &track.config[..]].concat().into()),
+        AudioCodec::Opus => Some([&b"\x90Opus"[..], &track.config].concat().into()),
+        AudioCodec::Mp3 | AudioCodec::G711ALaw | AudioCodec::G711MuLaw => None,
     }
 }
 
-/// Returns the body of a tag with an audio frame.
-pub fn audio_frame(frame: &AudioFrame) -> Bytes {
+/// Returns the body of a tag with an audio frame of a track.
+pub fn audio_frame(frame: &AudioFrame, track: &AudioTrack) -> Bytes {
+    let flags = sound_flags(track);
     match frame.codec {
         AudioCodec::Aac => [&[0xAF, 1], &frame.data[..]].concat().into(),
         AudioCodec::Opus => [&b"\x91Opus"[..], &frame.data].concat().into(),
+        AudioCodec::Mp3 if track.sample_rate == 8_000 => tagged(audio::MP3_8_KHZ, flags, frame),
+        AudioCodec::Mp3 => tagged(audio::MP3, flags, frame),
+        AudioCodec::G711ALaw => tagged(audio::G711_A_LAW, flags, frame),
+        AudioCodec::G711MuLaw => tagged(audio::G711_MU_LAW, flags, frame),
     }
+}
+
+/// Returns rate, size (16 bits) and type of a track's sound. Rates without a number have that of
+/// 44.1 kHz, or of 5.5 kHz if they are low.
+fn sound_flags(track: &AudioTrack) -> u8 {
+    let rate = match track.sample_rate {
+        ..11_025 => 0,
+        11_025..22_050 => 1,
+        22_050..32_000 => 2,
+        32_000.. => 3,
+    };
+    rate << 2 | 0b10 | u8::from(track.channels > 1)
+}
+
+fn tagged(format: u8, flags: u8, frame: &AudioFrame) -> Bytes {
+    [&[format << 4 | flags], &frame.data[..]].concat().into()
 }
 
 /// Returns the FourCC of the codec in Enhanced RTMP; `None` for the one with a legacy number.
@@ -109,6 +132,7 @@ mod tests {
     fn round_trip(bodies: &[Vec<u8>], is_video: bool) -> (Vec<FlvEvent>, Vec<FlvEvent>) {
         let (mut first, mut second) = (FlvDemuxer::new(), FlvDemuxer::new());
         let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut audio = None;
         let feed = |demuxer: &mut FlvDemuxer, time, body| {
             let events = if is_video {
                 demuxer.handle_video(time, body)
@@ -122,9 +146,17 @@ mod tests {
             for event in feed(&mut first, time, body.clone().into()) {
                 let made = match &event {
                     FlvEvent::VideoTrack(track) => video_header(track),
-                    FlvEvent::AudioTrack(track) => audio_header(track),
+                    FlvEvent::AudioTrack(track) => {
+                        audio = Some(track.clone());
+                        before.push(event.clone());
+                        let header = audio_header(track).unwrap_or_default();
+                        after.extend(feed(&mut second, time, header));
+                        continue;
+                    }
                     FlvEvent::Frame(Frame::Video(frame)) => video_frame(frame),
-                    FlvEvent::Frame(Frame::Audio(frame)) => audio_frame(frame),
+                    FlvEvent::Frame(Frame::Audio(frame)) => {
+                        audio_frame(frame, audio.as_ref().unwrap())
+                    }
                     FlvEvent::OtherTrack(_) | FlvEvent::SlicesJoined => continue,
                 };
                 after.extend(feed(&mut second, time, made));
@@ -179,6 +211,20 @@ mod tests {
             b"\x90OpusOpusHead\x01\x02".to_vec(),
             b"\x91Opus\xfcab".to_vec(),
         ];
+        let mut frame = hex("2f fffb9064");
+        frame.resize(1 + 417, 7);
+        let low = [hex("ee ffe318c0"), vec![7; 68]].concat();
+        let (mp3, low_mp3) = ([frame.clone(), frame], [low.clone(), low]);
+        // One event more than tags: the track comes with the first frame.
+        for bodies in [
+            mp3,
+            low_mp3,
+            [hex("72 d5d5"), hex("72 aa")],
+            [hex("83 ff"), hex("83 80")],
+        ] {
+            let (before, after) = round_trip(&bodies, false);
+            assert_eq!((before.len(), &before), (3, &after));
+        }
         for bodies in [aac, opus] {
             let (before, after) = round_trip(&bodies, false);
             assert_eq!((before.len(), &before), (2, &after));

@@ -165,7 +165,10 @@ impl Playback {
                 frame.units.iter().map(Bytes::len).sum()
             }
             Frame::Audio(frame) => {
-                session.send_audio(timestamp, &[muxer::audio_frame(frame)]);
+                let Some(track) = &self.audio else {
+                    return;
+                };
+                session.send_audio(timestamp, &[muxer::audio_frame(frame, track)]);
                 frame.data.len()
             }
         };
@@ -197,7 +200,9 @@ impl Playback {
                     .audio
                     .filter(|track| Some(track) != self.audio.as_ref())
                 {
-                    session.send_audio(timestamp, &[muxer::audio_header(&track)]);
+                    if let Some(header) = muxer::audio_header(&track) {
+                        session.send_audio(timestamp, &[header]);
+                    }
                     self.audio = Some(track);
                 }
             }

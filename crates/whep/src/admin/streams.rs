@@ -107,7 +107,7 @@ pub(super) struct AudioStatus {
     channels: u8,
     pub(super) bitrate_bps: u64,
     /// The recent peak in decibels relative to full scale, -100 at least; `None` while the gateway
-    /// does not decode the audio: it decodes AAC, and only for viewers.
+    /// does not decode the audio: it decodes all but Opus, for viewers.
     level_dbfs: Option<f64>,
 }
 

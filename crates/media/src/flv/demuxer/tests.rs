@@ -3,6 +3,7 @@ use crate::VideoCodec;
 use crate::VideoFrame;
 use crate::h264::AvcDecoderConfigurationRecord;
 use crate::test_util::hex;
+use crate::{AudioCodec, AudioTrack, Frame};
 use proptest::prelude::*;
 
 pub(super) const HEADER_360P: &str = "17 00 000000 0142c01e ffe1 0019
@@ -708,4 +709,71 @@ fn last_access_unit_of_a_further_track_comes_at_the_end() {
     );
     assert_eq!(frames(demuxer.flush_further()), [1]);
     assert!(demuxer.flush_further().is_empty());
+}
+
+#[test]
+fn mp3_describes_itself_and_may_come_in_several_frames() {
+    let mut demuxer = FlvDemuxer::new();
+    let mut handle = |body: Vec<u8>| {
+        let events = demuxer.handle_audio(MediaTime::from_millis(10), body.into());
+        events.map(Iterator::collect::<Vec<_>>)
+    };
+    // 417 bytes, 44.1 kHz, stereo.
+    let mut frame = vec![0xFF, 0xFB, 0x90, 0x64];
+    frame.resize(417, 7);
+    let events = handle([&[0x2F], &*frame, &*frame].concat()).unwrap();
+    let [FlvEvent::AudioTrack(track), frames @ ..] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (track.codec, track.sample_rate, track.channels),
+        (AudioCodec::Mp3, 44_100, 2)
+    );
+    let times: Vec<_> = frames
+        .iter()
+        .map(|event| match event {
+            FlvEvent::Frame(Frame::Audio(audio)) if audio.data == frame => {
+                audio.pts.as_nanos() / 1_000
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(times, [10_000, 36_122]);
+    // The same over Enhanced RTMP is no other track.
+    let enhanced = handle([b"\x91.mp3", &*frame].concat()).unwrap();
+    assert_eq!(enhanced.len(), 1);
+    // Mono is.
+    frame[3] = 0xC4;
+    let events = handle([&[0x2E], &*frame].concat()).unwrap();
+    assert!(matches!(&events[0], FlvEvent::AudioTrack(track) if track.channels == 1));
+    for broken in [&b"\x2Fab"[..], &[0x2F, 0xFF, 0xFB, 0x90, 0x64]] {
+        assert!(matches!(handle(broken.to_vec()), Err(FlvError::Mp3 { .. })));
+    }
+}
+
+#[test]
+fn g711_is_a_track_of_8_khz() {
+    let mut demuxer = FlvDemuxer::new();
+    for (body, codec, channels) in [
+        (&[0x72, 0xD5, 0xD5], AudioCodec::G711ALaw, 1),
+        (&[0x83, 0xFF, 0xFF], AudioCodec::G711MuLaw, 2),
+    ] {
+        let body = Bytes::copy_from_slice(body);
+        let events = demuxer.handle_audio(MediaTime::ZERO, body.clone()).unwrap();
+        let events: Vec<_> = events.collect();
+        let [
+            FlvEvent::AudioTrack(track),
+            FlvEvent::Frame(Frame::Audio(frame)),
+        ] = &events[..]
+        else {
+            panic!("{events:?}");
+        };
+        assert_eq!(
+            (track.codec, track.sample_rate, track.channels),
+            (codec, 8_000, channels)
+        );
+        assert_eq!(frame.data, body[1..]);
+        let again = demuxer.handle_audio(MediaTime::ZERO, body).unwrap();
+        assert_eq!(again.count(), 1);
+    }
 }
