@@ -85,6 +85,7 @@ function tiles(server, streams) {
     ["In to out, p99", millis(server.fan_out.p99_ms)],
     ["Transcoders", `${transcoders.running}`],
     [`CPU, ${count(process.cores, "core")}`, known(process.cpu_percent, `${process.cpu_percent} %`)],
+    ["Link", linkOf(server.link)],
     ["Memory", known(process.memory_bytes, bytes(process.memory_bytes))],
     ["Open files", known(process.open_files, String(process.open_files))],
     ["Uptime", age(server.uptime_seconds)],
@@ -96,6 +97,13 @@ function tiles(server, streams) {
     );
   }
   for (const [at, [, value]] of values.entries()) setText(list.children[at].lastElementChild, value);
+}
+
+/** Returns what the machine sends through its link, and what that carries. */
+function linkOf(link) {
+  if (!link || link.sent_bps === null) return "–";
+  const capacity = link.capacity_bps === null ? "" : ` of ${rate(link.capacity_bps)}`;
+  return `${rate(link.sent_bps)}${capacity}, ${link.interface}`;
 }
 
 /** Returns the outcomes of joins in words. */

@@ -9,13 +9,24 @@ const LISTED = 50;
 /** Loss in percent, and round trip in milliseconds, from which on a path is called bad. */
 const [LOSSY, FAR] = [2, 200];
 
+/** Orders of the viewers: their words, by the value of the API. */
+const ORDERS = {
+  trouble: "most trouble first",
+  loss: "most loss first",
+  round_trip: "longest round trip first",
+  bitrate: "highest bitrate first",
+  age: "oldest first",
+};
+
 /** Titles of the columns. */
 const TITLES = ["Viewer", "Path", "Uptime", "Bitrate", "Round trip", "Loss", "Problem", "Dropped", "Actions"];
 
 /** A table of the viewers of one stream. */
 export class ViewerTable {
-  /** The element to put into the page. */
-  element = make("table", { className: "viewer-table", hidden: true });
+  /** The element to put into the page: the table, and the choice of its order. */
+  element = make("div", { hidden: true });
+  #table = make("table", { className: "viewer-table" });
+  #order = make("select");
   #stream;
   #actions;
   #rows = new Map();
@@ -26,7 +37,12 @@ export class ViewerTable {
     this.#stream = stream;
     this.#actions = actions;
     const headers = TITLES.map((title) => make("th", { scope: "col", textContent: title }));
-    this.element.append(make("thead", {}, make("tr", {}, ...headers)), make("tbody"));
+    this.#table.append(make("thead", {}, make("tr", {}, ...headers)), make("tbody"));
+    const orders = Object.entries(ORDERS);
+    this.#order.append(...orders.map(([value, text]) => make("option", { value, textContent: text })));
+    this.#order.addEventListener("change", () => this.update());
+    const choice = make("label", { className: "viewer-order" }, "Order: ", this.#order);
+    this.element.append(choice, this.#table);
   }
 
   /** Requests the viewers and shows them. Returns how many there are, and how many are not listed. */
@@ -34,7 +50,11 @@ export class ViewerTable {
     if (this.#isLoading) return null;
     this.#isLoading = true;
     try {
-      const query = new URLSearchParams({ stream: this.#stream, limit: LISTED });
+      const query = new URLSearchParams({
+        stream: this.#stream,
+        limit: LISTED,
+        sort: this.#order.value,
+      });
       const { total, viewers } = await ask("GET", `api/viewers?${query}`);
       this.#show(viewers);
       return { total, more: total - viewers.length };
@@ -59,6 +79,16 @@ export class ViewerTable {
       this.#rows.get(id).remove();
       this.#rows.delete(id);
     }
+    this.#arrange(viewers.map(({ id }) => this.#rows.get(id)));
+  }
+
+  /** Moves the rows to their places, but not from under somebody who points at one or has its focus. */
+  #arrange(rows) {
+    const body = this.#table.tBodies[0];
+    const isInUse = body.matches(":focus-within") ||
+      (matchMedia("(hover: hover)").matches && body.matches(":hover"));
+    const isArranged = rows.every((row, at) => body.children[at] === row);
+    if (!isInUse && !isArranged) body.replaceChildren(...rows);
   }
 
   #addRow({ id, asked_from }) {
@@ -80,7 +110,7 @@ export class ViewerTable {
       });
       row.lastElementChild.append(block);
     }
-    this.element.tBodies[0].append(row);
+    this.#table.tBodies[0].append(row);
     this.#rows.set(id, row);
     return row;
   }

@@ -185,12 +185,23 @@ const MANY_STREAMS: &str = "
             sessions: 0, shard_sessions: [0], fan_out: { frames: 0, p50_ms: 0, p99_ms: 0.4, max_ms: 1 },
             process: { cpu_percent: 12, cores: 2, memory_bytes: 5e7, open_files: 400,
                 max_open_files: 65536 },
+            link: { interface: 'eth0', sent_bps: 4.2e8, capacity_bps: 1e9 },
             transcoders: { running: 0, failed: 0 },
             joins: { total: { asked: 9, connected: 3, failed: { unreachable: 3, handshake: 2, overload: 1 } },
                 recent: { asked: 7, connected: 3, failed: { unreachable: 2, handshake: 1, overload: 1 } },
                 recent_seconds: 300 } },
         streams: Array.from({ length: 300 }, (_, n) => streamOf(n + 1)),
         ended: [],
+    };
+    const viewerOf = (id) => ({
+        id, state: 'connected', address: '192.0.2.9:5000', asked_from: '192.0.2.9', browser: null,
+        page: null, transport: 'udp', uptime_seconds: 9, bitrate_bps: 1e6, round_trip_ms: 20,
+        loss_percent: 1, limited: false, bandwidth_bps: null, dropped_frames: 0, skips: 0,
+    });
+    const viewersIn = (url) => {
+        const order = new URL(url, location.href).searchParams.get('sort');
+        const ids = order === 'age' ? ['old', 'poor'] : ['poor', 'old'];
+        return { total: 2, viewers: ids.map(viewerOf) };
     };
     const feed = () => new ReadableStream({
         start(feed) {
@@ -205,7 +216,7 @@ const MANY_STREAMS: &str = "
     });
     window.fetch = async (url) => {
         if (url.endsWith('api/events')) return new Response(feed());
-        if (url.includes('api/viewers')) return Response.json({ total: 0, viewers: [] });
+        if (url.includes('api/viewers')) return Response.json(viewersIn(url));
         if (url.includes('api/blocks')) return Response.json({ blocks: [] });
         return Response.json({ detail: 'not there' }, { status: 404 });
     };";
@@ -229,6 +240,7 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
             textContent === 'Failed joins, 5 min4')",
     )
     .await;
+    shows(&browser, "420.0 Mbit/s of 1.00 Gbit/s, eth0").await;
 
     browser.click("#next").await;
     is(&browser, &format!("{rows}[0] === 'live/cam26'")).await;
@@ -258,6 +270,13 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
         .await;
     shows(&browser, "Set the keyframe interval to 2 s.").await;
     look_at(&browser, "dashboard_300_detail").await;
+    // The viewers with the worst paths come first, until somebody chooses another order.
+    let first = "document.querySelector('.viewer-table tbody td')?.textContent.split(' ')[0]";
+    is(&browser, &format!("{first} === 'poor'")).await;
+    let choose = "(document.querySelector('.viewer-order select').value = 'age',
+        document.querySelector('.viewer-order select').dispatchEvent(new Event('change')))";
+    let _: bool = browser.evaluate(choose).await;
+    is(&browser, &format!("{first} === 'old'")).await;
     // The dashboard is on loopback, where nobody else reaches the gateway.
     let addresses: Vec<String> = browser
         .evaluate(

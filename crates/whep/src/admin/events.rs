@@ -1,27 +1,25 @@
 //! `GET /api/events`: the gateway and its streams once a second, and what is new in the journal, as
 //! server-sent events (HTML standard, section 9.2).
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 
+use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
-use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::sync::watch;
 
 use super::answer::now;
 use super::door::AdminDoor;
 use super::graphs::{EndedStatus, ended_streams};
 use super::journal::entries_after;
 use super::server::ServerStatus;
+use super::shared_snapshots::SharedSnapshots;
 use super::streams::{StreamStatus, statuses};
-
-/// Time between two events.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum number of ended streams in a snapshot.
 const MAX_ENDED: usize = 100;
@@ -38,64 +36,74 @@ struct Snapshot {
     ended: Vec<EndedStatus>,
 }
 
-pub(super) async fn events(State(door): State<AdminDoor>) -> Response {
-    let mut ticks = interval(INTERVAL);
-    // A slow reader skips to the newest snapshot.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+impl Snapshot {
+    fn of(door: &AdminDoor) -> Self {
+        let now = now();
+        Self {
+            server: ServerStatus::of(door, now),
+            streams: statuses(door, now),
+            ended: ended_streams(door, MAX_ENDED),
+        }
+    }
+}
+
+pub(super) async fn events(
+    State(door): State<AdminDoor>,
+    Extension(snapshots): Extension<SharedSnapshots>,
+) -> Response {
+    let shown = door.clone();
     let feed = Feed {
+        snapshots: snapshots.follow(move || event("snapshot", Snapshot::of(&shown))),
         door,
-        ticks,
-        due: VecDeque::new(),
+        journal: None,
         known: 0,
     };
     let events = stream::unfold(feed, async |mut feed| {
-        let event = feed.next().await;
+        let event = feed.next().await?;
         Some((Ok::<_, Infallible>(event), feed))
     });
-    let headers = [NO_BUFFERING, (header::CACHE_CONTROL, "no-store")];
-    (headers, Sse::new(events)).into_response()
+    let headers = [
+        NO_BUFFERING,
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::from_stream(events)).into_response()
 }
 
 /// The events of one client.
 struct Feed {
+    /// The event of each second. A slow client skips to the newest.
+    snapshots: watch::Receiver<Bytes>,
     door: AdminDoor,
-    ticks: Interval,
-    /// Events of the current second.
-    due: VecDeque<Event>,
+    /// The entries of the journal that are due.
+    journal: Option<Bytes>,
     /// Number of the last entry of the journal that was sent.
     known: u64,
 }
 
 impl Feed {
-    async fn next(&mut self) -> Event {
-        loop {
-            if let Some(event) = self.due.pop_front() {
-                return event;
-            }
-            self.ticks.tick().await;
-            self.prepare();
+    /// Returns the next event: each second a snapshot, and then the entries of the journal that are
+    /// new. The feed ends if no more snapshots come.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(journal) = self.journal.take() {
+            return Some(journal);
         }
-    }
-
-    /// Prepares the events of this second: a snapshot, and the entries of the journal that are new.
-    fn prepare(&mut self) {
-        let now = now();
-        let snapshot = Snapshot {
-            server: ServerStatus::of(&self.door, now),
-            streams: statuses(&self.door, now),
-            ended: ended_streams(&self.door, MAX_ENDED),
-        };
-        self.due.push_back(event("snapshot", snapshot));
-        let entries = entries_after(&self.door, self.known, now);
+        self.snapshots.changed().await.ok()?;
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        let entries = entries_after(&self.door, self.known, now());
         if let Some(last) = entries.last_number() {
             self.known = last;
-            self.due.push_back(event("journal", entries));
+            self.journal = Some(event("journal", entries));
         }
+        Some(snapshot)
     }
 }
 
-fn event(name: &str, data: impl Serialize) -> Event {
-    let event = Event::default().event(name).json_data(data);
-    // Data always serializes; if it did not, a comment would keep the feed going.
-    event.unwrap_or_else(|_| Event::default().comment("not serializable"))
+/// Returns an event on the wire. JSON has no line breaks.
+fn event(name: &str, data: impl Serialize) -> Bytes {
+    match serde_json::to_string(&data) {
+        Ok(json) => format!("event: {name}\ndata: {json}\n\n").into(),
+        // Data always serializes; if it did not, a comment would keep the feed going.
+        Err(_) => Bytes::from_static(b": not serializable\n\n"),
+    }
 }

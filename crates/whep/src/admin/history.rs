@@ -56,6 +56,8 @@ pub struct History(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
+    /// What the machine sends through its link, in bits per second; no history is kept.
+    link_bps: Option<u64>,
     /// The second of the newest samples, counted from the start.
     second: u64,
     total: Ring<TotalSample>,
@@ -114,6 +116,16 @@ impl History {
     /// Returns the CPU time of the process in the last second, in percent of one core.
     pub(super) fn cpu(&self) -> Option<u16> {
         self.lock().total.newest().and_then(|sample| sample.cpu)
+    }
+
+    /// Returns what the machine sent through its link in the last second, in bits.
+    pub(super) fn link_bps(&self) -> Option<u64> {
+        self.lock().link_bps
+    }
+
+    /// Records what the machine sent through its link in the last second, in bits.
+    pub(super) fn record_link(&self, link_bps: Option<u64>) {
+        self.lock().link_bps = link_bps;
     }
 
     /// Returns at most `max` streams that have ended, the last one first.

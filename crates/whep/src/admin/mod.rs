@@ -6,7 +6,7 @@
 //! GET    /api/streams/{name}       one of them
 //! DELETE /api/publishers/{name}    ends the publisher of a stream, or the one with `?id=`
 //! POST   /api/publishers/{name}    lets a standby take over: the first one, or that with `?id=`
-//! GET    /api/viewers[?stream=]    the viewers with their stats
+//! GET    /api/viewers[?stream=]    the viewers with their stats; `sort` orders them
 //! DELETE /api/viewers/{id}         ends one of them
 //! GET    /api/events               gateway and streams, once a second, as server-sent events
 //! GET    /api/history[/{name}]     the last 15 minutes of the gateway or a stream, by second
@@ -46,6 +46,7 @@ mod history;
 mod joins;
 mod journal;
 mod keyframes;
+mod link;
 mod metric_labels;
 mod metrics;
 mod openapi;
@@ -55,13 +56,14 @@ mod recorder;
 mod rendition_metrics;
 mod renditions;
 mod server;
+mod shared_snapshots;
 mod streams;
 mod viewer_samples;
 mod viewers;
 mod watching;
 
 use axum::routing::{delete, get};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 
 use crate::fallback::{method_not_allowed, not_found};
 use crate::help::Home;
@@ -91,6 +93,7 @@ pub fn admin_router(door: AdminDoor) -> Router {
         .route("/api/viewers", get(viewers::list))
         .route("/api/viewers/{id}", delete(control::end_viewer))
         .route("/api/events", get(events::events))
+        .layer(Extension(shared_snapshots::SharedSnapshots::default()))
         .route("/api/history", get(graphs::total))
         .route("/api/history/{*name}", get(graphs::stream))
         .route("/api/ended", get(graphs::ended))

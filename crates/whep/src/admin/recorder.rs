@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::door::AdminDoor;
 use super::history::{Second, StreamSample, TotalSample};
+use super::link;
 use super::process;
 use super::streams::{StreamStatus, statuses};
 
@@ -34,6 +35,8 @@ struct Recorder {
     advised: HashMap<String, String>,
     /// The CPU time of the process, and when it was read.
     cpu: Option<(Duration, Instant)>,
+    /// The bytes that the machine has sent through its link, and when they were read.
+    sent: Option<(u64, Instant)>,
 }
 
 impl Recorder {
@@ -63,6 +66,7 @@ impl Recorder {
         }
         let since_start = now.saturating_duration_since(door.info.started).as_secs();
         door.history.record(since_start, total, second);
+        door.history.record_link(self.link_bps(now));
         self.advise(door, &streams, now);
     }
 
@@ -90,6 +94,17 @@ impl Recorder {
         let seconds = now.saturating_duration_since(at).as_secs_f64();
         let used = time.saturating_sub(used).as_secs_f64();
         Some((100.0 * used / seconds.max(0.1)) as u16)
+    }
+
+    /// Returns the rate of the link since the last call, in bits per second; `None` if it is not
+    /// known.
+    fn link_bps(&mut self, now: Instant) -> Option<u64> {
+        let bytes = link::sent_bytes()?;
+        let (before, at) = self.sent.replace((bytes, now))?;
+        let seconds = now.saturating_duration_since(at).as_secs_f64();
+        // Another interface may have become the one of the default route.
+        let sent = bytes.saturating_sub(before) as f64;
+        Some((sent * 8.0 / seconds.max(0.1)) as u64)
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::answer::{fresh, now};
 use super::door::{AdminDoor, PublicAddresses};
 use super::joins::JoinStatus;
+use super::link::LinkStatus;
 use super::process::ProcessStatus;
 
 /// The response of `GET /api/server`.
@@ -31,6 +32,7 @@ pub(super) struct ServerStatus {
     fan_out: FanOut,
     joins: JoinStatus,
     process: ProcessStatus,
+    link: Option<LinkStatus>,
     transcoders: TranscodersStatus,
 }
 
@@ -70,6 +72,7 @@ impl ServerStatus {
             fan_out: door.engine.fan_out().into(),
             joins: (&door.engine.join_stats()).into(),
             process: ProcessStatus::read(door.history.cpu()),
+            link: LinkStatus::read(door.history.link_bps()),
             transcoders: door.hub.transcoder_stats().into(),
         }
     }

@@ -1,6 +1,7 @@
 //! The admin API: the viewers.
 
-use std::time::Instant;
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -32,10 +33,70 @@ pub(super) struct ListQuery {
     limit: Option<usize>,
     /// Number of viewers to skip.
     offset: Option<usize>,
+    /// Their order.
+    #[serde(default)]
+    sort: Order,
 }
 
-/// The response of `GET /api/viewers`: the viewers that have sent a packet, the oldest first. Stats
-/// are at most a second old.
+/// An order of viewers. Those that are equal stay in the order of their age.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    /// The oldest first.
+    #[default]
+    Age,
+    /// Those with the worst path first: limited ones, then by loss, then by round trip.
+    Trouble,
+    /// Those that lose most first.
+    Loss,
+    /// Those with the longest round trip first.
+    RoundTrip,
+    /// Those that receive most first.
+    Bitrate,
+}
+
+impl Order {
+    /// Sorts viewers that are in the order of their age.
+    fn sort(self, viewers: &mut [Watching]) {
+        match self {
+            Self::Age => {}
+            Self::Trouble => viewers.sort_by_cached_key(|viewer| Reverse(Path::of(viewer))),
+            Self::Loss => viewers.sort_by_cached_key(|viewer| Reverse(Path::of(viewer).loss)),
+            Self::RoundTrip => {
+                viewers.sort_by_cached_key(|viewer| Reverse(Path::of(viewer).round_trip));
+            }
+            Self::Bitrate => viewers.sort_by_cached_key(|viewer| Reverse(viewer.bitrate())),
+        }
+    }
+}
+
+/// The path to a viewer; a greater one is worse. Of an RTMP player nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Path {
+    limited: bool,
+    /// Tenths of a percent, as they are shown.
+    loss: u32,
+    round_trip: Duration,
+}
+
+impl Path {
+    fn of(viewer: &Watching) -> Self {
+        match viewer {
+            Watching::Session(report) => Self {
+                limited: report.stats.peer.is_limited,
+                loss: report
+                    .stats
+                    .loss()
+                    .map_or(0, |loss| (1000.0 * loss).round() as u32),
+                round_trip: report.stats.peer.round_trip.unwrap_or_default(),
+            },
+            Watching::Player(_) => Self::default(),
+        }
+    }
+}
+
+/// The response of `GET /api/viewers`: the viewers that have sent a packet. Stats are at most a
+/// second old.
 #[derive(Serialize)]
 struct ViewerList {
     /// Number of all viewers, listed or not.
@@ -106,7 +167,8 @@ pub(super) async fn list(
     let stream =
         stream.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let now = now();
-    let viewers = watching(&door, stream.as_ref(), now);
+    let mut viewers = watching(&door, stream.as_ref(), now);
+    query.sort.sort(&mut viewers);
     let listed = viewers
         .iter()
         .skip(query.offset.unwrap_or(0))
@@ -201,7 +263,6 @@ impl ViewerStatus {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use distributary_egress::engine::{SessionStats, ViewerClient};
     use distributary_egress::session::SessionId;
@@ -210,6 +271,58 @@ mod tests {
     use distributary_webrtc::rtcp::ReportBlock;
     use distributary_webrtc::sender::SenderStats;
     use distributary_webrtc::srtp::SrtpProfile;
+
+    /// Returns a viewer with this path and bitrate.
+    fn viewer(limited: bool, fraction_lost: u8, millis: u64, bitrate: u64) -> Watching {
+        let id: SessionId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let report = ReportBlock {
+            ssrc: 5,
+            fraction_lost,
+            cumulative_lost: 0,
+            highest_sequence: 0,
+            jitter: 0,
+            last_sender_report: 0,
+            delay: 0,
+        };
+        Watching::Session(Box::new(SessionInfo {
+            id: id.short(),
+            stream: StreamName::parse("live/test").unwrap(),
+            since: Instant::now(),
+            asked_from: None,
+            client: None,
+            stats: SessionStats {
+                bitrate,
+                peer: PeerStats {
+                    report: Some(report),
+                    round_trip: Some(Duration::from_millis(millis)),
+                    is_limited: limited,
+                    ..PeerStats::default()
+                },
+                ..SessionStats::default()
+            },
+        }))
+    }
+
+    #[test]
+    fn viewers_are_sorted_by_what_the_query_asks_for() {
+        let sorted = |order: &str| {
+            let mut viewers = vec![
+                viewer(false, 0, 5, 1),
+                viewer(true, 0, 40, 2),
+                viewer(false, 26, 20, 3),
+                viewer(false, 26, 300, 4),
+                viewer(true, 13, 1, 5),
+            ];
+            let order: Order = serde_json::from_value(order.into()).unwrap();
+            order.sort(&mut viewers);
+            viewers.iter().map(Watching::bitrate).collect::<Vec<_>>()
+        };
+        assert_eq!(sorted("age"), [1, 2, 3, 4, 5]);
+        assert_eq!(sorted("trouble"), [5, 2, 4, 3, 1]);
+        assert_eq!(sorted("loss"), [3, 4, 5, 1, 2]);
+        assert_eq!(sorted("round_trip"), [4, 2, 3, 1, 5]);
+        assert_eq!(sorted("bitrate"), [5, 4, 3, 2, 1]);
+    }
 
     #[test]
     fn viewer_is_described_by_receiver_reports_and_sender_stats() {

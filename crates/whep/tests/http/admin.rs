@@ -351,6 +351,7 @@ async fn every_refused_parameter_is_a_problem_document() {
             StatusCode::BAD_REQUEST,
         ),
         ("/api/viewers?limit=1&limit=2", StatusCode::BAD_REQUEST),
+        ("/api/viewers?sort=name", StatusCode::BAD_REQUEST),
         ("/api/viewers?stream=..", StatusCode::BAD_REQUEST),
         ("/api/streams/%ff", StatusCode::BAD_REQUEST),
         ("/api/streams/", StatusCode::NOT_FOUND),
