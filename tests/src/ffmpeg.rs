@@ -278,6 +278,21 @@ pub(crate) fn scratch_folder() -> PathBuf {
     target.join("tmp")
 }
 
+/// Returns the path of a program from PyPI.
+///
+/// # Panics
+/// When `cargo xtask test` has not installed it.
+#[must_use]
+pub fn tool_script(name: &str) -> PathBuf {
+    let script = tool_python().with_file_name(name);
+    assert!(
+        script.exists(),
+        "{} is missing: `cargo xtask test` installs it",
+        script.display()
+    );
+    script
+}
+
 /// Returns the folder of what `cargo xtask test` installs for the tests.
 pub(crate) fn tools_folder() -> PathBuf {
     scratch_folder().with_file_name("tools")

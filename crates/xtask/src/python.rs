@@ -15,6 +15,8 @@ const ENVIRONMENTS: &[(&str, &[&str])] = &[
             "imageio-ffmpeg==0.8.1",
             // A player with a WebRTC implementation of its own.
             "aiortc==1.16.0",
+            // Tests an API against its OpenAPI document.
+            "schemathesis==4.32.5",
         ],
     ),
     // The server over which the nodes of a cluster talk: Debian's is too old.

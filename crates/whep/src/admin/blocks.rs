@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use distributary_auth::{Block, BlockTarget};
 use distributary_egress::engine::CloseError;
 use distributary_names::StreamName;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
@@ -45,9 +46,26 @@ struct BlockStatus {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewBlock {
+    #[serde(default, deserialize_with = "text")]
     viewer: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     publisher: Option<String>,
+    #[serde(deserialize_with = "whole_seconds")]
     seconds: u64,
+}
+
+/// Reads a member that is a text if it is there; `null` is none.
+fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(value).map(Some)
+}
+
+/// Reads a whole number. JSON Schema takes 60.0 for one, too.
+fn whole_seconds<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+    let seconds = f64::deserialize(value)?;
+    if seconds < 0.0 || seconds.fract() != 0.0 {
+        return Err(D::Error::custom("seconds is no whole number"));
+    }
+    Ok(seconds as u64)
 }
 
 pub(super) async fn list(State(door): State<AdminDoor>) -> Response {

@@ -310,6 +310,18 @@ async fn unusable_blocks_are_refused_with_the_reason() {
         ),
         (json!({ "publisher": "live/x", "seconds": 0 }), "30 days"),
         (json!({ "publisher": "live/x" }), "seconds"),
+        (
+            json!({ "publisher": "live/x", "seconds": 1.5 }),
+            "no whole number",
+        ),
+        (
+            json!({ "publisher": "live/x", "seconds": -1 }),
+            "no whole number",
+        ),
+        (
+            json!({ "publisher": "live/x", "viewer": null, "seconds": 60 }),
+            "null",
+        ),
         (json!([]), "invalid length"),
     ] {
         let (status, problem) = post(&front, "/api/blocks", wanted.clone()).await;
@@ -317,6 +329,14 @@ async fn unusable_blocks_are_refused_with_the_reason() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "{detail}");
     }
+}
+
+#[tokio::test]
+async fn whole_number_may_have_a_point() {
+    let front = Front::new();
+    let wanted = json!({ "publisher": "live/x", "seconds": 60.0 });
+    let (status, block) = post(&front, "/api/blocks", wanted).await;
+    assert_eq!(status, StatusCode::CREATED, "{block}");
 }
 
 #[tokio::test(start_paused = true)]
