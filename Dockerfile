@@ -22,7 +22,8 @@ WORKDIR /src
 COPY . .
 # OpenSSL is built from source, which needs perl, make and gcc: all are part of the builder image.
 RUN cargo build --release --locked --package distributary-gateway \
-    && strip -o /distributary target/release/distributary
+    && strip -o /distributary target/release/distributary \
+    && cargo run --quiet --locked --package xtask -- third-party /THIRD-PARTY
 
 FROM ${SMALL} AS runtime-small
 
@@ -39,6 +40,8 @@ LABEL org.opencontainers.image.title="Distributary" \
       org.opencontainers.image.description="RTMP in, WebRTC (WHEP) out" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /distributary /usr/local/bin/distributary
+# The licenses of the libraries in the program.
+COPY --from=build /THIRD-PARTY /usr/share/doc/distributary/THIRD-PARTY
 # No user of the host: the gateway needs no right but to open its ports.
 USER 65532:65532
 # RTMP, HTTP, WebRTC media, RTMPS and HTTPS where they are configured, and the admin API, which listens on loopback

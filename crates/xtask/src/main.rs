@@ -6,6 +6,8 @@
 //!   [`mod@attack`].
 //! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
 //! * `cargo xtask dist`: the artifacts of a release, see [`mod@dist`].
+//! * `cargo xtask third-party`: the licenses of what is built into the gateway, see
+//!   [`third_party`].
 //! * `cargo xtask demo-clip`: makes the clip that `distributary --demo` publishes, see
 //!   [`demo_clip`].
 
@@ -21,6 +23,7 @@ mod npm;
 mod programs;
 mod python;
 mod summary;
+mod third_party;
 mod tools;
 
 use std::process::ExitCode;
@@ -61,6 +64,8 @@ enum Task {
     ///
     /// They are in target/dist. On Debian, as root, programs that are missing are installed first.
     Dist(dist::Options),
+    /// Print the components that are built into the gateway, and their licenses.
+    ThirdParty(third_party::Options),
     /// Make the clip that `distributary --demo` publishes, with ffmpeg.
     DemoClip(demo_clip::Options),
 }
@@ -78,6 +83,9 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Dist(options) => dist::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Task::ThirdParty(options) => third_party::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::DemoClip(options) => demo_clip::run(&options)

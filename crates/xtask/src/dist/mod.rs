@@ -2,7 +2,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `distributary-VERSION-TARGET.tar.gz` | program, manual page, configuration, unit |
+//! | `distributary-VERSION-TARGET.tar.gz` | program, manual page, configuration, unit, licenses |
 //! | `distributary_VERSION-1_ARCH.deb` | the same for Debian and Ubuntu, with a system user |
 //! | `distributary-VERSION.cdx.json` | the list of components (SBOM), CycloneDX |
 //! | `SHA256SUMS` | the checksums of the others |
@@ -30,6 +30,7 @@ use clap::Args;
 use crate::check::{target_folder, workspace_root};
 use crate::load::cargo;
 use crate::programs::ProgramError;
+use crate::third_party::ThirdPartyError;
 use crate::tools::{self, Tool, ToolError};
 
 /// The crate of the gateway.
@@ -61,6 +62,9 @@ pub(crate) enum DistError {
     /// A program of a registry cannot be installed.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The licenses of the components cannot be listed.
+    #[error(transparent)]
+    ThirdParty(#[from] ThirdPartyError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },

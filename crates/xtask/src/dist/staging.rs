@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::third_party;
+
 use super::{DistError, NAME, Release, VERSION, bytes, create, io_error, remove, succeed, text};
 
 /// Files of the source, and their names in the folder.
@@ -33,6 +35,9 @@ const PRINTED: &[(&[&str], &str)] = &[
     (&["completions", "zsh"], "completions/_distributary"),
 ];
 
+/// The licenses of all that is built into the program.
+const THIRD_PARTY: &str = "THIRD-PARTY";
+
 /// Folder of the files that only the Debian package has.
 pub(super) const DEBIAN: &str = "debian";
 
@@ -56,6 +61,7 @@ pub(super) fn stage(root: &Path, built: &Path, release: &Release) -> Result<Path
         let source = root.join(source);
         fs::copy(&source, folder.join(name)).map_err(io_error(&source))?;
     }
+    write(&folder.join(THIRD_PARTY), &third_party::licenses(root)?)?;
     let debian = folder.join(DEBIAN);
     create(&debian)?;
     write(&debian.join("changelog"), &debian_changelog(release)?)?;
