@@ -7,19 +7,23 @@ pub(crate) enum Encoder {
     Obs,
     /// ffmpeg, and programs that use its library for RTMP.
     Ffmpeg,
+    /// GStreamer.
+    Gstreamer,
     /// Any other, or an unknown one.
     Other,
 }
 
 impl Encoder {
     /// Recognizes the encoder by the name in its metadata, such as
-    /// `obs-output module (libobs version 30.2.0)` or `Lavf61.1.100`.
+    /// `obs-output module (libobs version 30.2.0)`, `Lavf61.1.100` or `GStreamer FLV muxer`.
     pub(crate) fn of(name: Option<&str>) -> Self {
         let name = name.unwrap_or_default().to_ascii_lowercase();
         if name.contains("libobs") || name.starts_with("obs") {
             Self::Obs
         } else if name.starts_with("lavf") || name.starts_with("ffmpeg") {
             Self::Ffmpeg
+        } else if name.contains("gstreamer") {
+            Self::Gstreamer
         } else {
             Self::Other
         }
@@ -32,7 +36,11 @@ impl Encoder {
                 "in OBS under Settings, Output (mode Advanced), set \"Max B-frames\" to 0, or with x264 \
                  the tune to \"zerolatency\""
             }
-            Self::Ffmpeg => "add -bf 0 to the ffmpeg command",
+            Self::Ffmpeg => {
+                "add -bf 0 to the ffmpeg command; in a program that runs ffmpeg, such as vMix, turn \
+                 B-frames off, or choose the profile Baseline"
+            }
+            Self::Gstreamer => "set bframes=0 or tune=zerolatency of x264enc in the pipeline",
             Self::Other => {
                 "set the encoder to none (OBS: tune \"zerolatency\", or x264 option \"bframes=0\"; \
                  ffmpeg: -bf 0)"
@@ -50,6 +58,9 @@ impl Encoder {
                 "add -force_key_frames \"expr:gte(t,n_forced*2)\" to the ffmpeg command, which sends \
                  a keyframe every two seconds"
             }
+            Self::Gstreamer => {
+                "set key-int-max of x264enc in the pipeline to the frames of two seconds"
+            }
             Self::Other => "configure the encoder to send a keyframe every two seconds",
         }
     }
@@ -64,7 +75,8 @@ mod tests {
         for (name, encoder) in [
             ("obs-output module (libobs version 29.0.2)", Encoder::Obs),
             ("Lavf59.27.100", Encoder::Ffmpeg),
-            ("GStreamer FLV muxer", Encoder::Other),
+            ("GStreamer FLV muxer", Encoder::Gstreamer),
+            ("FMLE/3.0 (compatible; FMSc/1.0)", Encoder::Other),
             ("", Encoder::Other),
         ] {
             assert_eq!(Encoder::of(Some(name)), encoder, "{name}");
