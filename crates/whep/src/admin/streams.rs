@@ -539,6 +539,7 @@ mod tests {
                     "width": 1280,
                     "height": 720,
                     "bitrate_bps": 0,
+                    "max_bitrate_bps": null,
                     "viewers": 1,
                     "live": true,
                 }],
