@@ -136,8 +136,7 @@ impl Publisher {
         Standings::new(Arc::clone(&self.stream), &self.claim)
     }
 
-    /// Completes when this publisher is dismissed. After another has taken the stream over, nothing
-    /// that this one pushes is accepted.
+    /// Completes when this publisher is dismissed. Nothing that it pushes is accepted from then on.
     pub fn dismissed(&self) -> impl Future<Output = Dismissal> + Send + use<> {
         let mut standings = self.standings();
         async move {

@@ -31,7 +31,7 @@ pub enum Standing {
     Standby,
     /// It stands by, and there is no active publisher: its next keyframe takes over.
     Next,
-    /// It is dismissed. If it was replaced, nothing that it pushes is accepted.
+    /// It is dismissed: nothing that it pushes is accepted.
     Dismissed(Dismissal),
 }
 

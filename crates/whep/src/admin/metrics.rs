@@ -531,6 +531,7 @@ mod tests {
         collect_sent(&sent, &mut registry);
         let cpu = Some(Duration::from_secs(1));
         collect_transcoders(TranscoderStats::default(), cpu, &mut registry);
+        collect_takeovers(&Takeovers::default(), &mut registry);
         let server = Server {
             version: "1.2.3",
             is_draining: false,
