@@ -284,7 +284,7 @@ impl Edge {
                 tokio::select! {
                     () = &mut pause => break,
                     command = self.commands.recv() => match command {
-                        Some(Command::Demand(demand)) => self.demands.push(demand),
+                        Some(Command::Demand(demand)) => self.wait(demand),
                         Some(Command::Announced(..)) => break,
                         None => return Some(End::Shutdown),
                     }
@@ -350,7 +350,7 @@ impl Edge {
                     }
                 }
                 command = self.commands.recv() => match command {
-                    Some(Command::Demand(demand)) => self.demands.push(demand),
+                    Some(Command::Demand(demand)) => self.wait(demand),
                     Some(Command::Announced(other, later)) => {
                         if other != *node || later != *epoch {
                             return End::Again;
@@ -507,6 +507,16 @@ impl Edge {
             }
             self.replaces = false;
             self.turn = Some(turn);
+        }
+    }
+
+    /// Lets a viewer wait until the stream is live.
+    fn wait(&mut self, demand: Demand) {
+        self.demands.retain(|demand| !demand.is_abandoned());
+        if self.demands.len() < MAX_COMMANDS {
+            self.demands.push(demand);
+        } else {
+            demand.answer(Err(DemandError::Busy));
         }
     }
 

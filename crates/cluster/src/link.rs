@@ -75,6 +75,8 @@ pub(crate) struct LinkDriver {
     state: watch::Sender<LinkState>,
     arbiter: watch::Sender<Option<kv::Store>>,
     bucket: String,
+    /// The hosts of the servers, for the log.
+    servers: String,
     counters: Arc<Counters>,
 }
 
@@ -129,6 +131,7 @@ impl Link {
             state: state_in,
             arbiter: arbiter_in,
             bucket: subjects.bucket(),
+            servers: hosts(&config.nats),
             counters: Arc::clone(&counters),
         };
         let link = Self {
@@ -282,6 +285,12 @@ impl Link {
     }
 }
 
+/// Returns the hosts of URLs, without the credentials that they may have.
+fn hosts(urls: &[String]) -> String {
+    let hosts = urls.iter().map(|url| url.rsplit(['@', '/']).next());
+    hosts.flatten().collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the options of the connection.
 fn options(config: &ClusterConfig, node: &str) -> ConnectOptions {
     // The TLS library cannot choose between the providers of cryptography that are linked. Fails if
@@ -347,7 +356,11 @@ impl LinkDriver {
                 }
                 Event::ClientError(error) if !was_explained => {
                     was_explained = true;
-                    warn!(%error, "no NATS server can be connected: trying again");
+                    warn!(
+                        servers = self.servers, %error,
+                        "no NATS server can be connected: trying again; check that one runs there, its \
+                         certificate, and user and password"
+                    );
                 }
                 Event::ClientError(error) => debug!(%error, "no NATS server can be connected"),
                 Event::ServerError(error) => warn!(%error, "the NATS server reports an error"),
@@ -446,5 +459,21 @@ async fn bucket_of(
                 Err(_) => Err(error.into()),
             },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_urls_are_not_logged() {
+        let urls = [
+            "nats://10.0.0.1:4222",
+            "tls://user:secret@nats2:4222",
+            "nats3",
+        ];
+        let urls = urls.map(str::to_owned);
+        assert_eq!(hosts(&urls), "10.0.0.1:4222 nats2:4222 nats3");
     }
 }
