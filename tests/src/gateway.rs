@@ -1,5 +1,6 @@
 //! The gateway under test: the real binary, in a process of its own.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::Write;
@@ -339,8 +340,17 @@ pub struct Run {
 /// When it does not end.
 #[must_use]
 pub fn run(arguments: &[&str]) -> Run {
+    run_in(&BTreeMap::new(), arguments)
+}
+
+/// Runs the gateway with these variables and arguments, and waits for its exit.
+///
+/// # Panics
+/// When it does not end.
+#[must_use]
+pub fn run_in(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Run {
     let mut command = Command::new(binary());
-    command.args(arguments);
+    command.args(arguments).envs(environment);
     let mut process = Process::start("distributary", command);
     let status = process.wait();
     let printed = |stream| process.printed(stream).join("\n");

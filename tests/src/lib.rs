@@ -11,6 +11,7 @@
 //! * [`browser`]: Chromium, and [`report`]: the state of the videos that it plays.
 //! * [`firefox`] and [`players`]: other players.
 //! * [`page`]: a page of another origin that watches by WHEP.
+//! * [`helm`]: the Helm chart.
 //! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
 //! * [`process`] and [`wait`]: child processes, and waiting for events.
 //!
@@ -23,6 +24,7 @@ pub mod ffmpeg;
 pub mod firefox;
 pub mod flv;
 pub mod gateway;
+pub mod helm;
 pub mod live;
 pub mod origin;
 pub mod page;

@@ -1,16 +1,21 @@
 //! The samples for containers are valid for compose, and do what they say.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 const BASE: &str = "docker-compose.yml";
 const PORTS: &str = "docker-compose.ports.yml";
 const TURN: &str = "docker-compose.turn.yml";
+const CLUSTER: &str = "docker-compose.cluster.yml";
 
 /// Runs `docker-compose` on some of the files, with some variables.
 fn compose(files: &[&str], variables: &[(&str, &str)], command: &[&str]) -> Output {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     Command::new("docker-compose")
         .current_dir(root)
+        .env_remove("ADMIN_TOKEN")
         .env_remove("ADVERTISE")
         .env_remove("TURN_SECRET")
         .envs(variables.iter().copied())
@@ -77,11 +82,65 @@ fn turn_server_relays_to_the_gateway_alone() {
 }
 
 #[test]
+fn cluster_has_three_gateways_and_three_nats_servers() {
+    let variables = [("ADVERTISE", "192.0.2.7"), ("ADMIN_TOKEN", "text")];
+    let services = services(&[CLUSTER], &variables);
+    let expected = [
+        "gateway1", "gateway2", "gateway3", "nats1", "nats2", "nats3",
+    ];
+    assert_eq!(services, expected);
+    let config = accepted(&[CLUSTER], &variables, &["config"]);
+    let nats = "nats://nats1:4222,nats://nats2:4222,nats://nats3:4222";
+    assert_eq!(config.matches(nats).count(), 3, "{config}");
+    assert_eq!(
+        config.matches("DISTRIBUTARY_ADVERTISE: 192.0.2.7").count(),
+        3,
+        "{config}"
+    );
+}
+
+#[test]
+fn gateways_of_the_cluster_share_no_port_of_the_host() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join(CLUSTER)).expect("the sample can be read");
+    // Such as - "8199:8199/udp", with an address before it where only this machine may connect.
+    let ports = text.lines().filter_map(|line| {
+        let (mapping, protocol) = line.trim().strip_prefix("- \"")?.split_once('/')?;
+        let (outside, inside) = mapping.rsplit_once(':')?;
+        let outside = outside.rsplit(':').next()?;
+        Some((outside, inside, protocol.trim_end_matches('"')))
+    });
+    let ports: Vec<_> = ports
+        .filter(|(outside, ..)| outside.parse::<u16>().is_ok())
+        .collect();
+    assert_eq!(ports.len(), 15, "{ports:?}");
+    let of_the_host: BTreeSet<_> = ports.iter().map(|port| (port.0, port.2)).collect();
+    assert_eq!(of_the_host.len(), ports.len(), "{ports:?}");
+
+    let media: Vec<_> = text
+        .split("DISTRIBUTARY_WEBRTC: \"[::]:")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap_or_default())
+        .collect();
+    assert_eq!(media.len(), 3, "{media:?}");
+    for port in media {
+        for protocol in ["udp", "tcp"] {
+            assert!(
+                ports.contains(&(port, port, protocol)),
+                "{port}/{protocol}: {ports:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn required_variables_have_no_default() {
     for (files, variables, missing) in [
         (&[BASE, PORTS][..], &[][..], "ADVERTISE"),
         (&[BASE, TURN], &[("ADVERTISE", "192.0.2.7")], "TURN_SECRET"),
         (&[BASE, TURN], &[("TURN_SECRET", "text")], "ADVERTISE"),
+        (&[CLUSTER], &[("ADVERTISE", "192.0.2.7")], "ADMIN_TOKEN"),
+        (&[CLUSTER], &[("ADMIN_TOKEN", "text")], "ADVERTISE"),
     ] {
         let output = compose(files, variables, &["config"]);
         let errors = String::from_utf8_lossy(&output.stderr);

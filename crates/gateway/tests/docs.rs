@@ -26,6 +26,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
+        "config/helm/distributary/README.md",
     ];
     let paths = docs.chain(top.map(|page| root().join(page)));
     paths
@@ -96,6 +97,10 @@ fn environment_variables_are_keys() {
         "docker-compose.yml",
         "docker-compose.ports.yml",
         "docker-compose.turn.yml",
+        "docker-compose.cluster.yml",
+        "config/helm/nats.yml",
+        "config/helm/distributary/values.yaml",
+        "config/helm/distributary/templates/_environment.tpl",
         "config/kubernetes/distributary.yml",
         "config/systemd/distributary.service",
     ];
@@ -148,6 +153,12 @@ fn named_keys_exist() {
 
 #[test]
 fn kubernetes_runs_the_image_of_this_version() {
+    let chart = root().join("config/helm/distributary/Chart.yaml");
+    let chart = fs::read_to_string(chart).unwrap();
+    for key in ["version", "appVersion"] {
+        let line = format!("\n{key}: {}\n", env!("CARGO_PKG_VERSION"));
+        assert!(chart.contains(&line), "{line}");
+    }
     let manifest = root().join("config/kubernetes/distributary.yml");
     let manifest = fs::read_to_string(manifest).unwrap();
     let image = concat!(

