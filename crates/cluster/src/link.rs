@@ -398,12 +398,16 @@ impl LinkDriver {
 /// Finds the bucket of the arbiter, or creates it. Repeats that until it succeeds.
 async fn find_arbiter(client: Client, bucket: String, to: watch::Sender<Option<kv::Store>>) {
     const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-    let mut context = jetstream::new(client);
+    let mut context = jetstream::new(client.clone());
     context.set_timeout(Duration::from_secs(5));
     let (mut delay, longest) = RETRY;
     let mut was_logged = false;
     loop {
-        match bucket_of(&context, &bucket).await {
+        // A single server refuses replicas. So does a cluster that starts, until its servers know each
+        // other: it is asked again, because one copy would not survive the loss of its server.
+        let is_cluster = client.server_info().cluster.is_some();
+        let replicas = if is_cluster { REPLICAS } else { 1 };
+        match bucket_of(&context, &bucket, replicas).await {
             Ok(store) => {
                 to.send_if_modified(|current| {
                     let is_new = current.is_none();
@@ -435,11 +439,9 @@ async fn find_arbiter(client: Client, bucket: String, to: watch::Sender<Option<k
 async fn bucket_of(
     context: &jetstream::Context,
     bucket: &str,
+    replicas: usize,
 ) -> Result<kv::Store, async_nats::Error> {
-    if let Ok(store) = context.get_key_value(bucket).await {
-        return Ok(store);
-    }
-    let config = |replicas| kv::Config {
+    let config = kv::Config {
         bucket: bucket.to_owned(),
         description: "Owners of streams".to_owned(),
         history: 1,
@@ -448,16 +450,21 @@ async fn bucket_of(
         limit_markers: Some(MARKER_LIFETIME),
         ..kv::Config::default()
     };
-    // A single server refuses replicas.
-    match context.create_key_value(config(REPLICAS)).await {
+    if let Ok(store) = context.get_key_value(bucket).await {
+        // There was one server when it was created. It serves as it is, too.
+        if store.stream.cached_info().config.num_replicas < replicas
+            && let Err(error) = context.update_key_value(config).await
+        {
+            debug!(bucket, %error, "the arbiter has fewer copies than the cluster has servers");
+        }
+        return Ok(store);
+    }
+    match context.create_key_value(config).await {
         Ok(store) => Ok(store),
-        Err(_) => match context.create_key_value(config(1)).await {
+        // Another node may have created it in the meantime.
+        Err(error) => match context.get_key_value(bucket).await {
             Ok(store) => Ok(store),
-            // Another node may have created it in the meantime.
-            Err(error) => match context.get_key_value(bucket).await {
-                Ok(store) => Ok(store),
-                Err(_) => Err(error.into()),
-            },
+            Err(_) => Err(error.into()),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! A real NATS server for tests.
+//! Real NATS servers for tests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -77,6 +77,50 @@ impl NatsServer {
     }
 }
 
+/// Three NATS servers as one, with the settings that ship with the gateway. They are killed when this
+/// is dropped.
+#[derive(Debug)]
+pub struct NatsCluster {
+    /// The servers.
+    pub servers: Vec<NatsServer>,
+}
+
+impl NatsCluster {
+    /// Starts the servers. They do not know each other yet.
+    ///
+    /// # Panics
+    /// When one does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        let folders = [1, 2, 3].map(|_| tempfile::tempdir().expect("a folder can be made"));
+        let started = folders.into_iter().zip(1..).map(|(folder, number)| {
+            let config = folder.path().join("nats.conf");
+            write(
+                &folder.path().join("distributary.conf"),
+                &settings(folder.path(), None),
+            );
+            write(&config, &cluster_settings(number));
+            NatsServer {
+                process: run(folder.path(), &config, &format!("nats{number}")),
+                port: 0,
+                folder,
+            }
+        });
+        // All of them run before the first is asked for its port.
+        let mut servers: Vec<_> = started.collect();
+        for server in &mut servers {
+            server.port = server.await_port();
+        }
+        Self { servers }
+    }
+
+    /// Returns the URLs for clients.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(NatsServer::url).collect()
+    }
+}
+
 impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
@@ -84,41 +128,78 @@ impl Drop for NatsServer {
 }
 
 fn spawn(folder: &Path, port: Option<u16>) -> Child {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let program = root.join("target/tools/nats/bin/nats-server");
+    let config = folder.join("nats.conf");
+    write(&config, &settings(folder, port));
+    run(folder, &config, "nats")
+}
+
+fn run(folder: &Path, config: &Path, name: &str) -> Child {
+    let program = root().join("target/tools/nats/bin/nats-server");
     assert!(
         program.exists(),
         "{} is missing: `cargo xtask test` installs it",
         program.display()
     );
-    let config = folder.join("nats.conf");
-    let settings = settings(&root, folder, port);
-    std::fs::write(&config, settings).expect("a file can be written");
     Command::new(program)
         .arg("-c")
         .arg(config)
         .arg("--ports_file_dir")
         .arg(folder)
+        .env("NATS_NAME", name)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("the NATS server can be run")
 }
 
+fn write(file: &Path, text: &str) {
+    std::fs::write(file, text).expect("a file can be written");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// Returns the settings that ship with the gateway, with ports and a folder for this test.
-fn settings(root: &Path, folder: &Path, port: Option<u16>) -> String {
+fn settings(folder: &Path, port: Option<u16>) -> String {
     let port = port.map_or("-1".to_owned(), |port| port.to_string());
-    let shipped = std::fs::read_to_string(root.join("config/nats/distributary.conf"));
-    let mut settings = shipped.expect("the file is part of the project");
-    for (from, to) in [
-        ("0.0.0.0:4222", format!("127.0.0.1:{port}")),
-        ("http: \"127.0.0.1:8222\"", String::new()),
-        ("/var/lib/nats", folder.display().to_string()),
-    ] {
-        assert!(settings.contains(from), "{from}");
-        settings = settings.replace(from, &to);
+    shipped(
+        "distributary.conf",
+        &[
+            ("0.0.0.0:4222", format!("127.0.0.1:{port}")),
+            ("http: \"127.0.0.1:8222\"", String::new()),
+            ("/var/lib/nats", folder.display().to_string()),
+        ],
+    )
+}
+
+/// Returns the settings of one of three servers that ship with the gateway, with addresses for this
+/// test.
+fn cluster_settings(number: u16) -> String {
+    // Each server has to know the ports of the others before they run. This process has an address
+    // of its own for them.
+    let [_, b, c, d] = std::process::id().to_be_bytes();
+    let address = |number: u16| format!("127.{b}.{c}.{d}:{}", 6221 + number);
+    shipped(
+        "cluster.conf",
+        &[
+            ("0.0.0.0:6222", address(number)),
+            ("nats1:6222", address(1)),
+            ("nats2:6222", address(2)),
+            ("nats3:6222", address(3)),
+        ],
+    )
+}
+
+/// Returns a file of `config/nats`, changed.
+fn shipped(file: &str, changes: &[(&str, String)]) -> String {
+    let text = std::fs::read_to_string(root().join("config/nats").join(file));
+    let mut text = text.expect("the file is part of the project");
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
     }
-    settings
+    text
 }
 
 /// Returns the port of the clients in `{"nats":["nats://127.0.0.1:4222"],...}`.

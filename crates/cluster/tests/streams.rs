@@ -3,9 +3,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{LIMIT, Mortal, Node, mark, name, until};
-use distributary_cluster::test_util::NatsServer;
+use distributary_cluster::test_util::{NatsCluster, NatsServer};
 use distributary_hub::{AdmissionError, DemandError, Dismissal, StreamEvent};
 use distributary_media::Frame;
 use tokio::time::timeout;
@@ -274,4 +275,36 @@ async fn nodes_see_each_other() {
     .await;
     drop(b);
     until("one is left", || names(&a) == ["a"]).await;
+}
+
+/// Publishes a stream as soon as the arbiter answers.
+async fn publish_soon(node: &Node, stream: &str) {
+    let published = async {
+        while let Err(error) = node.publish(&name(stream)).await.map(drop) {
+            assert_eq!(error, AdmissionError::NoArbiter, "{stream}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LIMIT, published)
+        .await
+        .expect("the arbiter answers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arbiter_survives_the_loss_of_any_server_although_the_node_came_first() {
+    let mut nats = NatsCluster::start();
+    let urls = nats.urls();
+    // The servers have only begun to find each other.
+    let node = Node::start_with(&nats.servers[0], "a", |config| {
+        config.nats.clone_from(&urls);
+        config.without_arbiter = distributary_cluster::WithoutArbiter::Refuse;
+    })
+    .await;
+    publish_soon(&node, "live/first").await;
+    let client = async_nats::connect(&urls).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let arbiter = context.get_stream("KV_dist_distributary").await.unwrap();
+    assert_eq!(arbiter.cached_info().config.num_replicas, 3);
+    nats.servers[0].kill();
+    publish_soon(&node, "live/second").await;
 }
