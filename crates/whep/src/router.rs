@@ -20,7 +20,7 @@ use crate::{
 /// Returns all routes of the public listener.
 ///
 /// The first path segments in `RESERVED` belong to the gateway. Any other path is the player page of
-/// the stream of that name ([`has_page`](crate::path::has_page) has the exceptions), or its endpoint
+/// the stream of that name (`path::has_page` has the exceptions), or its endpoint
 /// if `/whep` follows.
 pub fn router(front: FrontDoor) -> Router {
     let origins = middleware::from_fn_with_state(front.config.clone(), cors::allow_origins);
