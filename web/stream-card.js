@@ -36,6 +36,8 @@ export class StreamCard {
     jitter_ms: new Graph("Publisher jitter", millis, 10),
   };
   #thumbnailAt = -Infinity;
+  /** The number of the active publisher, or `null`. */
+  #publisher = null;
   #standbys;
 
   /**
@@ -75,7 +77,9 @@ export class StreamCard {
   show(stream) {
     const { video, audio, publisher, viewers } = stream;
     this.#viewers = viewers.connected;
+    this.#publisher = publisher.id;
     // A pulled stream has no publisher that could be refused.
+    this.#part(".end-publisher").disabled = publisher.id === null;
     this.#part(".block-publisher").hidden = publisher.address === null;
     setText(this.#part(".facts"), facts(stream));
     this.#showNotice(".advice", stream.advice);
@@ -162,6 +166,9 @@ export class StreamCard {
 
   async #endPublisher() {
     const name = this.#name;
+    // The publisher that the question is about, even if another one takes over meanwhile.
+    const id = this.#publisher;
+    if (id === null) return;
     const watching = this.#viewers === 1 ? "viewer loses" : "viewers lose";
     const effect =
       this.#standbys.size > 0
@@ -169,7 +176,7 @@ export class StreamCard {
         : `${this.#viewers} ${watching} the video until it reconnects, which most encoders do by themselves.`;
     const question = `End the publisher of ${name}? ${effect}`;
     if (await this.#actions.confirm(question, "End publisher")) {
-      this.#actions.act("DELETE", `api/publishers/${pathOf(name)}`);
+      this.#actions.act("DELETE", `api/publishers/${pathOf(name)}?id=${id}`);
     }
   }
 

@@ -109,10 +109,10 @@ impl Hub {
     /// gone or silent (see [`HubConfig::standby_after`]). [`Publisher::standings`] tells which.
     ///
     /// # Errors
-    /// Returns [`PublishError::TooManyStandbys`] if [`MAX_STANDBYS`] publishers stand by already.
+    /// Returns [`PublishError::TooManyStandbys`] if [`MAX_STANDBYS`] publishers stand by already, and none
+    /// of them is silent.
     pub fn stand_by(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
-        let silence = self.shared.standby_after();
-        self.claim(name, now, |stream| stream.stand_by(silence, now))
+        self.claim(name, now, |stream| stream.stand_by(now))
             .ok_or(PublishError::TooManyStandbys)
     }
 

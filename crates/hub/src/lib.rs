@@ -77,7 +77,8 @@ pub use renditions::Rendition;
 pub use sent_bytes::SentBytes;
 pub use stream::{
     Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Snapshot,
-    StandbyStats, Standing, Standings, Stream, StreamStats, Subscription, TakeoverReason, Tracks,
+    StandbyStats, Standing, Standings, Stream, StreamReport, StreamStats, Subscription,
+    TakeoverError, TakeoverReason, Tracks,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
 pub use takeovers::Takeovers;

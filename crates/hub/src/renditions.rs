@@ -108,10 +108,15 @@ impl Hub {
     }
 
     /// Starts publishing a further video track of the publisher `of` as a rendition of its stream, in
-    /// place of that of an earlier publisher.
-    pub fn publish_track(&self, of: &Publisher, number: u8, now: Instant) -> Publisher {
+    /// place of that of an earlier publisher. `None` if `of` is not the active publisher.
+    pub fn publish_track(&self, of: &Publisher, number: u8, now: Instant) -> Option<Publisher> {
+        if !of.is_active() {
+            return None;
+        }
         let id = RenditionId::track(number);
-        self.take_over_rendition(of.stream(), &id, RenditionOrigin::Track, now)
+        let track = self.take_over_rendition(of.stream(), &id, RenditionOrigin::Track, now);
+        // A takeover in the meantime may have ended the tracks before this one was added.
+        of.is_active().then_some(track)
     }
 
     /// Starts publishing the video of another stream as a rendition of the stream `of`, in place of
@@ -403,7 +408,7 @@ mod tests {
     fn further_track_is_on_the_clock_of_the_stream_and_can_be_taken_over() {
         let (hub, name, now) = hub();
         let publisher = hub.publish(&name, now).unwrap();
-        let first = hub.publish_track(&publisher, 1, now);
+        let first = hub.publish_track(&publisher, 1, now).unwrap();
         first.set_video_track(track(720));
         let mut early = video_frame(7_000_000, true, 9);
         assert!(!publisher.place_track(&mut early), "no clock yet");
@@ -416,7 +421,8 @@ mod tests {
 
         // The next publisher takes over before the first is gone.
         let second = hub.take_over(&name, later);
-        let taken = hub.publish_track(&second, 1, later);
+        assert!(hub.publish_track(&publisher, 1, later).is_none());
+        let taken = hub.publish_track(&second, 1, later).unwrap();
         taken.set_video_track(track(480));
         second.set_video_track(track(1080));
         drop((first, publisher));

@@ -5,13 +5,15 @@
 //! * `handles`: [`Publisher`], [`Reservation`] and [`Subscription`].
 //! * `claims`: the active publisher, and those that stand by; `contribution`: what each describes;
 //!   `standing`: how each follows which of them it is; `takeover`: a standby becomes the active one.
-//! * `standbys`: the description of those that stand by.
+//! * `activity`: the activity of a publisher, by which its silence is judged.
+//! * `standbys`: [`StreamReport`], the description of all publishers.
 //! * `audio`: its audio thread.
 //! * `b_frames`: its B-frames, and the log lines about them.
 //! * `owner`: the registry that it belongs to.
 //! * `remote`: a stream that arrives from another gateway.
 //! * `renditions`: the renditions that are published for it.
 
+mod activity;
 mod audio;
 mod b_frames;
 mod claims;
@@ -55,10 +57,10 @@ pub use claims::MAX_STANDBYS;
 pub use handles::{Publisher, Reservation, Subscription};
 pub(crate) use owner::StreamOwner;
 pub use remote::{Snapshot, Tracks};
-pub use standbys::StandbyStats;
+pub use standbys::{StandbyStats, StreamReport};
 pub use standing::{Dismissal, Standing, Standings};
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
-pub use takeover::TakeoverReason;
+pub use takeover::{TakeoverError, TakeoverReason};
 
 /// Limit of log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
@@ -83,7 +85,7 @@ pub struct Stream {
 #[derive(Debug)]
 struct State {
     live_since: Option<Instant>,
-    /// The last publisher has ended the stream itself.
+    /// The publisher that has left last has ended the stream itself.
     has_ended: bool,
     /// The publisher whose frames viewers get.
     active: Option<Claimant>,
@@ -182,11 +184,11 @@ impl Stream {
         self.lock().live_since.is_some()
     }
 
-    /// Returns whether there is no publisher because the last one has ended the stream. One whose
-    /// connection was lost may be back soon.
+    /// Returns whether there is no publisher, also none that stands by, because the last one has
+    /// ended the stream. One whose connection was lost may be back soon.
     pub fn has_ended(&self) -> bool {
         let state = self.lock();
-        state.has_ended && state.live_since.is_none()
+        state.has_ended && state.live_since.is_none() && state.standbys.is_empty()
     }
 
     /// Returns a receiver that follows whether there is a publisher.
@@ -196,33 +198,7 @@ impl Stream {
 
     /// Returns the stream's stats.
     pub fn stats(&self) -> StreamStats {
-        let state = self.lock();
-        let b_frames = state.b_frames.verdict;
-        let Contribution {
-            info,
-            missing_video,
-            missing_audio,
-            video,
-            audio,
-            ..
-        } = &state.contribution;
-        StreamStats {
-            live_since: state.live_since,
-            info: info.clone(),
-            video: video.clone(),
-            audio: audio.clone(),
-            missing_video: missing_video.clone(),
-            missing_audio: missing_audio.clone(),
-            b_frames: b_frames.is_certain.then_some(b_frames.kind),
-            audio_peak: state.audio_thread.is_some().then_some(state.audio_peak),
-            video_frames: state.video_frames,
-            audio_frames: state.audio_frames,
-            bytes: state.bytes,
-            dropped: state.dropped,
-            cached_bytes: state.cache.bytes(),
-            cached: state.cache.duration(),
-            cache_overflow: state.cache.overflow(),
-        }
+        self.lock().stats()
     }
 
     /// Returns the policy for its B-frames.
@@ -353,7 +329,7 @@ impl Stream {
         }
         state.bytes += frame.payload_len() as u64;
         state.contribution.meter.handle(&frame, now);
-        state.note_activity(now);
+        state.note_activity(&frame, now);
         match &mut frame {
             Frame::Video(video) => {
                 state.video_frames += 1;
@@ -371,6 +347,7 @@ impl Stream {
                     let policy = self.b_frame_policy();
                     state.b_frames.log(&self.name, policy, has_transcoder);
                 }
+                state.note_video(now);
                 state.adapter.adapt(video);
                 let frame = Arc::new(frame);
                 state.cache.push(&frame, now);
@@ -400,9 +377,19 @@ impl Stream {
 
 impl State {
     /// Notes a frame of the active publisher at `now`.
-    fn note_activity(&mut self, now: Instant) {
+    fn note_activity(&mut self, frame: &Frame, now: Instant) {
         if let Some(active) = &mut self.active {
-            active.last_frame = now;
+            active.activity.note(now);
+            if matches!(frame, Frame::Audio(_)) && !self.contribution.has_video {
+                active.activity.note_audio_alone(now);
+            }
+        }
+    }
+
+    /// Notes that a video frame of the active publisher is delivered at `now`.
+    fn note_video(&mut self, now: Instant) {
+        if let Some(active) = &mut self.active {
+            active.activity.note_video(now);
         }
     }
 

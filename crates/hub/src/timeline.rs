@@ -23,7 +23,7 @@ const MAX_APART: Duration = Duration::from_secs(1);
 /// The same when a track starts. Its first frame may arrive late by the encoder's delay: with
 /// correct timestamps the tracks are in sync only on one clock. Tracks with unrelated clocks are
 /// normally further apart, since one starts at zero and the other does not.
-const MAX_LATE: Duration = Duration::from_secs(5);
+pub(crate) const MAX_LATE: Duration = Duration::from_secs(5);
 
 /// Minimum distance between two frames of a track: one tick of the audio clock, 48 kHz, rounded up.
 const TICK: Duration = Duration::from_nanos(20_834);

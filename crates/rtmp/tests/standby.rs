@@ -132,7 +132,8 @@ async fn standby_continues_the_stream_of_a_publisher_that_is_gone() {
 
     let mut back = Encoder::begin(&server, 3).await;
     back.client.until_told("It stands by").await;
-    let standbys = stream(&server).standbys(tokio::time::Instant::now().into_std());
+    let standbys = stream(&server).report(tokio::time::Instant::now().into_std());
+    let standbys = standbys.standbys;
     assert_eq!(standbys.len(), 1);
     assert!(standbys[0].info.as_ref().unwrap().address.is_some());
     let kinds: Vec<_> = server.hub.journal().since(0);
@@ -188,5 +189,38 @@ async fn standbys_beyond_the_limit_are_refused() {
     let mut refused = Encoder::begin(&server, 6).await;
     refused.client.until_told("NetStream.Publish.BadName").await;
     log.until("stand by for it already", 1).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn publisher_is_told_that_it_is_next_and_why_it_is_dismissed() {
+    let log = Log::capture();
+    let server = server(Duration::from_secs(60));
+    let mut first = Encoder::begin(&server, 1).await;
+    first.frame(true).await;
+    let mut second = Encoder::begin(&server, 2).await;
+    second
+        .client
+        .until_told("viewers get the stream of another")
+        .await;
+    drop(first);
+    second.client.until_told("from its next keyframe on").await;
+    let mut third = Encoder::begin(&server, 3).await;
+    third.client.until_told("from its next keyframe on").await;
+    second.frame(true).await;
+    third
+        .client
+        .until_told("viewers get the stream of another")
+        .await;
+    // As if they had been silent for long.
+    let later = tokio::time::Instant::now().into_std() + Duration::from_secs(60);
+    let stream = stream(&server);
+    let newcomers: Vec<_> = (0..4)
+        .map(|_| server.hub.stand_by(stream.name(), later))
+        .collect();
+    assert!(newcomers.iter().all(Result::is_ok));
+    third.client.until_told("stands by in its place").await;
+    log.until("another publisher stands by in its place", 1)
+        .await;
     server.stop().await;
 }

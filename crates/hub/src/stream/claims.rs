@@ -1,19 +1,20 @@
 //! The publishers of one name: the active one, and those that stand by to take over.
 //!
-//! Viewers get the frames of the active publisher. A standby takes over (`takeover`) with a keyframe of its own
-//! (or with any audio frame, if it has no video), when the active publisher is gone, is silent, or
-//! an operator wants the standby. Subscribers see the stream continue: the timeline goes on, and no
+//! Viewers get the frames of the active publisher. A standby takes over (`takeover`) with a keyframe
+//! of its own, or with audio if it has no video, when the active publisher is gone, is silent, or an
+//! operator requests it. Subscribers see the stream continue: the timeline goes on, and no
 //! event says that the publisher has left. The replaced publisher, if it is connected, stands by.
 //!
 //! A stream whose active publisher has left, and that has standbys, is vacant: it counts as live
 //! for at most [`MAX_VACANCY`](super::standing::MAX_VACANCY).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::activity::{Activity, MAX_PAUSE};
 use super::contribution::Contribution;
-use super::standing::{Dismissal, Standing};
+use super::standing::{Dismissal, Position, Standing};
 use super::{PublisherBFrames, State, Stream};
 use crate::subscriber::StreamEvent;
 
@@ -24,7 +25,13 @@ pub const MAX_STANDBYS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(super) id: u64,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) position: watch::Receiver<Position>,
+}
+
+impl Claim {
+    pub(super) fn position(&self) -> Position {
+        *self.position.borrow()
+    }
 }
 
 /// A publisher, as its stream knows it.
@@ -32,11 +39,8 @@ pub(crate) struct Claim {
 pub(super) struct Claimant {
     pub(super) id: u64,
     pub(super) since: Instant,
-    /// Time of its last frame, or of its start.
-    pub(super) last_frame: Instant,
-    standing: watch::Sender<Standing>,
-    /// Silence is no reason to replace it.
-    holds_in_silence: bool,
+    pub(super) activity: Activity,
+    position: watch::Sender<Position>,
 }
 
 /// A publisher that stands by.
@@ -44,40 +48,30 @@ pub(super) struct Claimant {
 pub(super) struct Standby {
     pub(super) claimant: Claimant,
     pub(super) contribution: Contribution,
-    /// An operator wants it to take over.
-    pub(super) is_wanted: bool,
+    /// Time at which an operator has requested that it takes over.
+    pub(super) requested_at: Option<Instant>,
 }
 
 impl Claimant {
     fn new(id: u64, standing: Standing, now: Instant) -> (Self, Claim) {
-        let (tell, standing) = watch::channel(standing);
+        let (sender, position) = watch::channel(Position::new(standing));
         let claimant = Self {
             id,
             since: now,
-            last_frame: now,
-            standing: tell,
-            holds_in_silence: false,
+            activity: Activity::new(now),
+            position: sender,
         };
-        (claimant, Claim { id, standing })
+        (claimant, Claim { id, position })
     }
 
     pub(super) fn is_dismissed(&self) -> bool {
-        matches!(*self.standing.borrow(), Standing::Dismissed(_))
+        self.position.borrow().is_dismissed()
     }
 
     /// Tells the publisher its standing, unless it is the same. A dismissal is final.
     pub(super) fn tell(&self, standing: Standing) {
-        self.standing.send_if_modified(|current| {
-            let is_news = *current != standing && !matches!(current, Standing::Dismissed(_));
-            if is_news {
-                *current = standing;
-            }
-            is_news
-        });
-    }
-
-    pub(super) fn is_silent(&self, limit: Duration, now: Instant) -> bool {
-        !self.holds_in_silence && now.saturating_duration_since(self.last_frame) >= limit
+        self.position
+            .send_if_modified(|position| position.change(standing));
     }
 }
 
@@ -124,9 +118,9 @@ impl Stream {
     }
 
     /// Makes the caller the active publisher if the stream has no publisher, and otherwise lets it
-    /// stand by. If there are too many standbys, one that has sent no frame for `silence` gives
-    /// way; `None` if all of them send.
-    pub(crate) fn stand_by(&self, silence: Duration, now: Instant) -> Option<Claim> {
+    /// stand by. If there are too many standbys, the one that is silent for longest gives way;
+    /// `None` if all of them send.
+    pub(crate) fn stand_by(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
         state.dismiss_remote();
         if state.active.is_none() && state.standbys.is_empty() {
@@ -134,20 +128,21 @@ impl Stream {
             return Some(state.claim(now));
         }
         if state.standbys.len() >= MAX_STANDBYS {
+            let silence = |standby: &Standby| standby.claimant.activity.silence(now);
             let standbys = state.standbys.iter().enumerate();
             let (silent, _) = standbys
-                .filter(|(_, standby)| standby.claimant.is_silent(silence, now))
-                .min_by_key(|(_, standby)| standby.claimant.last_frame)?;
-            let removed = state.standbys.remove(silent);
-            let dismissal = Standing::Dismissed(Dismissal::Replaced);
-            removed.claimant.tell(dismissal);
+                .filter(|(_, standby)| silence(standby) > MAX_PAUSE)
+                .max_by_key(|(_, standby)| silence(standby))?;
+            let evicted = state.standbys.remove(silent);
+            let dismissal = Standing::Dismissed(Dismissal::Evicted);
+            evicted.claimant.tell(dismissal);
         }
         let standing = state.standing_of_standbys();
         let (claimant, claim) = Claimant::new(state.next_id(), standing, now);
         state.standbys.push(Standby {
             claimant,
             contribution: Contribution::new(now),
-            is_wanted: false,
+            requested_at: None,
         });
         Some(claim)
     }
@@ -163,43 +158,56 @@ impl Stream {
     }
 
     /// Ends the publishing of a stream by this publisher. Returns whether it was the active one. If
-    /// others stand by, the stream waits for their next keyframe.
+    /// others stand by, the stream waits for their next keyframe, and ends with the last of them.
     pub(super) fn release_publisher(&self, id: u64, has_ended: bool) -> bool {
         let mut state = self.lock();
         let is_active = state.is_active(id);
         if is_active {
             state.active = None;
-            state.has_ended = has_ended;
         } else if let Some(at) = state.standby_index(id) {
             state.standbys.remove(at);
         } else {
             return false;
         }
-        if state.active.is_none() && state.live_since.is_some() {
+        state.has_ended = has_ended;
+        if state.active.is_none() {
             if state.standbys.is_empty() {
                 self.go_offline(&mut state);
-            } else {
+            } else if state.live_since.is_some() {
                 state.tell_standbys();
             }
         }
         is_active
     }
 
-    /// Ends the waiting of a vacant stream: it is offline until a standby sends a keyframe.
-    pub(super) fn end_vacancy(&self) {
-        let mut state = self.lock();
-        if state.active.is_none() && state.live_since.is_some() {
-            self.go_offline(&mut state);
-        }
+    /// Returns whether the stream is live, and has no publisher but this one, which stands by.
+    pub(super) fn is_last_standby(&self, publisher: u64) -> bool {
+        let state = self.lock();
+        let is_vacant = state.active.is_none() && state.live_since.is_some();
+        is_vacant && state.standbys.len() == 1 && state.standby_index(publisher).is_some()
     }
 
+    /// Ends the waiting of a vacant stream: it is offline until a standby sends a keyframe. Returns
+    /// `false` if it is not vacant.
+    pub(super) fn end_vacancy(&self) -> bool {
+        let mut state = self.lock();
+        let is_vacant = state.active.is_none() && state.live_since.is_some();
+        if is_vacant {
+            self.go_offline(&mut state);
+        }
+        is_vacant
+    }
+
+    /// Tells that the stream is offline, and has ended if it is offline already.
     fn go_offline(&self, state: &mut State) {
-        state.live_since = None;
+        let was_live = state.live_since.take().is_some();
         state.contribution.end();
         state.audio_thread = None;
         state.cache.clear();
-        for subscriber in &state.subscribers {
-            subscriber.deliver(StreamEvent::Offline);
+        if was_live {
+            for subscriber in &state.subscribers {
+                subscriber.deliver(StreamEvent::Offline);
+            }
         }
         self.liveness.send_replace(false);
     }
@@ -211,12 +219,6 @@ impl Stream {
             displaced.tell(Standing::Dismissed(Dismissal::Replaced));
             self.go_offline(&mut state);
         }
-    }
-
-    /// Returns the number of the active publisher among those of this stream; `None` if there is
-    /// none.
-    pub fn publisher_id(&self) -> Option<u64> {
-        self.lock().active.as_ref().map(|active| active.id)
     }
 
     /// Dismisses the active publisher. A standby takes over with its next keyframe. Returns `false`
@@ -246,33 +248,6 @@ impl Stream {
             claimant.tell(Standing::Dismissed(Dismissal::Removed));
         }
     }
-
-    /// Lets a standby take over with its next keyframe: that of this number, or the one that has
-    /// waited for longest. Returns its number; `None` if there is no such standby.
-    pub fn promote(&self, standby: Option<u64>) -> Option<u64> {
-        let mut state = self.lock();
-        let mut standbys = state.standbys.iter().map(|standby| &standby.claimant);
-        let chosen = standbys
-            .find(|one| !one.is_dismissed() && standby.is_none_or(|id| one.id == id))?
-            .id;
-        for standby in &mut state.standbys {
-            standby.is_wanted = standby.claimant.id == chosen;
-        }
-        Some(chosen)
-    }
-
-    /// Sets that silence is no reason to replace a publisher.
-    pub(super) fn hold_in_silence(&self, publisher: u64) {
-        let mut state = self.lock();
-        let State {
-            active, standbys, ..
-        } = &mut *state;
-        let waiting = standbys.iter_mut().map(|standby| &mut standby.claimant);
-        let mut claimants = active.iter_mut().chain(waiting);
-        if let Some(claimant) = claimants.find(|claimant| claimant.id == publisher) {
-            claimant.holds_in_silence = true;
-        }
-    }
 }
 
 impl State {
@@ -297,7 +272,8 @@ impl State {
     }
 
     /// Starts the turn of an active publisher, whose contribution is that of the stream.
-    pub(super) fn begin(&mut self, claimant: Claimant, now: Instant) {
+    pub(super) fn begin(&mut self, mut claimant: Claimant, now: Instant) {
+        claimant.activity.begin_turn(now);
         self.active = Some(claimant);
         self.live_since = Some(now);
         self.has_ended = false;

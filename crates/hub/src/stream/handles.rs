@@ -86,36 +86,32 @@ impl Publisher {
         self.has_finished = true;
     }
 
-    /// Keeps the stream for this publisher while it is silent: no standby takes over before it is
-    /// dropped. For a publisher whose silence is judged elsewhere, such as that of a relayed
-    /// stream.
-    pub fn hold_in_silence(&self) {
-        self.stream.hold_in_silence(self.claim.id);
-    }
-
     /// Returns whether viewers get the frames of this publisher.
     pub fn is_active(&self) -> bool {
-        *self.claim.standing.borrow() == Standing::Active
+        self.claim.position().standing == Standing::Active
     }
 
     /// Records in the journal that this publisher, at the address `address`, begins to publish or
     /// to stand by at `now`.
     pub fn note_begin(&self, address: Option<IpAddr>, now: Instant) {
-        let kind = self.kind(JournalKind::Published, JournalKind::Standby);
+        let kind = if self.claim.position().stands_by {
+            JournalKind::Standby
+        } else {
+            JournalKind::Published
+        };
         self.record(kind, address, &"", now);
     }
 
-    /// Records in the journal that this publisher ends at `now`, and why.
+    /// Records in the journal that this publisher ends at `now`, and why. The stream ends with a
+    /// standby if there is no other publisher.
     pub fn note_end(&self, reason: &dyn Display, now: Instant) {
-        let kind = self.kind(JournalKind::Ended, JournalKind::StandbyEnded);
+        let stands_by = self.claim.position().stands_by;
+        let kind = if stands_by && !self.stream.is_last_standby(self.claim.id) {
+            JournalKind::StandbyEnded
+        } else {
+            JournalKind::Ended
+        };
         self.record(kind, None, reason, now);
-    }
-
-    fn kind(&self, of_active: JournalKind, of_standby: JournalKind) -> JournalKind {
-        match *self.claim.standing.borrow() {
-            Standing::Active | Standing::Dismissed(_) => of_active,
-            Standing::Standby | Standing::Next => of_standby,
-        }
     }
 
     fn record(
@@ -133,7 +129,11 @@ impl Publisher {
 
     /// Returns what follows the standing of this publisher.
     pub fn standings(&self) -> Standings {
-        Standings::new(Arc::clone(&self.stream), &self.claim)
+        Standings::new(
+            Arc::clone(&self.stream),
+            Arc::clone(&self.owner),
+            &self.claim,
+        )
     }
 
     /// Completes when this publisher is dismissed. Nothing that it pushes is accepted from then on.
@@ -214,7 +214,9 @@ impl Publisher {
     pub fn push(&self, frame: Frame, now: Instant) -> Result<(), Refusal> {
         if !self.is_active() {
             let silence = self.owner.standby_after();
-            let takeover = self.stream.offer(self.claim.id, &frame, silence, now)?;
+            let takeover = self
+                .stream
+                .consider_takeover(self.claim.id, &frame, silence, now)?;
             let Some(reason) = takeover else {
                 return Ok(());
             };

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
-use super::Stream;
 use super::claims::Claim;
+use super::{Stream, StreamOwner};
+use crate::journal::JournalKind;
 
 /// Maximum time for which a stream without an active publisher waits for a keyframe of a standby
 /// before it is offline: longer than the GOP of ordinary encoders.
@@ -20,6 +22,8 @@ pub enum Dismissal {
     Replaced,
     /// It was removed through the API.
     Removed,
+    /// It stood by without sending frames, and another publisher has its place.
+    Evicted,
 }
 
 /// The standing of a publisher among those of its name.
@@ -35,24 +39,56 @@ pub enum Standing {
     Dismissed(Dismissal),
 }
 
+/// The standing of a publisher, and its role, which a dismissal does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) standing: Standing,
+    /// True if it stands by, or did when it was dismissed.
+    pub(super) stands_by: bool,
+}
+
+impl Position {
+    pub(super) fn new(standing: Standing) -> Self {
+        Self {
+            standing,
+            stands_by: matches!(standing, Standing::Standby | Standing::Next),
+        }
+    }
+
+    /// Changes the standing. Returns whether it is another one; a dismissal is final.
+    pub(super) fn change(&mut self, standing: Standing) -> bool {
+        let is_news = self.standing != standing && !self.is_dismissed();
+        if is_news {
+            let before = self.stands_by;
+            *self = Self::new(standing);
+            self.stands_by |= before && self.is_dismissed();
+        }
+        is_news
+    }
+
+    pub(super) fn is_dismissed(self) -> bool {
+        matches!(self.standing, Standing::Dismissed(_))
+    }
+}
+
 /// Follows the standing of one publisher. Somebody has to wait for [`next`](Self::next) as long as
 /// the publisher is there: it also ends the time for which the stream waits for a standby.
 #[derive(Debug)]
 pub struct Standings {
     stream: Arc<Stream>,
-    standing: watch::Receiver<Standing>,
+    owner: Arc<dyn StreamOwner>,
+    position: watch::Receiver<Position>,
     /// The standing that was returned last.
     told: Standing,
 }
 
 impl Standings {
-    pub(super) fn new(stream: Arc<Stream>, claim: &Claim) -> Self {
-        let standing = claim.standing.clone();
-        let told = *standing.borrow();
+    pub(super) fn new(stream: Arc<Stream>, owner: Arc<dyn StreamOwner>, claim: &Claim) -> Self {
         Self {
             stream,
-            standing,
-            told,
+            owner,
+            position: claim.position.clone(),
+            told: claim.position().standing,
         }
     }
 
@@ -65,18 +101,32 @@ impl Standings {
     /// at once. The future may be dropped and the function called again.
     pub async fn next(&mut self) -> Standing {
         let told = self.told;
-        let is_news = |now: &Standing| *now != told || matches!(now, Standing::Dismissed(_));
+        let is_news = |now: &Position| now.standing != told || now.is_dismissed();
         if told == Standing::Next {
-            let changed = timeout(MAX_VACANCY, self.standing.wait_for(is_news)).await;
-            if changed.is_err() {
-                self.stream.end_vacancy();
+            let changed = timeout(MAX_VACANCY, self.position.wait_for(is_news));
+            let is_over = changed.await.is_err();
+            if is_over && self.stream.end_vacancy() {
+                self.note_end_of_vacancy();
             }
         }
-        self.told = match self.standing.wait_for(is_news).await {
-            Ok(standing) => *standing,
+        self.told = match self.position.wait_for(is_news).await {
+            Ok(position) => position.standing,
             // The sender is dropped only after the publisher was replaced.
             Err(_) => Standing::Dismissed(Dismissal::Replaced),
         };
         self.told
+    }
+
+    /// Logs that no standby has taken over in time, and records it as the end of the stream.
+    fn note_end_of_vacancy(&self) {
+        let name = self.stream.name();
+        let seconds = MAX_VACANCY.as_secs();
+        let reason = format_args!(
+            "no standby sent a keyframe within {seconds} s after the active publisher had left"
+        );
+        warn!(stream = %name, %reason, "the stream is offline");
+        let now = Instant::now().into_std();
+        let journal = self.owner.journal();
+        journal.record(JournalKind::Ended, Some(name), None, &reason, now);
     }
 }

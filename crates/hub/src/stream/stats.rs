@@ -9,6 +9,8 @@ use distributary_media::BFrames;
 use distributary_media::flv::OtherTrack;
 use distributary_media::{AudioTrack, VideoTrack};
 
+use super::State;
+use super::contribution::Contribution;
 use crate::cache::Overflow;
 
 /// The metadata of a publisher, for display.
@@ -105,4 +107,35 @@ pub struct StreamStats {
     /// The limit that the current GOP has exceeded, if it is not kept: new viewers wait for a
     /// keyframe.
     pub cache_overflow: Option<Overflow>,
+}
+
+impl State {
+    pub(super) fn stats(&self) -> StreamStats {
+        let b_frames = self.b_frames.verdict;
+        let Contribution {
+            info,
+            missing_video,
+            missing_audio,
+            video,
+            audio,
+            ..
+        } = &self.contribution;
+        StreamStats {
+            live_since: self.live_since,
+            info: info.clone(),
+            video: video.clone(),
+            audio: audio.clone(),
+            missing_video: missing_video.clone(),
+            missing_audio: missing_audio.clone(),
+            b_frames: b_frames.is_certain.then_some(b_frames.kind),
+            audio_peak: self.audio_thread.is_some().then_some(self.audio_peak),
+            video_frames: self.video_frames,
+            audio_frames: self.audio_frames,
+            bytes: self.bytes,
+            dropped: self.dropped,
+            cached_bytes: self.cache.bytes(),
+            cached: self.cache.duration(),
+            cache_overflow: self.cache.overflow(),
+        }
+    }
 }

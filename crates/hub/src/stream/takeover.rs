@@ -6,14 +6,19 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime, TimedData};
 
+use super::activity::MAX_PAUSE;
 use super::claims::Standby;
-use super::standing::Standing;
+use super::standing::{MAX_VACANCY, Standing};
 use super::{PublisherBFrames, State, Stream};
 use crate::policy::{BFramePolicy, Refusal};
+use crate::timeline::MAX_LATE;
 
-/// Distance to which audio with an earlier timestamp than the keyframe of a takeover belongs before
-/// it. At a greater distance the clocks of the tracks are unrelated.
-const MAX_LAG: Duration = Duration::from_secs(1);
+/// Time for which a standby has to send audio before it takes over without video: the video header
+/// of an encoder may arrive later than its first audio.
+const AUDIO_ALONE_AFTER: Duration = Duration::from_secs(2);
+
+/// Time after which the request of an operator expires if the standby has sent no keyframe.
+const REQUEST_EXPIRES: Duration = MAX_VACANCY;
 
 /// The reason why a standby takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +55,53 @@ impl fmt::Display for TakeoverReason {
     }
 }
 
+/// The reason why a standby cannot be requested to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TakeoverError {
+    /// There is no such standby.
+    #[error("there is no such standby; it may have left")]
+    NoStandby,
+    /// The standby, or each of them, has sent no frame for some seconds.
+    #[error("it has sent no frame for {} s: check the encoder", MAX_PAUSE.as_secs())]
+    Silent,
+}
+
 impl Stream {
+    /// Requests that a standby takes over with its next keyframe, in place of an earlier request:
+    /// that of this number, or of those that send the one that has waited for longest, preferably
+    /// with video. The request expires after 10 s. Returns the number of the standby.
+    ///
+    /// # Errors
+    /// Returns [`TakeoverError`] if there is no such standby, or it sends no frames.
+    pub fn request_takeover(
+        &self,
+        standby: Option<u64>,
+        now: Instant,
+    ) -> Result<u64, TakeoverError> {
+        let mut state = self.lock();
+        let is_meant = |one: &&Standby| {
+            let claimant = &one.claimant;
+            !claimant.is_dismissed() && standby.is_none_or(|id| claimant.id == id)
+        };
+        let mut meant = state.standbys.iter().filter(is_meant).peekable();
+        meant.peek().ok_or(TakeoverError::NoStandby)?;
+        let sending = meant.filter(|one| one.claimant.activity.is_sending(now));
+        let chosen = sending.min_by_key(|one| !one.contribution.has_video);
+        let id = chosen.ok_or(TakeoverError::Silent)?.claimant.id;
+        for standby in &mut state.standbys {
+            standby.requested_at = (standby.claimant.id == id).then_some(now);
+        }
+        Ok(id)
+    }
+
     /// Handles a frame of a standby that arrived at `now`: it takes over if the frame allows it and
-    /// the active publisher is gone, silent for `silence`, or an operator wants the standby. Returns the
-    /// reason if it took over; then the frame has to be pushed.
+    /// the active publisher is gone, silent for `silence`, or an operator has requested it. Returns
+    /// the reason if it took over; then the frame has to be pushed.
     ///
     /// # Errors
     /// Returns [`Refusal`] if the stream's policy refuses the frame, so that the standby would be
     /// of no use.
-    pub(super) fn offer(
+    pub(super) fn consider_takeover(
         &self,
         standby: u64,
         frame: &Frame,
@@ -75,11 +118,12 @@ impl Stream {
         let Some(at) = state.standby_index(standby) else {
             return Ok(None);
         };
-        state.standbys[at].note_frame(frame, now);
         let reason = state.takeover_reason(at, frame, silence, now);
         if reason.is_some() {
             self.tell_online(&state);
-            state.promote(at, frame, now);
+            state.switch_to(at, frame, now);
+        } else {
+            state.standbys[at].note_frame(frame, now);
         }
         Ok(reason)
     }
@@ -88,7 +132,7 @@ impl Stream {
 impl State {
     /// Makes a standby the active publisher, and lets the active one stand by. `frame` is its first
     /// one.
-    fn promote(&mut self, standby: usize, frame: &Frame, now: Instant) {
+    fn switch_to(&mut self, standby: usize, frame: &Frame, now: Instant) {
         let Standby {
             claimant,
             mut contribution,
@@ -101,11 +145,11 @@ impl State {
             self.standbys.push(Standby {
                 claimant: replaced,
                 contribution,
-                is_wanted: false,
+                requested_at: None,
             });
         }
         for standby in &mut self.standbys {
-            standby.is_wanted = false;
+            standby.requested_at = None;
         }
         claimant.tell(Standing::Active);
         self.begin(claimant, now);
@@ -130,21 +174,39 @@ impl State {
         now: Instant,
     ) -> Option<TakeoverReason> {
         let standby = &self.standbys[standby];
+        let is_requested = standby.is_requested(now);
         let can_begin = match frame {
             Frame::Video(video) => video.keyframe,
-            Frame::Audio(_) => !standby.contribution.has_video,
+            Frame::Audio(_) => {
+                standby.is_audio_alone(now) && (is_requested || !self.has_video_standby(now))
+            }
         };
         if !can_begin || standby.claimant.is_dismissed() {
             return None;
         }
-        match &self.active {
-            None => Some(TakeoverReason::Gone),
-            Some(active) if active.is_dismissed() => Some(TakeoverReason::Gone),
-            Some(_) if standby.is_wanted => Some(TakeoverReason::Api),
-            Some(active) => active
-                .is_silent(silence, now)
-                .then_some(TakeoverReason::Silent),
+        let Some(active) = self.active.as_ref().filter(|one| !one.is_dismissed()) else {
+            return Some(TakeoverReason::Gone);
+        };
+        if is_requested {
+            return Some(TakeoverReason::Api);
         }
+        let is_silent = match frame {
+            Frame::Video(_) => active.activity.is_frozen(silence, now),
+            // Audio alone is no better than audio with frozen video.
+            Frame::Audio(_) => active.activity.silence(now) >= silence,
+        };
+        is_silent.then_some(TakeoverReason::Silent)
+    }
+
+    /// Returns whether a standby sends, and has video.
+    fn has_video_standby(&self, now: Instant) -> bool {
+        let mut standbys = self.standbys.iter();
+        standbys.any(|standby| {
+            let claimant = &standby.claimant;
+            standby.contribution.has_video
+                && !claimant.is_dismissed()
+                && claimant.activity.is_sending(now)
+        })
     }
 
     /// Returns whether audio of a publisher that has just taken over belongs before the keyframe
@@ -153,7 +215,7 @@ impl State {
         let Some(from) = self.audio_from else {
             return false;
         };
-        let is_before = audio < from && from.saturating_since(audio) <= MAX_LAG;
+        let is_before = audio < from && from.saturating_since(audio) <= MAX_LATE;
         if !is_before {
             self.audio_from = None;
         }
@@ -163,7 +225,21 @@ impl State {
 
 impl Standby {
     fn note_frame(&mut self, frame: &Frame, now: Instant) {
-        self.claimant.last_frame = now;
+        self.claimant.activity.note(now);
         self.contribution.meter.handle(frame, now);
+    }
+
+    /// Returns whether an operator has requested that it takes over, and it may still do so.
+    pub(super) fn is_requested(&self, now: Instant) -> bool {
+        let since = self
+            .requested_at
+            .map(|at| now.saturating_duration_since(at));
+        since.is_some_and(|since| since < REQUEST_EXPIRES)
+    }
+
+    /// Returns whether it sends audio, and no video is to be expected.
+    fn is_audio_alone(&self, now: Instant) -> bool {
+        let sent_for = self.claimant.activity.has_sent_for(now);
+        !self.contribution.has_video && sent_for >= AUDIO_ALONE_AFTER
     }
 }

@@ -139,7 +139,7 @@ enum PullEnd {
 impl From<Dismissal> for PullEnd {
     fn from(dismissal: Dismissal) -> Self {
         match dismissal {
-            Dismissal::Replaced => Self::Replaced,
+            Dismissal::Replaced | Dismissal::Evicted => Self::Replaced,
             Dismissal::Removed => Self::Removed,
         }
     }

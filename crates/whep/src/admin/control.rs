@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_egress::engine::CloseError;
 use distributary_egress::session::ShortId;
+use distributary_hub::TakeoverError;
 use serde::{Deserialize, Serialize};
 
-use super::answer::fresh;
+use super::answer::{fresh, now};
 use super::door::AdminDoor;
 use crate::admission::Drain;
 use crate::name::PathStream;
@@ -55,23 +56,43 @@ pub(super) async fn end_publisher(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lets a standby take over with its next keyframe: the one that has waited for longest if no other
-/// is named.
+/// Lets a standby take over with its next keyframe: of those that send, the one that has waited for
+/// longest if no other is named.
 pub(super) async fn promote_standby(
     State(door): State<AdminDoor>,
     PathStream(name): PathStream,
     Parameters(which): Parameters<Which>,
 ) -> Result<StatusCode, Problem> {
     let stream = door.hub.stream(&name);
-    let Some(id) = stream.and_then(|stream| stream.promote(which.id)) else {
-        let detail = match which.id {
-            Some(id) => format!("The stream {name} has no standby {id}; it may have left."),
-            None => format!("Nobody stands by for {name}."),
-        };
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail).about(&name));
+    let requested = stream
+        .ok_or(TakeoverError::NoStandby)
+        .and_then(|stream| stream.request_takeover(which.id, now()));
+    let error = match requested {
+        Ok(id) => {
+            tracing::info!(stream = %name, id, "takeover by a standby requested by the admin API");
+            return Ok(StatusCode::ACCEPTED);
+        }
+        Err(error) => error,
     };
-    tracing::info!(stream = %name, id, "takeover by a standby requested by the admin API");
-    Ok(StatusCode::ACCEPTED)
+    let (status, detail) = match (error, which.id) {
+        (TakeoverError::NoStandby, Some(id)) => (
+            StatusCode::NOT_FOUND,
+            format!("The stream {name} has no standby {id}; it may have left."),
+        ),
+        (TakeoverError::NoStandby, None) => (
+            StatusCode::NOT_FOUND,
+            format!("Nobody stands by for {name}."),
+        ),
+        (TakeoverError::Silent, Some(id)) => (
+            StatusCode::CONFLICT,
+            format!("The standby {id} of {name} sends no frames: check its encoder."),
+        ),
+        (TakeoverError::Silent, None) => (
+            StatusCode::CONFLICT,
+            format!("No standby of {name} sends frames: check the encoders."),
+        ),
+    };
+    Err(Problem::new(status, detail).about(&name))
 }
 
 /// Ends the session of a viewer, or an RTMP player.

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use distributary_egress::engine::{
     DurationCounts, JoinCounts, JoinFailure, JoinHistogram, PreparedStats,
 };
-use distributary_hub::{SentBytes, TakeoverReason, Takeovers, TranscoderStats};
+use distributary_hub::{SentBytes, StreamReport, TakeoverReason, Takeovers, TranscoderStats};
 use distributary_names::StreamName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -139,7 +139,12 @@ fn collect_streams(
     // Sorted, so that the same streams have series of their own each time.
     streams.sort_by(|a, b| a.name().as_str().cmp(b.name().as_str()));
     for stream in streams {
-        let stats = stream.stats();
+        let StreamReport {
+            stats,
+            measured: rates,
+            standbys,
+            ..
+        } = stream.report(now);
         // A name that somebody only waits for has no metrics: anybody can wait for any name.
         if stats.live_since.is_none() && stats.bytes == 0 {
             continue;
@@ -148,8 +153,7 @@ fn collect_streams(
         if stats.live_since.is_some() {
             live.push(stream.name().clone());
         }
-        let rates = stream.publisher_stats(now);
-        let standbys = i64::try_from(stream.standbys(now).len()).unwrap_or(i64::MAX);
+        let standbys = i64::try_from(standbys.len()).unwrap_or(i64::MAX);
         families.standbys.get_or_create(&of).inc_by(standbys);
         families
             .live

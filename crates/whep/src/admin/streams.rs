@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use distributary_hub::{
-    Gop, Hub, PublisherInfo, PublisherStats, Rendition, StandbyStats, Stream, StreamStats, advice,
+    Gop, Hub, PublisherInfo, PublisherStats, Rendition, StandbyStats, Stream, StreamReport,
+    StreamStats, advice,
 };
 use distributary_media::{AudioTrack, BFrames, VideoTrack};
 use distributary_names::StreamName;
@@ -247,7 +248,12 @@ impl Viewers {
 impl StreamStatus {
     /// Describes the stream at `now`; `None` while it has no publisher.
     fn of(stream: &Stream, hub: &Hub, viewers: &Viewers, now: Instant) -> Option<Self> {
-        let stats = stream.stats();
+        let StreamReport {
+            stats,
+            publisher_id,
+            measured: rates,
+            standbys,
+        } = stream.report(now);
         let advice = advice::of(&stats);
         let StreamStats {
             live_since,
@@ -266,7 +272,6 @@ impl StreamStatus {
             missing_audio: _,
             audio_peak,
         } = stats;
-        let rates = stream.publisher_stats(now);
         let renditions = hub.renditions(stream.name(), now);
         let offers = hub.rendition_offers(stream.name(), now);
         let mut live = renditions.iter().filter(|one| one.is_live);
@@ -282,15 +287,14 @@ impl StreamStatus {
                 ..AudioStatus::from(&*track)
             }),
             publisher: PublisherStatus {
-                id: stream.publisher_id(),
+                id: publisher_id,
                 jitter_ms: tenths(millis(rates.jitter)),
                 ..info
                     .as_deref()
                     .map(PublisherStatus::from)
                     .unwrap_or_default()
             },
-            standbys: stream
-                .standbys(now)
+            standbys: standbys
                 .iter()
                 .map(|standby| StandbyStatus::of(standby, now))
                 .collect(),
@@ -345,10 +349,14 @@ impl StandbyStatus {
 impl TranscodeStatus {
     /// Describes the transcode of a stream at `now`; `None` when it has just ended.
     fn of(rendition: &Stream, hub: &Hub, now: Instant) -> Option<Self> {
+        let StreamReport {
+            stats,
+            measured: rates,
+            ..
+        } = rendition.report(now);
         let StreamStats {
             live_since, video, ..
-        } = rendition.stats();
-        let rates = rendition.publisher_stats(now);
+        } = stats;
         let uptime = now.saturating_duration_since(live_since?);
         let process = hub.transcoder_process(&rendition.name().published());
         let used = process.and_then(process::cpu_time_of);

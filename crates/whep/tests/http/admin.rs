@@ -119,6 +119,16 @@ async fn admin_api_lets_a_standby_take_over_and_ends_it() {
         let answer = admin.request("POST", &format!("{path}{wrong}")).await;
         answer.problem(StatusCode::BAD_REQUEST);
     }
+    let answer = admin.request("POST", path).await;
+    let problem = answer.problem(StatusCode::CONFLICT);
+    assert_eq!(
+        problem["detail"],
+        "No standby of live/test sends frames: check the encoders."
+    );
+    let delta = || Frame::Video(video_frame(0, false, 10));
+    second.push(delta(), now).unwrap();
+    let answer = admin.request("POST", &format!("{path}?id=2")).await;
+    answer.problem(StatusCode::CONFLICT);
     assert_eq!(
         admin.request("POST", path).await.status,
         StatusCode::ACCEPTED
@@ -243,6 +253,24 @@ async fn every_documented_route_responds_as_documented() {
                 conforms(&answer.json(), &media["schema"], &document);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn documented_stream_names_are_the_same_everywhere() {
+    let front = Front::new();
+    let admin = front.admin("");
+    let document = admin.request("GET", "/api/openapi.json").await.json();
+    let operations = document["paths"].as_object().unwrap().values();
+    let operations = operations.flat_map(|path| path.as_object().unwrap().values());
+    let parameters = operations.filter_map(|operation| operation["parameters"].as_array());
+    let names: Vec<_> = parameters
+        .flatten()
+        .filter(|parameter| parameter["name"] == "name")
+        .collect();
+    assert!(names.len() > 4);
+    for name in &names {
+        assert_eq!(name, &names[0]);
     }
 }
 

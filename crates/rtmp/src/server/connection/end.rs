@@ -31,6 +31,8 @@ pub(crate) enum End {
     NoFrame(Duration),
     /// The publisher has sent no frame for long, and another one needs its permit.
     GaveWay,
+    /// The publisher has stood by without sending frames, and another one has its place.
+    Evicted,
     /// The server is being shut down.
     Shutdown,
     /// The client broke the protocol, a limit or a time.
@@ -52,6 +54,7 @@ impl End {
             | Self::Replaced
             | Self::Removed
             | Self::GaveWay
+            | Self::Evicted
             | Self::Shutdown => true,
             // ffmpeg closes without reading our response to its last command, which resets the
             // connection.
@@ -78,6 +81,9 @@ impl fmt::Display for End {
             Self::GaveWay => f.write_str(
                 "no frame arrived for long, and the limit of publishers is reached (max under [publishers])",
             ),
+            Self::Evicted => {
+                f.write_str("no frame arrived for long, and another publisher stands by in its place")
+            }
             Self::Shutdown => f.write_str("shutdown"),
             Self::Session(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),

@@ -68,12 +68,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         .await?
         {
             Ok(grant) => {
-                let stands_by = !grant.publisher.is_active();
+                let standing = grant.publisher.standings().current();
                 let published = span.in_scope(|| self.begin(stream_id, grant, span.clone()));
                 self.published.insert(stream_id, published);
                 self.session.accept_publish();
-                if stands_by {
-                    self.tell_standing(stream_id, Standing::Standby);
+                if standing != Standing::Active {
+                    self.tell_standing(stream_id, standing);
                 }
                 Ok(())
             }
@@ -206,13 +206,19 @@ async fn watch(
                     description: "Another publisher has taken the stream over.",
                     end: End::Replaced,
                 },
+                Standing::Dismissed(Dismissal::Evicted) => News::Dismissed {
+                    description: "No frame arrived for long while it stood by, and another publisher \
+                                  stands by in its place.",
+                    end: End::Evicted,
+                },
                 Standing::Dismissed(Dismissal::Removed) => News::Dismissed {
                     description: "The server has ended the stream.",
                     end: End::Removed,
                 },
                 standing => News::Standing(standing),
             },
-            Ok(()) = &mut gives_way => News::Dismissed {
+            // It fails, and must not be polled again, once another publisher has the name alone.
+            Ok(()) = &mut gives_way, if !gives_way.is_terminated() => News::Dismissed {
                 description: "No frame arrived for long, and the limit of publishers is reached.",
                 end: End::GaveWay,
             },
@@ -337,5 +343,39 @@ impl Requester {
             Err(PublishError::AlreadyLive) => hub.publish(name, now()),
             taken => taken,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_hub::{Hub, HubConfig};
+    use distributary_media::Frame;
+    use distributary_media::test_util::video_frame;
+
+    use super::*;
+
+    async fn standing(notices: &mut mpsc::Receiver<Notice>) -> Standing {
+        match notices.recv().await.expect("it is watched").news {
+            News::Standing(standing) => standing,
+            News::Dismissed { description, .. } => panic!("{description}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn standing_is_followed_after_another_publisher_has_the_name_alone() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let first = hub.stand_by(&name, now()).unwrap();
+        let second = hub.stand_by(&name, now()).unwrap();
+        let (entry, gives_way) = oneshot::channel();
+        drop(entry);
+        let (sender, mut notices) = mpsc::channel(4);
+        let watcher = tokio::spawn(watch(1, second.standings(), gives_way, sender));
+        drop(first);
+        assert_eq!(standing(&mut notices).await, Standing::Next);
+        let keyframe = Frame::Video(video_frame(0, true, 10));
+        second.push(keyframe, now()).unwrap();
+        assert_eq!(standing(&mut notices).await, Standing::Active);
+        watcher.abort();
     }
 }

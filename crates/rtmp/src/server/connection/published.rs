@@ -84,11 +84,16 @@ impl Published {
                 "It is published now: the publisher before is gone or silent, or was replaced."
             }
             Standing::Standby => "It stands by: viewers get the stream of another publisher.",
-            Standing::Next | Standing::Dismissed(_) => return None,
+            Standing::Next => {
+                "It stands by: the publisher before is gone, and viewers get it from its next keyframe on."
+            }
+            Standing::Dismissed(_) => return None,
         };
-        // The hub logs the takeover.
-        if standing == Standing::Standby {
-            info!("standing by: viewers get the stream of another publisher");
+        match standing {
+            Standing::Standby => info!("standing by: viewers get the stream of another publisher"),
+            Standing::Next => info!("standing by: it takes over with its next keyframe"),
+            // The hub logs the takeover.
+            Standing::Active | Standing::Dismissed(_) => {}
         }
         self.standings_left = self.standings_left.checked_sub(1)?;
         Some(text)

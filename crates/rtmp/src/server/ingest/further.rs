@@ -123,9 +123,8 @@ impl FurtherTrack {
     /// Publishes the rendition, unless the publisher stands by.
     fn publish(&mut self, number: u8, main: &Publisher, hub: &Hub, now: Instant) {
         if let Some(track) = &self.track
-            && main.is_active()
+            && let Some(publisher) = hub.publish_track(main, number, now)
         {
-            let publisher = hub.publish_track(main, number, now);
             publisher.set_video_track(track.clone());
             self.publisher = Some(publisher);
         }
