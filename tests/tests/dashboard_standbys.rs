@@ -1,6 +1,7 @@
 //! The dashboard shows who publishes a stream and who stands by, and switches between them.
 
 use distributary_tests::browser::Browser;
+use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::wait::eventually;
@@ -38,7 +39,7 @@ async fn dashboard_shows_standbys_and_switches_to_one() {
     let is_hidden = "document.querySelector('.standbys').hidden";
     is(browser, is_hidden).await;
 
-    let second = Publisher::start(&small, &gateway.rtmp_url(STREAM));
+    let mut second = Publisher::start(&small, &gateway.rtmp_url(STREAM));
     is(browser, &standby_says("H264 320×240")).await;
     browser.assert_accessible("dashboard", 1280, 800).await;
     browser.assert_accessible("dashboard", 390, 800).await;
@@ -54,7 +55,14 @@ async fn dashboard_shows_standbys_and_switches_to_one() {
     )
     .await;
 
-    drop(second);
+    // A question is about the publisher that was active when it was asked.
+    let path = format!("/api/publishers/{STREAM}");
+    browser.click(".end-publisher").await;
+    let answer = client::request(gateway.admin, "POST", &path, &[], b"");
+    assert_eq!(answer.status, 202);
+    is(browser, &standby_says("H264 320×240")).await;
+    browser.click("#ask [value=yes]").await;
+    second.wait();
     is(browser, is_hidden).await;
     let stream = gateway.stream(STREAM).expect("it is live");
     assert_eq!(stream["video"]["width"], 640);

@@ -24,7 +24,8 @@ pub struct HubConfig {
     pub renditions: Vec<RenditionRule>,
     /// The limits of viewers.
     pub viewers: ViewerLimits,
-    /// Silence of an active publisher after which one that stands by takes over.
+    /// Time by which the next frame of an active publisher may be late before one that stands by
+    /// takes over: of its video, if it has any.
     pub standby_after: Duration,
 }
 

@@ -19,7 +19,8 @@ pub(crate) trait StreamOwner: Debug + Send + Sync {
     /// Returns the count of takeovers.
     fn takeovers(&self) -> &Takeovers;
 
-    /// Returns the silence of an active publisher after which a standby takes over.
+    /// Returns the time by which a frame of an active publisher may be late before a standby takes
+    /// over.
     fn standby_after(&self) -> Duration;
 
     /// Notes that a stream is published or has ended.

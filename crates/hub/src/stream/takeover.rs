@@ -25,7 +25,7 @@ const REQUEST_EXPIRES: Duration = MAX_VACANCY;
 pub enum TakeoverReason {
     /// The active publisher has left.
     Gone,
-    /// The active publisher has sent no frame for too long.
+    /// The active publisher has sent no frame for too long, or its video is frozen.
     Silent,
     /// It was requested through the API.
     Api,
@@ -49,7 +49,7 @@ impl fmt::Display for TakeoverReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gone => "the active publisher has left",
-            Self::Silent => "the active publisher is silent",
+            Self::Silent => "the active publisher is silent, or its video is frozen",
             Self::Api => "requested through the API",
         })
     }

@@ -253,7 +253,7 @@ fn collect_takeovers(takeovers: &Takeovers, registry: &mut Registry) {
     }
     registry.register(
         "publisher_takeovers",
-        "Takeovers by publishers that stood by: the active one was gone or silent, or the API asked for it",
+        "Takeovers by publishers that stood by, by reason: the active one was gone (gone) or its video had stopped (silent), or it was requested (api)",
         family,
     );
 }

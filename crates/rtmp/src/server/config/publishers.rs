@@ -51,7 +51,8 @@ pub struct PublishersConfig {
     pub max_amf_values: usize,
     /// Action when a name is published that is already live.
     pub on_duplicate: OnDuplicate,
-    /// Time without a frame of the active publisher after which a standby takes over.
+    /// Time by which the next frame of the active publisher may be late before a standby takes
+    /// over: of its video, if it has any.
     #[serde(deserialize_with = "standby_after", serialize_with = "time::serialize")]
     #[reload]
     pub standby_after: Duration,
