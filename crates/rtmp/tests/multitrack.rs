@@ -8,10 +8,10 @@
 mod support;
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use distributary_hub::{Rendition, RenditionOrigin, Sink};
+use distributary_hub::{Hub, HubConfig, Rendition, RenditionOrigin, Sink};
 use distributary_media::Frame;
 use distributary_media::flv::{FlvReader, FlvTag, TagKind};
 use distributary_names::StreamName;
@@ -131,13 +131,18 @@ async fn tracks_of_one_publisher_are_renditions_of_its_stream_on_one_clock() {
 
 #[tokio::test]
 async fn tracks_are_renditions_only_while_their_publisher_is_active() {
-    let server = TestServer::with(RtmpConfig {
+    let hub = Hub::new(HubConfig {
+        standby_after: Duration::from_secs(60),
+        ..HubConfig::default()
+    });
+    let config = RtmpConfig {
         publishers: PublishersConfig {
             on_duplicate: OnDuplicate::Standby,
             ..PublishersConfig::default()
         },
         ..RtmpConfig::default()
-    });
+    };
+    let server = TestServer::on(hub, config);
     let mut first = client::publish(server.address, "live", "a").await.unwrap();
     let mut second = client::publish(server.address, "live", "a").await.unwrap();
     let [main, further] = [encoded(640, 360), encoded(320, 180)];
@@ -157,6 +162,14 @@ async fn tracks_are_renditions_only_while_their_publisher_is_active() {
             second.send_video(at, main.body.clone()).await.unwrap();
         }
         renditions(&server, |rows| rows.len() == expected).await;
-        stream.promote(None);
+        let request = async {
+            let now = || tokio::time::Instant::now().into_std();
+            // Its first frame may still be on the way.
+            while stream.request_takeover(None, now()).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let requested = tokio::time::timeout(Duration::from_secs(30), request).await;
+        requested.expect("the standby sends");
     }
 }
