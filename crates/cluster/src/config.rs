@@ -1,10 +1,12 @@
 //! The section `[cluster]` of the configuration.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use async_nats::rustls::pki_types::pem::{self, PemObject};
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use distributary_config::{Section, time};
 use serde::{Deserialize, Serialize};
 
@@ -145,9 +147,7 @@ impl ClusterConfig {
         }
         let mut faults: Vec<_> = self.node().err().into_iter().collect();
         for url in &self.nats {
-            if url.parse::<async_nats::ServerAddr>().is_err() {
-                faults.push(ConfigFault::Url(url.clone()));
-            }
+            faults.extend(url_fault(url));
         }
         if self.user.is_empty() != self.password.is_empty() {
             faults.push(ConfigFault::Password);
@@ -164,9 +164,8 @@ impl ClusterConfig {
             ("key", &self.key),
         ] {
             if !file.as_os_str().is_empty()
-                && let Err(error) = std::fs::File::open(file)
+                && let Err(reason) = read_pem(key, file)
             {
-                let reason = error.to_string();
                 let file = file.clone();
                 faults.push(ConfigFault::File { key, file, reason });
             }
@@ -185,6 +184,32 @@ impl ClusterConfig {
     }
 }
 
+/// Returns the reason why the URL of a server cannot be used. It never has the credentials in it.
+fn url_fault(url: &str) -> Option<ConfigFault> {
+    if url.contains('@') {
+        return Some(ConfigFault::UrlUser);
+    }
+    let parsed = url.parse::<async_nats::ServerAddr>();
+    parsed.is_err().then(|| ConfigFault::Url(url.to_owned()))
+}
+
+/// Reads the PEM file of a key of the configuration. `Err` if it has nothing of the kind.
+fn read_pem(key: &str, file: &Path) -> Result<(), String> {
+    let result = if key == "key" {
+        PrivateKeyDer::from_pem_file(file).map(drop)
+    } else {
+        CertificateDer::pem_file_iter(file).and_then(|certificates| {
+            let read = certificates.collect::<Result<Vec<_>, _>>()?;
+            read.first().map(drop).ok_or(pem::Error::NoItemsFound)
+        })
+    };
+    result.map_err(|error| match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "the file has no PEM block of this kind".to_owned(),
+        error => error.to_string(),
+    })
+}
+
 /// Minimum of `silence`: owners send something every 200 ms, and one of these may be late.
 const MIN_SILENCE: Duration = Duration::from_millis(400);
 
@@ -201,6 +226,11 @@ pub enum ConfigFault {
     /// A URL of a server is not valid.
     #[error("[cluster] nats: expected a URL such as nats://10.0.0.1:4222 instead of {0:?}")]
     Url(String),
+    /// A URL of a server has a user, which would be shown with it.
+    #[error(
+        "[cluster] nats: give the user in the keys user and password, or token, instead of in the URL"
+    )]
+    UrlUser,
     /// There is a user without a password or the other way round.
     #[error("[cluster]: set both user and password, or neither")]
     Password,
@@ -273,6 +303,35 @@ mod tests {
                 "[cluster] silence = 100ms: expected at least 400ms",
             ]
         );
+    }
+
+    #[test]
+    fn user_in_a_url_is_refused_and_not_shown() {
+        let config = ClusterConfig {
+            nats: vec!["nats://gateway:secret@10.0.0.1:4222".to_owned()],
+            ..ClusterConfig::default()
+        };
+        let faults = config.check();
+        assert_eq!(faults, [ConfigFault::UrlUser]);
+        assert!(!faults[0].to_string().contains("secret"));
+    }
+
+    #[test]
+    fn file_without_what_it_should_have_is_refused() {
+        // A file that exists everywhere, and is not PEM.
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let config = ClusterConfig {
+            nats: vec!["nats://10.0.0.1:4222".to_owned()],
+            ca: file.clone(),
+            certificate: file.clone(),
+            key: file,
+            ..ClusterConfig::default()
+        };
+        let faults = config.check();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        for (fault, expected) in faults.iter().zip(["ca", "certificate", "key"]) {
+            assert!(matches!(fault, ConfigFault::File { key, .. } if *key == expected));
+        }
     }
 
     #[test]
