@@ -172,8 +172,10 @@ impl Claim {
 
     fn retry(&mut self, step: Step) -> Result<Step, Verdict> {
         self.silent += 1;
-        // A provisional claimant is among those that listen, and does not answer itself.
-        if self.silent >= MAX_SILENT || self.is_provisional {
+        // A provisional claimant is among those that listen, and does not answer itself. A live
+        // entry has another owner, whose answer may get lost.
+        let is_alone = self.is_provisional && !self.has_live_entry();
+        if self.silent >= MAX_SILENT || is_alone {
             Ok(Step::Listen)
         } else {
             Ok(step)
@@ -370,6 +372,38 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn provisional_claimant_leaves_a_name_to_its_owner_despite_lost_answers(
+            revision in 1_u64..100,
+            conflicts in 0_u8..MAX_ATTEMPTS,
+            silent in 0..MAX_SILENT,
+        ) {
+            let (mut claim, mut step) = Claim::confirm();
+            // Entries that are not live at first: the name seems to be free.
+            for round in 0..conflicts {
+                prop_assert_eq!(step, Step::Read);
+                let read = entry(revision + u64::from(round), false);
+                for event in [read, Event::Silent, Event::Listening] {
+                    step = claim.handle(event).unwrap();
+                }
+                prop_assert_eq!(step, Step::Write(revision + u64::from(round)));
+                match claim.handle(Event::Conflict) {
+                    Ok(next) => step = next,
+                    Err(verdict) => {
+                        prop_assert_eq!(verdict, Verdict::Elsewhere(None));
+                        return Ok(());
+                    }
+                }
+            }
+            step = claim.handle(entry(revision + 100, true)).unwrap();
+            for _ in 0..silent {
+                prop_assert_eq!(step, Step::Ask);
+                step = claim.handle(Event::Silent).unwrap();
+            }
+            prop_assert_eq!(step, Step::Ask);
+            prop_assert_eq!(claim.handle(held(false, false)), Err(elsewhere()));
+        }
+
         #[test]
         fn claims_at_once_have_exactly_one_owner_in_any_order(
             order in proptest::collection::vec(0_usize..4, 0..80),
