@@ -13,12 +13,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
+use crate::arbiter::{Arbiter, ArbiterDriver};
 use crate::config::{ClusterConfig, ConfigFault, Label};
 use crate::context::{Context, now};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edge::Edges;
 use crate::keeps::Keeps;
-use crate::link::{Link, LinkDriver, LinkError, LinkState};
+use crate::link::{Link, LinkDriver, LinkError, LinkState, reply_to};
 use crate::nodes::{Change, Node, Nodes};
 use crate::owner::Owners;
 use crate::stats::{ClusterCounters, Counters};
@@ -53,6 +54,7 @@ pub struct Cluster {
 pub struct ClusterDriver {
     cluster: Cluster,
     link: LinkDriver,
+    arbiter: ArbiterDriver,
     demands: mpsc::Receiver<Demand>,
     admissions: mpsc::Receiver<Admission>,
     lost: mpsc::UnboundedReceiver<StreamName>,
@@ -106,11 +108,13 @@ impl ClusterSetup {
         let Self { config, node, .. } = self;
         let subjects = Subjects::new(&config.name);
         let counters = Arc::<Counters>::default();
-        let link = Link::open(&config, node.as_str(), &subjects, Arc::clone(&counters));
+        let link = Link::open(&config, node.as_str(), Arc::clone(&counters));
         let (link, link_driver) = link.await?;
+        let (arbiter, arbiter_driver) = Arbiter::new(&link, subjects.bucket());
         let instance = rand::random();
         let context = Arc::new(Context {
             link,
+            arbiter,
             subjects,
             instance,
             zone: config.zone,
@@ -134,6 +138,7 @@ impl ClusterSetup {
         let driver = ClusterDriver {
             cluster: cluster.clone(),
             link: link_driver,
+            arbiter: arbiter_driver,
             demands: self.demands,
             admissions: self.admissions,
             lost,
@@ -227,6 +232,7 @@ impl ClusterDriver {
         let Self {
             cluster,
             link,
+            arbiter,
             demands,
             admissions,
             lost,
@@ -236,6 +242,7 @@ impl ClusterDriver {
         tokio::select! {
             () = shutdown => {}
             () = link.run() => {}
+            () = arbiter.run() => {}
             () = keeps.run(&context) => {}
             () = beacons(&cluster) => {}
             () = serve(&cluster, demands, admissions, lost) => {}
@@ -257,6 +264,7 @@ async fn beacons(cluster: &Cluster) {
             }
             message = next(&mut others) => {
                 if let Some(beacon) = cluster.read::<Beacon>(&message)
+                    && is_from(&message, &beacon.node)
                     && beacon.instance != context.instance
                 {
                     cluster.handle_beacon(beacon);
@@ -300,9 +308,9 @@ async fn serve(
             }
             message = next(&mut joins) => {
                 if let Some(join) = cluster.read::<Join>(&message)
-                    && let Some(reply) = message.reply
+                    && let Some(reply) = reply_to(&message)
                 {
-                    owners.join(join, reply.to_string()).await;
+                    owners.join(join, reply.to_owned()).await;
                 }
             }
             message = next(&mut keeps) => {
@@ -311,7 +319,9 @@ async fn serve(
                 }
             }
             message = next(&mut announcements) => {
-                if let Some(announced) = cluster.read::<Announced>(&message) {
+                if let Some(announced) = cluster.read::<Announced>(&message)
+                    && is_from(&message, &announced.node)
+                {
                     if announced.node != context.node {
                         owners.check(&announced.stream);
                     }
@@ -322,8 +332,14 @@ async fn serve(
     }
 }
 
+/// Returns whether a message came on the subject of the node that it names: only this node may have
+/// the right to send there.
+fn is_from(message: &Message, node: &Label) -> bool {
+    message.subject.rsplit('.').next() == Some(node.as_str())
+}
+
 async fn subscribe(context: &Context, subject: &str) -> Option<Subscriber> {
-    context.link.subscribe(subject).await
+    context.link.subscribe_at_start(subject).await
 }
 
 /// Returns the next message; never if there is no subscription.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use distributary_hub::Hub;
 use tokio::sync::Semaphore;
 
+use crate::arbiter::Arbiter;
 use crate::config::{Label, WithoutArbiter};
 use crate::link::Link;
 use crate::stats::Counters;
@@ -19,6 +20,7 @@ const MAX_JOINS: usize = 16;
 pub(crate) struct Context {
     pub(crate) hub: Hub,
     pub(crate) link: Link,
+    pub(crate) arbiter: Arbiter,
     pub(crate) subjects: Subjects,
     pub(crate) node: Label,
     /// A random number of this process.

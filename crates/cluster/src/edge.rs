@@ -16,12 +16,13 @@ use distributary_names::StreamName;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{Instrument, debug, error_span, info};
 
 use crate::config::Label;
 use crate::context::{Context, now};
 use crate::control::{Announced, Control, Holds, Join};
+use crate::feed;
 use crate::follow::{Answered, Event, Follower};
 use crate::form::Form;
 use crate::keeps::Keeps;
@@ -33,6 +34,12 @@ use crate::turn::{Turn, Whose};
 
 /// Maximum silence within the answer to a request to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Timeout of the whole answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum bytes of the answer. An owner sends less.
+const MAX_ANSWER: usize = 2 * feed::MAX_ANSWER;
 
 /// Time for which viewers of a stream without an owner keep it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -311,10 +318,13 @@ impl Edge {
         let Holds { node, epoch, .. } = holds;
         let subject = context.subjects.media(node, *epoch, &self.name, form);
         let Some(mut live) = context.link.subscribe(&subject).await else {
-            return End::Shutdown;
+            return End::Again;
         };
         let _watch = self.keeps.keep(&self.name, node, *epoch, form);
         self.prepare(node, *epoch);
+        if let Some((_, _, follower)) = &mut self.follower {
+            follower.resubscribe(now());
+        }
         if let Err(end) = self.join(node, *epoch, form).await {
             context.counters.joins_failed.note();
             return end;
@@ -391,7 +401,7 @@ impl Edge {
         let context = Arc::clone(&self.context);
         let inbox = context.link.inbox();
         let Some(mut answer) = context.link.subscribe(&inbox).await else {
-            return Err(End::Shutdown);
+            return Err(End::Again);
         };
         let join = Join {
             node: context.node.clone(),
@@ -401,12 +411,19 @@ impl Edge {
         };
         let subject = context.subjects.join(node);
         context.link.request(&subject, &inbox, join.to_json()).await;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let mut received = 0;
         loop {
-            let message = match timeout(JOIN_TIMEOUT, answer.next()).await {
+            let silent = deadline.min(Instant::now() + JOIN_TIMEOUT);
+            let message = match timeout_at(silent, answer.next()).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(End::Shutdown),
                 Err(_) => return Err(End::Again),
             };
+            received += message.payload.len();
+            if received > MAX_ANSWER {
+                return Err(End::Again);
+            }
             let Some(Ok(part)) =
                 (!message.payload.is_empty()).then(|| Part::decode(&message.payload))
             else {

@@ -14,14 +14,14 @@ use bytes::Bytes;
 use distributary_hub::{Delivery, Sink, Snapshot, Stream, StreamEvent, Subscription, Tracks};
 use distributary_media::{Frame, MediaTime, TimedData};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::debug;
 
 use crate::config::Label;
 use crate::context::{Context, micros, now};
 use crate::form::Form;
 use crate::interest::Interest;
-use crate::message::{Header, Kind, encode, encode_frame};
+use crate::message::{Header, Kind, encode, encode_frame, is_sendable};
 use crate::reassembly::{EndReason, data_body};
 use crate::tracks::TrackSet;
 
@@ -30,6 +30,16 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Commands in the queue of a feed.
 const MAX_COMMANDS: usize = 64;
+
+/// Maximum bytes of the answer to a request to join. With a larger GOP the node gets no video before
+/// the next keyframe: a NATS server would end the connection over so much at once.
+pub(crate) const MAX_ANSWER: usize = 4 << 20;
+
+/// Bytes and parts of an answer after which it pauses, so that it does not hold up live streams.
+const BURST: (usize, usize) = (512 << 10, 128);
+
+/// The pause within an answer.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A command for a feed.
 #[derive(Debug)]
@@ -99,7 +109,7 @@ impl Feed {
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => self.handle(command),
+                    Some(command) => self.handle(command).await,
                     None => break,
                 },
                 Some(delivery) = self.queue.recv() => self.deliver(delivery).await,
@@ -130,12 +140,12 @@ impl Feed {
         }
     }
 
-    fn handle(&mut self, command: FeedCommand) {
+    async fn handle(&mut self, command: FeedCommand) {
         match command {
             FeedCommand::Keep { node, loss } => self.interest.renew(&node, loss, now()),
             FeedCommand::Join { node, reply } => {
                 self.interest.renew(&node, 0, now());
-                self.answer(reply);
+                self.answer(reply).await;
             }
         }
     }
@@ -173,6 +183,12 @@ impl Feed {
         let header = Header::of_frame(frame, self.epoch, age_field(age));
         let clock = self.context.clock(now());
         let parts = encode_frame(frame, &header, self.sequence, clock);
+        if parts.is_empty() {
+            // The others notice a gap, and wait for the next keyframe.
+            self.sequence += 1;
+            self.context.counters.dropped_large.note();
+            return;
+        }
         self.context.counters.frames_out.note();
         self.publish(parts).await;
     }
@@ -220,24 +236,41 @@ impl Feed {
     }
 
     /// Answers a request to join, beside the live stream.
-    fn answer(&self, reply: String) {
-        let slot = Arc::clone(&self.context.joins).try_acquire_owned();
+    async fn answer(&self, reply: String) {
+        let Ok(slot) = Arc::clone(&self.context.joins).try_acquire_owned() else {
+            return refuse(&self.context, &reply, EndReason::Busy).await;
+        };
+        let mut snapshot = self.stream.snapshot();
+        let newest = snapshot.frames.last().map(|frame| frame.dts());
+        bound(&mut snapshot.frames);
         let answer = Answer {
             context: Arc::clone(&self.context),
             stream: Arc::clone(&self.stream),
-            snapshot: self.stream.snapshot(),
+            snapshot,
+            newest,
             tracks: TrackSet::of(&self.stream.stats(), self.form),
             epoch: self.epoch,
             next_live: self.sequence,
             reply,
             sequence: 0,
+            burst: (0, 0),
         };
         tokio::spawn(async move {
-            match slot {
-                Ok(_slot) => answer.send().await,
-                Err(_) => refuse(&answer.context, &answer.reply, EndReason::Busy).await,
-            }
+            answer.send().await;
+            drop(slot);
         });
+    }
+}
+
+/// Removes the video of a GOP that is too large for an answer, or has a frame that cannot be sent.
+fn bound(frames: &mut Vec<Arc<Frame>>) {
+    let mut total = 0;
+    let fits = frames.iter().all(|frame| {
+        total += frame.payload_len();
+        total <= MAX_ANSWER && is_sendable(frame)
+    });
+    if !fits {
+        frames.retain(|frame| matches!(**frame, Frame::Audio(_)));
     }
 }
 
@@ -246,12 +279,16 @@ struct Answer {
     context: Arc<Context>,
     stream: Arc<Stream>,
     snapshot: Snapshot,
+    /// The decoding time of the newest frame.
+    newest: Option<MediaTime>,
     tracks: TrackSet,
     epoch: u64,
     /// The number of the live part that follows.
     next_live: u64,
     reply: String,
     sequence: u64,
+    /// The bytes and parts since the last pause.
+    burst: (usize, usize),
 }
 
 impl Answer {
@@ -268,7 +305,6 @@ impl Answer {
                 .await;
         }
         let frames = std::mem::take(&mut self.snapshot.frames);
-        let newest = frames.last().map(|frame| frame.dts());
         for frame in frames {
             let age = self.present().saturating_since(frame.dts());
             let header = Header::of_frame(&frame, self.epoch, age_field(age));
@@ -276,7 +312,7 @@ impl Answer {
                 .await;
         }
         let mut header = Header::new(Kind::Joined, self.epoch);
-        header.dts = newest.unwrap_or_else(|| self.present());
+        header.dts = self.newest.unwrap_or_else(|| self.present());
         let next = self.next_live.to_be_bytes();
         self.publish(|sequence, clock| encode(&header, &[&next], sequence, clock))
             .await;
@@ -290,8 +326,15 @@ impl Answer {
     async fn publish(&mut self, encode: impl FnOnce(u64, u64) -> Vec<Bytes>) {
         for part in encode(self.sequence, self.context.clock(now())) {
             self.sequence += 1;
-            self.context.counters.bytes_out.add(part.len() as u64);
-            self.context.link.publish(&self.reply, part).await;
+            let len = part.len();
+            if self.context.link.publish(&self.reply, part).await {
+                self.context.counters.bytes_out.add(len as u64);
+            }
+            self.burst = (self.burst.0 + len, self.burst.1 + 1);
+            if self.burst.0 >= BURST.0 || self.burst.1 >= BURST.1 {
+                self.burst = (0, 0);
+                sleep(PAUSE).await;
+            }
         }
     }
 }
@@ -320,5 +363,39 @@ fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use distributary_media::test_util::{opus_frame, video_frame};
+
+    fn gop(bytes: usize) -> Vec<Arc<Frame>> {
+        vec![
+            Arc::new(Frame::Video(video_frame(0, true, bytes / 2))),
+            Arc::new(Frame::Audio(opus_frame(0, &[1]))),
+            Arc::new(Frame::Video(video_frame(40, false, bytes / 2))),
+        ]
+    }
+
+    #[test]
+    fn answer_with_a_large_gop_has_no_video() {
+        let mut frames = gop(MAX_ANSWER / 2);
+        bound(&mut frames);
+        assert_eq!(frames.len(), 3);
+        let mut frames = gop(2 * MAX_ANSWER);
+        bound(&mut frames);
+        assert!(matches!(&frames[..], [frame] if matches!(**frame, Frame::Audio(_))));
+    }
+
+    #[test]
+    fn answer_with_a_frame_that_cannot_be_sent_has_no_video() {
+        let mut frames = gop(100);
+        let mut empty = video_frame(80, false, 10);
+        empty.units.clear();
+        frames.push(Arc::new(Frame::Video(empty)));
+        bound(&mut frames);
+        assert_eq!(frames.len(), 1);
     }
 }

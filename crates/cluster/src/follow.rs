@@ -56,7 +56,10 @@ pub(crate) struct Follower {
     /// Decoding time of the last audio frame that was passed on.
     last_audio: Option<MediaTime>,
     awaiting_keyframe: bool,
-    /// The value of `awaiting_keyframe` before the request to join, until the answer has video.
+    /// A video frame was not passed on since the last request to join.
+    has_withheld: bool,
+    /// The value of `awaiting_keyframe` after the answer to the request to join, unless the answer
+    /// has video.
     awaited: bool,
     last_join: Instant,
     heard: Instant,
@@ -74,7 +77,8 @@ impl Follower {
             last_video: None,
             last_audio: None,
             awaiting_keyframe: false,
-            awaited: false,
+            has_withheld: false,
+            awaited: true,
             last_join: now,
             heard: now,
             faults: Faults::default(),
@@ -86,8 +90,14 @@ impl Follower {
         self.answer = Reassembly::starting_at(0);
         // The answer begins with a keyframe, or has no video.
         self.awaited = std::mem::take(&mut self.awaiting_keyframe);
+        self.has_withheld = false;
         self.last_join = now;
         self.heard = now;
+    }
+
+    /// Prepares for another subscription to the live messages, which may take another way.
+    pub(crate) fn resubscribe(&mut self, now: Instant) {
+        self.transit = Transit::new(now);
     }
 
     /// Returns the time of the last message.
@@ -166,7 +176,10 @@ impl Follower {
         match self.content(whole)? {
             Content::Frame(frame) if late > MAX_LATE => {
                 self.faults.late += 1;
-                self.awaiting_keyframe |= matches!(frame, Frame::Video(_));
+                if matches!(frame, Frame::Video(_)) {
+                    self.awaiting_keyframe = true;
+                    self.has_withheld = true;
+                }
                 None
             }
             Content::Frame(frame) => {
@@ -185,6 +198,7 @@ impl Follower {
         let last = match &frame {
             Frame::Video(video) => {
                 if self.awaiting_keyframe && !video.keyframe {
+                    self.has_withheld = true;
                     return None;
                 }
                 &mut self.last_video
@@ -210,7 +224,9 @@ impl Follower {
     }
 
     fn is_rejoin_due(&self, now: Instant) -> bool {
-        self.awaiting_keyframe && now.saturating_duration_since(self.last_join) >= REJOIN_INTERVAL
+        self.awaiting_keyframe
+            && self.has_withheld
+            && now.saturating_duration_since(self.last_join) >= REJOIN_INTERVAL
     }
 }
 
@@ -379,6 +395,46 @@ mod tests {
         };
         assert_eq!(arrived, at(start, 4_960));
         assert_eq!(follower.take_faults().late, 1);
+    }
+
+    #[test]
+    fn answer_without_video_lets_video_begin_with_a_keyframe() {
+        let start = Instant::now();
+        let mut follower = Follower::new(EPOCH, start);
+        let mut sender = Sender { live: 0, answer: 0 };
+        let audio = sender.answer(&Frame::Audio(opus_frame(0, &[1])));
+        let event = follower.handle_answer(&audio, start).unwrap();
+        assert_eq!(time(event), Some(0));
+        let _ = follower.handle_answer(&sender.joined(), start);
+        let part = sender.live(&video(40, false), 40);
+        assert_eq!(time(follower.handle(&part, at(start, 40))), None);
+        let part = sender.live(&video(80, true), 80);
+        assert_eq!(time(follower.handle(&part, at(start, 80))), Some(80));
+    }
+
+    #[test]
+    fn audio_without_video_is_not_joined_again() {
+        let start = Instant::now();
+        let mut follower = Follower::new(EPOCH, start);
+        let mut sender = Sender { live: 0, answer: 0 };
+        let _ = follower.handle_answer(&sender.joined(), start);
+        for millis in (0..10_000).step_by(20) {
+            let part = sender.live(&Frame::Audio(opus_frame(millis, &[1])), millis as u64);
+            let event = follower.handle(&part, at(start, millis as u64));
+            assert_eq!(time(event), Some(millis));
+        }
+    }
+
+    #[test]
+    fn messages_of_another_subscription_are_not_late_for_taking_a_slower_way() {
+        let start = Instant::now();
+        let (mut follower, mut sender) = joined(start);
+        let first = sender.live(&video(80, false), 80);
+        assert_eq!(time(follower.handle(&first, at(start, 80))), Some(80));
+        // The clock of the sender stood still for some seconds, and the subscription is a new one.
+        follower.resubscribe(at(start, 5_000));
+        let next = sender.live(&video(120, false), 120);
+        assert_eq!(time(follower.handle(&next, at(start, 5_000))), Some(120));
     }
 
     #[test]

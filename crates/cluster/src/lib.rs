@@ -27,12 +27,13 @@
 //! Drivers:
 //!
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
-//! * `link`: the connection to NATS, and the arbiter.
+//! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names.
 //! * `owner`: the names that publishers of this node use; `feed`: sends one stream.
 //! * `edge`: the streams of other nodes; `turn`: one of them in the hub; `keeps`: says which are
 //!   watched.
 //! * [`config`]: the section `[cluster]`. `stats`: counters. `context`: what all tasks share.
 
+mod arbiter;
 mod claim;
 mod cluster;
 pub mod config;

@@ -361,26 +361,41 @@ pub fn encode(header: &Header, body: &[&[u8]], sequence: u64, clock: u64) -> Vec
     parts
 }
 
-/// Returns the parts of a frame, as [`encode`] does.
+/// Returns the parts of a frame, as [`encode`] does. Empty units are left out. A frame without units,
+/// or with more than 2048, has no parts.
 pub fn encode_frame(frame: &Frame, header: &Header, sequence: u64, clock: u64) -> Vec<Bytes> {
     match frame {
         Frame::Audio(audio) => encode(header, &[&audio.data], sequence, clock),
         Frame::Video(video) => {
-            let Some(count) = u16::try_from(video.units.len())
+            let units = video.units.iter().filter(|unit| !unit.is_empty());
+            let count = units.clone().count();
+            let Some(number) = u16::try_from(count)
                 .ok()
-                .filter(|count| usize::from(*count) <= MAX_UNITS)
+                .filter(|_| (1..=MAX_UNITS).contains(&count))
             else {
                 return Vec::new();
             };
-            let mut table = BytesMut::with_capacity(2 + 4 * video.units.len());
-            table.put_u16(count);
-            for unit in &video.units {
+            let mut table = BytesMut::with_capacity(2 + 4 * count);
+            table.put_u16(number);
+            for unit in units.clone() {
                 table.put_u32(u32::try_from(unit.len()).unwrap_or(u32::MAX));
             }
-            let mut body: Vec<&[u8]> = Vec::with_capacity(1 + video.units.len());
+            let mut body: Vec<&[u8]> = Vec::with_capacity(1 + count);
             body.push(&table);
-            body.extend(video.units.iter().map(|unit| &unit[..]));
+            body.extend(units.map(|unit| &unit[..]));
             encode(header, &body, sequence, clock)
+        }
+    }
+}
+
+/// Returns whether [`encode_frame`] returns parts of a frame.
+pub(crate) fn is_sendable(frame: &Frame) -> bool {
+    match frame {
+        Frame::Audio(audio) => audio.data.len() <= MAX_BODY,
+        Frame::Video(video) => {
+            let count = video.units.iter().filter(|unit| !unit.is_empty()).count();
+            let table = 2 + 4 * count;
+            (1..=MAX_UNITS).contains(&count) && table + video.payload_len() <= MAX_BODY
         }
     }
 }
@@ -515,9 +530,27 @@ mod tests {
     }
 
     #[test]
+    fn empty_units_are_left_out() {
+        let mut frame = video_frame(0, true, 10);
+        frame.units.insert(0, Bytes::new());
+        frame.units.push(Bytes::new());
+        let frame = Frame::Video(frame);
+        let header = Header::of_frame(&frame, 1, 0);
+        let message = encode_frame(&frame, &header, 0, 0).remove(0);
+        let part = Part::decode(&message).unwrap();
+        assert_eq!(units(&part.body).unwrap().len(), 1);
+        let mut empty = video_frame(0, true, 10);
+        empty.units = vec![Bytes::new()];
+        let empty = Frame::Video(empty);
+        assert!(encode_frame(&empty, &header, 0, 0).is_empty());
+        assert!(is_sendable(&frame) && !is_sendable(&empty));
+    }
+
+    #[test]
     fn frame_over_the_limit_is_not_sent() {
         let frame = Frame::Video(video_frame(0, true, MAX_BODY));
         let header = Header::of_frame(&frame, 1, 0);
         assert!(encode_frame(&frame, &header, 0, 0).is_empty());
+        assert!(!is_sendable(&frame));
     }
 }

@@ -21,13 +21,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{Instrument, error_span, info, warn};
 
+use crate::arbiter::Written;
 use crate::claim::{Claim, Event, Holder, Step, Verdict};
 use crate::config::Label;
 use crate::context::Context;
-use crate::control::{Announced, Ask, Control, Entry, Holds, Join, Keep};
+use crate::control::{Announced, Ask, Control, Entry, Holds, Join, Keep, MAX_KEPT};
 use crate::feed::{Feed, FeedCommand, refuse};
 use crate::form::Form;
-use crate::link::{Reply, Written};
+use crate::link::{Reply, reply_to};
 use crate::reassembly::EndReason;
 use crate::subject;
 
@@ -55,6 +56,14 @@ enum Command {
     Check,
     /// The connection is back: other nodes may have missed what was said before.
     Announce,
+}
+
+/// A command that was not sent.
+enum Unsent {
+    /// This node does not have the name.
+    NoOwner(Command),
+    /// The owner has too many commands.
+    Busy(Command),
 }
 
 /// The names that publishers of this node use.
@@ -87,12 +96,17 @@ impl Owners {
     /// Answers a request to publish a name, after claiming it unless this node has it.
     pub(crate) fn admit(self: &Arc<Self>, admission: Admission) {
         let name = admission.name().clone();
-        let Err(command) = self.send(&name, Command::Admit(admission)) else {
-            return;
-        };
-        let Command::Admit(admission) = command else {
-            return;
-        };
+        match self.send(&name, Command::Admit(admission)) {
+            Err(Unsent::NoOwner(Command::Admit(admission))) => self.start(name, admission),
+            Err(Unsent::Busy(Command::Admit(admission))) => {
+                admission.refuse(AdmissionError::NoArbiter);
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Starts the owner of a name, which claims it.
+    fn start(self: &Arc<Self>, name: StreamName, admission: Admission) {
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
         self.lock().insert(name.clone(), sender.clone());
         let span = error_span!("cluster", stream = %name);
@@ -126,14 +140,17 @@ impl Owners {
     /// Answers the request of another node to join a stream.
     pub(crate) async fn join(&self, join: Join, reply: String) {
         let name = join.stream.clone();
-        if let Err(Command::Join(_, reply)) = self.send(&name, Command::Join(join, reply)) {
-            refuse(&self.context, &reply, EndReason::Moved).await;
-        }
+        let (reply, reason) = match self.send(&name, Command::Join(join, reply)) {
+            Err(Unsent::NoOwner(Command::Join(_, reply))) => (reply, EndReason::Moved),
+            Err(Unsent::Busy(Command::Join(_, reply))) => (reply, EndReason::Busy),
+            Ok(()) | Err(_) => return,
+        };
+        refuse(&self.context, &reply, reason).await;
     }
 
     /// Notes which streams another node watches.
     pub(crate) fn keep(&self, keep: Keep) {
-        for kept in keep.streams {
+        for kept in keep.streams.into_iter().take(MAX_KEPT) {
             let command = Command::Keep(keep.node.clone(), kept.form, kept.epoch, kept.loss);
             // Fails if the stream has just ended.
             let _ = self.send(&kept.stream, command);
@@ -156,15 +173,15 @@ impl Owners {
         }
     }
 
-    /// Sends a command to the owner of a name. Returns it if there is none, or it is busy.
-    fn send(&self, name: &StreamName, command: Command) -> Result<(), Command> {
+    /// Sends a command to the owner of a name.
+    fn send(&self, name: &StreamName, command: Command) -> Result<(), Unsent> {
         let sender = self.lock().get(name).cloned();
         let Some(sender) = sender else {
-            return Err(command);
+            return Err(Unsent::NoOwner(command));
         };
         sender.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(command)
-            | mpsc::error::TrySendError::Closed(command) => command,
+            mpsc::error::TrySendError::Full(command) => Unsent::Busy(command),
+            mpsc::error::TrySendError::Closed(command) => Unsent::NoOwner(command),
         })
     }
 
@@ -276,13 +293,18 @@ impl Owner {
 
     async fn step(&mut self, step: Step) -> Event {
         if step == Step::Listen {
-            let subject = self.context.subjects.owner(&self.name);
-            if self.questions.is_none() {
-                self.questions = self.context.link.listen(&subject).await;
-            }
+            self.listen().await;
             return Event::Listening;
         }
         take_step(&self.context, &self.name, &self.key, step).await
+    }
+
+    /// Listens for the questions of other nodes, if a server is connected.
+    async fn listen(&mut self) {
+        if self.questions.is_none() {
+            let subject = self.context.subjects.owner(&self.name);
+            self.questions = self.context.link.listen(&subject).await;
+        }
     }
 
     /// Serves other nodes until the last publisher has ended, or the name is lost.
@@ -298,7 +320,10 @@ impl Owner {
                     Command::Join(join, reply) => self.join(join, reply).await,
                     Command::Keep(node, form, epoch, loss) => self.keep(node, form, epoch, loss),
                     Command::Check => check_at = Instant::now(),
-                    Command::Announce => self.announce().await,
+                    Command::Announce => {
+                        self.listen().await;
+                        self.announce().await;
+                    }
                 },
                 Some(_) = self.permits.next() => {
                     if self.permits.is_empty() {
@@ -306,6 +331,7 @@ impl Owner {
                     }
                 }
                 () = sleep_until(check_at), if checking.is_none() => {
+                    self.listen().await;
                     checking = Some(self.check());
                 }
                 outcome = finished(&mut checking) => {
@@ -338,11 +364,15 @@ impl Owner {
     fn check(&self) -> Checking {
         let context = Arc::clone(&self.context);
         let (name, key, epoch) = (self.name.clone(), self.key.clone(), self.epoch);
+        if self.questions.is_none() {
+            // Whoever claims a name has to answer for it.
+            return Box::pin(std::future::ready(Check::Same));
+        }
         if self.is_provisional() {
             return Box::pin(async move { confirm(&context, &name, &key).await });
         }
         Box::pin(async move {
-            match context.link.read_entry(&key).await {
+            match context.arbiter.read(&key).await {
                 None => Check::Same,
                 Some(entry) if entry.revision == epoch => Check::Same,
                 Some(entry) if entry.revision > epoch && entry.is_live => Check::Lost,
@@ -352,6 +382,7 @@ impl Owner {
     }
 
     async fn confirmed(&mut self, epoch: u64) {
+        self.context.counters.claims_confirmed.note();
         info!("the arbiter has confirmed the name");
         self.change_epoch(epoch);
         self.announce().await;
@@ -388,7 +419,7 @@ impl Owner {
             context.counters.malformed.note();
             return;
         };
-        let (Some(reply), false) = (question.reply, ask.instance == context.instance) else {
+        let (Some(reply), false) = (reply_to(&question), ask.instance == context.instance) else {
             return;
         };
         let holds = Holds {
@@ -397,7 +428,7 @@ impl Owner {
             provisional: self.is_provisional(),
             draining: context.draining.load(Ordering::Relaxed),
         };
-        context.link.publish(&reply, holds.to_json()).await;
+        context.link.publish(reply, holds.to_json()).await;
     }
 
     async fn join(&mut self, join: Join, reply: String) {
@@ -455,7 +486,7 @@ impl Owner {
             }
         }
         if !self.is_provisional() {
-            self.context.link.remove_entry(&self.key, self.epoch).await;
+            self.context.arbiter.remove(&self.key, self.epoch).await;
         }
         for admission in late {
             self.owners.admit(admission);
@@ -466,7 +497,7 @@ impl Owner {
 /// Takes one step of a claim, except listening.
 async fn take_step(context: &Context, name: &StreamName, key: &str, step: Step) -> Event {
     match step {
-        Step::Read => match context.link.read_entry(key).await {
+        Step::Read => match context.arbiter.read(key).await {
             Some(entry) => Event::Read(entry),
             None => Event::Unavailable,
         },
@@ -481,11 +512,7 @@ async fn take_step(context: &Context, name: &StreamName, key: &str, step: Step) 
                 node: context.node.clone(),
                 instance: context.instance,
             };
-            match context
-                .link
-                .write_entry(key, entry.to_json(), revision)
-                .await
-            {
+            match context.arbiter.write(key, entry.to_json(), revision).await {
                 Written::Revision(revision) => Event::Written(revision),
                 Written::Conflict => Event::Conflict,
                 Written::Unavailable => Event::Unavailable,

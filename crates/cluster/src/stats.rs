@@ -8,6 +8,7 @@ pub(crate) struct Counters {
     pub(crate) connections: Counter,
     pub(crate) claims_owned: Counter,
     pub(crate) claims_provisional: Counter,
+    pub(crate) claims_confirmed: Counter,
     pub(crate) claims_refused: Counter,
     pub(crate) fenced: Counter,
     pub(crate) joins: Counter,
@@ -20,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: Counter,
     pub(crate) dropped_late: Counter,
     pub(crate) dropped_away: Counter,
+    pub(crate) dropped_large: Counter,
     pub(crate) malformed: Counter,
 }
 
@@ -32,6 +34,8 @@ pub struct ClusterCounters {
     pub claims_owned: u64,
     /// Claims that the arbiter could not confirm at once.
     pub claims_provisional: u64,
+    /// Names that the arbiter confirmed after they were used provisionally.
+    pub claims_confirmed: u64,
     /// Claims that were refused.
     pub claims_refused: u64,
     /// Streams that this node has lost to another one.
@@ -56,6 +60,8 @@ pub struct ClusterCounters {
     pub dropped_late: u64,
     /// Frames that were not sent because no NATS server was connected.
     pub dropped_away: u64,
+    /// Frames that were not sent because they are too large, or have too many units.
+    pub dropped_large: u64,
     /// Messages that were dropped because they are malformed.
     pub malformed: u64,
 }
@@ -84,6 +90,7 @@ impl Counters {
             connections: self.connections.get(),
             claims_owned: self.claims_owned.get(),
             claims_provisional: self.claims_provisional.get(),
+            claims_confirmed: self.claims_confirmed.get(),
             claims_refused: self.claims_refused.get(),
             fenced: self.fenced.get(),
             joins: self.joins.get(),
@@ -96,6 +103,7 @@ impl Counters {
             bytes_in: self.bytes_in.get(),
             dropped_late: self.dropped_late.get(),
             dropped_away: self.dropped_away.get(),
+            dropped_large: self.dropped_large.get(),
             malformed: self.malformed.get(),
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Limit for the start of the server.
@@ -47,6 +48,28 @@ impl NatsServer {
     pub fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Stops the server without an end of its connections, as a machine that stands still, until
+    /// [`Self::thaw`].
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the server go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.process);
+        kill_process(process, signal).expect("the process is a child of this one");
     }
 
     /// Returns the URL for clients.

@@ -73,6 +73,7 @@ fn counts(counters: &ClusterCounters) -> ClusterCounts {
         connections: counters.connections,
         claims_owned: counters.claims_owned,
         claims_provisional: counters.claims_provisional,
+        claims_confirmed: counters.claims_confirmed,
         claims_refused: counters.claims_refused,
         fenced: counters.fenced,
         joins: counters.joins,
@@ -85,6 +86,7 @@ fn counts(counters: &ClusterCounters) -> ClusterCounts {
         bytes_in: counters.bytes_in,
         dropped_late: counters.dropped_late,
         dropped_away: counters.dropped_away,
+        dropped_large: counters.dropped_large,
         malformed: counters.malformed,
     }
 }

@@ -123,6 +123,20 @@ impl Node {
         self.subscribe(stream)
     }
 
+    /// Watches a stream as soon as a node has it.
+    pub(crate) async fn watch_soon(&self, stream: &StreamName) -> TestViewer {
+        let began = Instant::now();
+        while timeout(LIMIT, self.hub.ensure_live(stream))
+            .await
+            .expect("it is decided")
+            .is_err()
+        {
+            assert!(began.elapsed() < LIMIT, "no node has the stream");
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.subscribe(stream)
+    }
+
     /// Subscribes to a stream of the hub.
     pub(crate) fn subscribe(&self, stream: &StreamName) -> TestViewer {
         let (sink, queue) = Sink::channel(4096);
@@ -209,10 +223,15 @@ impl TestPublisher {
 
     /// Publishes frames in real time, a keyframe every second, until it is aborted. The mark is in
     /// each of them.
-    pub(crate) fn run(mut self, mark: u8) -> JoinHandle<()> {
+    pub(crate) fn run(self, mark: u8) -> JoinHandle<()> {
+        self.run_with(mark, 1000)
+    }
+
+    /// The same with frames of `len` bytes.
+    pub(crate) fn run_with(mut self, mark: u8, len: usize) -> JoinHandle<()> {
         tokio::spawn(async move {
             for n in 0_u64.. {
-                self.push(n % 25 == 0, mark, 1000);
+                self.push(n % 25 == 0, mark, len);
                 sleep(Duration::from_millis(40)).await;
             }
         })

@@ -63,6 +63,8 @@ pub struct ClusterCounts {
     pub claims_owned: u64,
     /// Claims that the arbiter could not confirm at once.
     pub claims_provisional: u64,
+    /// Names that the arbiter confirmed after they were used provisionally.
+    pub claims_confirmed: u64,
     /// Claims that were refused.
     pub claims_refused: u64,
     /// Streams that were lost to another node.
@@ -87,6 +89,8 @@ pub struct ClusterCounts {
     pub dropped_late: u64,
     /// Messages not sent because no NATS server was connected.
     pub dropped_away: u64,
+    /// Frames not sent because they are too large, or have too many units.
+    pub dropped_large: u64,
     /// Messages of other nodes dropped because they are malformed.
     pub malformed: u64,
 }

@@ -93,6 +93,7 @@ fn collect_counts(counts: &ClusterCounts, registry: &mut Registry) {
     let claims = [
         ("owned", counts.claims_owned),
         ("provisional", counts.claims_provisional),
+        ("confirmed", counts.claims_confirmed),
         ("refused", counts.claims_refused),
     ];
     let claims = family(claims.map(|(outcome, value)| (Outcome { outcome }, value)));
@@ -120,11 +121,15 @@ fn collect_media(counts: &ClusterCounts, registry: &mut Registry) {
         "Bytes sent to and received from other nodes",
         directions([("out", counts.bytes_out), ("in", counts.bytes_in)]),
     );
-    let dropped = [("late", counts.dropped_late), ("away", counts.dropped_away)];
+    let dropped = [
+        ("late", counts.dropped_late),
+        ("away", counts.dropped_away),
+        ("large", counts.dropped_large),
+    ];
     registry.register(
         "dropped",
-        "Frames from other nodes that came too late, and messages that could not be sent because no \
-         NATS server was connected",
+        "Frames from other nodes that came too late, messages that could not be sent because no \
+         NATS server was connected, and frames that are too large to be sent",
         family(dropped.map(|(reason, value)| (Reason { reason }, value))),
     );
 }

@@ -1,0 +1,262 @@
+//! The arbiter of stream names: one entry per name in a bucket of JetStream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::{self, kv};
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::claim::EntryState;
+use crate::link::{Link, LinkState};
+
+/// Timeout of the arbiter.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Timeout of finding the bucket, or creating it.
+const FIND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest delay before the bucket is looked for again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Time after which the marker of a removed entry is deleted, so that the bucket does not grow with
+/// every name that was ever used.
+const MARKER_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Replicas of the entries, if the servers form a cluster.
+const REPLICAS: usize = 3;
+
+/// Headers of which a message of the bucket has one if it removes an entry.
+const REMOVAL_HEADERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
+
+/// The arbiter of stream names. A clone is a handle to the same one.
+#[derive(Clone)]
+pub(crate) struct Arbiter {
+    link: Link,
+    store: watch::Receiver<Option<kv::Store>>,
+    /// Notified when the bucket has disappeared.
+    missing: Arc<Notify>,
+}
+
+/// Finds the bucket of the arbiter, or creates it, after each connection.
+pub(crate) struct ArbiterDriver {
+    link: Link,
+    bucket: String,
+    store: watch::Sender<Option<kv::Store>>,
+    missing: Arc<Notify>,
+}
+
+/// The outcome of writing an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Revision(u64),
+    Conflict,
+    Unavailable,
+}
+
+impl Arbiter {
+    pub(crate) fn new(link: &Link, bucket: String) -> (Self, ArbiterDriver) {
+        let (found, store) = watch::channel(None);
+        let missing = Arc::<Notify>::default();
+        let driver = ArbiterDriver {
+            link: link.clone(),
+            bucket,
+            store: found,
+            missing: Arc::clone(&missing),
+        };
+        let arbiter = Self {
+            link: link.clone(),
+            store,
+            missing,
+        };
+        (arbiter, driver)
+    }
+
+    /// Reads an entry from the leader of the bucket, since a replica may not have the latest one;
+    /// `None` if the leader does not answer.
+    pub(crate) async fn read(&self, key: &str) -> Option<EntryState> {
+        let store = self.store().await?;
+        let subject = format!("{}{key}", store.prefix);
+        let message = store.stream.get_last_raw_message_by_subject(&subject);
+        match timeout(TIMEOUT, message).await.ok()? {
+            Ok(message) => {
+                let mut removals = REMOVAL_HEADERS.iter();
+                let is_removed = removals.any(|name| message.headers.get(*name).is_some());
+                Some(EntryState {
+                    revision: message.sequence,
+                    is_live: !is_removed,
+                })
+            }
+            Err(error) => match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Some(EntryState::default()),
+                kind => {
+                    debug!(key, %error, "the arbiter's entry cannot be read");
+                    if is_missing(&kind) {
+                        self.missing.notify_one();
+                    }
+                    None
+                }
+            },
+        }
+    }
+
+    /// Writes an entry, if it has this revision.
+    pub(crate) async fn write(&self, key: &str, value: Bytes, revision: u64) -> Written {
+        let Some(store) = self.store().await else {
+            return Written::Unavailable;
+        };
+        match timeout(TIMEOUT, store.update(key, value, revision)).await {
+            Ok(Ok(revision)) => Written::Revision(revision),
+            Ok(Err(error)) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => {
+                Written::Conflict
+            }
+            Ok(Err(error)) => {
+                debug!(key, %error, "the arbiter's entry cannot be written");
+                let source = std::error::Error::source(&error);
+                let source = source.and_then(|source| source.downcast_ref());
+                if source.is_some_and(is_unheard) {
+                    self.missing.notify_one();
+                }
+                Written::Unavailable
+            }
+            Err(_) => Written::Unavailable,
+        }
+    }
+
+    /// Removes an entry, if it has this revision.
+    pub(crate) async fn remove(&self, key: &str, revision: u64) {
+        let Some(store) = self.store().await else {
+            return;
+        };
+        let removed = store.purge_expect_revision_with_ttl(key, revision, MARKER_LIFETIME);
+        match timeout(TIMEOUT, removed).await {
+            Ok(Ok(())) => {}
+            // The next claim finds that nobody answers for the entry.
+            Ok(Err(error)) => debug!(key, %error, "the arbiter's entry is not removed"),
+            Err(_) => debug!(key, "the arbiter's entry is not removed in time"),
+        }
+    }
+
+    async fn store(&self) -> Option<kv::Store> {
+        self.link.started().await;
+        if !self.link.is_up() {
+            return None;
+        }
+        // It is looked for after each connection.
+        let mut store = self.store.clone();
+        let found = timeout(TIMEOUT, store.wait_for(Option::is_some)).await;
+        found.ok()?.ok()?.clone()
+    }
+}
+
+/// Returns whether an error says that the bucket does not exist.
+fn is_missing(kind: &LastRawMessageErrorKind) -> bool {
+    match kind {
+        LastRawMessageErrorKind::JetStream(error) => {
+            error.error_code() == ErrorCode::STREAM_NOT_FOUND
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether an error says that no stream receives what was written.
+fn is_unheard(error: &jetstream::context::PublishError) -> bool {
+    error.kind() == PublishErrorKind::StreamNotFound
+}
+
+impl ArbiterDriver {
+    /// Finds the bucket after each connection, and when it has disappeared.
+    pub(crate) async fn run(self) {
+        let mut link = self.link.state();
+        loop {
+            let connected = link.wait_for(|state| *state == LinkState::Connected);
+            if connected.await.is_err() {
+                return;
+            }
+            link.mark_unchanged();
+            self.find().await;
+            tokio::select! {
+                changed = link.changed() => if changed.is_err() {
+                    return;
+                },
+                () = self.missing.notified() => {
+                    warn!(
+                        bucket = self.bucket,
+                        "the bucket with the owners of streams has disappeared: it is created again"
+                    );
+                    self.store.send_replace(None);
+                }
+            }
+        }
+    }
+
+    /// Finds the bucket, or creates it, unless the connection is lost.
+    async fn find(&self) {
+        let mut context = jetstream::new(self.link.client().clone());
+        context.set_timeout(FIND_TIMEOUT);
+        let (mut delay, longest) = RETRY;
+        let mut was_logged = false;
+        let link = self.link.state();
+        while *link.borrow() == LinkState::Connected {
+            // A single server refuses replicas. So does a cluster that starts, until its servers know
+            // each other: it is asked again, because one copy would not survive the loss of its server.
+            let is_cluster = self.link.client().server_info().cluster.is_some();
+            let replicas = if is_cluster { REPLICAS } else { 1 };
+            match bucket_of(&context, &self.bucket, replicas).await {
+                Ok(store) => {
+                    self.store.send_replace(Some(store));
+                    return;
+                }
+                Err(error) if !was_logged => {
+                    was_logged = true;
+                    warn!(
+                        bucket = self.bucket, %error,
+                        "the arbiter of stream names is not available: enable JetStream at the NATS servers, and \
+                         allow it for this user"
+                    );
+                }
+                Err(_) => {}
+            }
+            sleep(delay).await;
+            delay = (2 * delay).min(longest);
+        }
+    }
+}
+
+async fn bucket_of(
+    context: &jetstream::Context,
+    bucket: &str,
+    replicas: usize,
+) -> Result<kv::Store, async_nats::Error> {
+    let config = kv::Config {
+        bucket: bucket.to_owned(),
+        description: "Owners of streams".to_owned(),
+        history: 1,
+        max_value_size: 1 << 10,
+        num_replicas: replicas,
+        limit_markers: Some(MARKER_LIFETIME),
+        ..kv::Config::default()
+    };
+    if let Ok(store) = context.get_key_value(bucket).await {
+        // There was one server when it was created. It serves as it is, too.
+        if store.stream.cached_info().config.num_replicas < replicas
+            && let Err(error) = context.update_key_value(config).await
+        {
+            debug!(bucket, %error, "the arbiter has fewer copies than the cluster has servers");
+        }
+        return Ok(store);
+    }
+    match context.create_key_value(config).await {
+        Ok(store) => Ok(store),
+        // Another node may have created it in the meantime.
+        Err(error) => match context.get_key_value(bucket).await {
+            Ok(store) => Ok(store),
+            Err(_) => Err(error.into()),
+        },
+    }
+}
