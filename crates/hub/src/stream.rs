@@ -22,6 +22,8 @@ mod handles;
 mod owner;
 mod remote;
 mod renditions;
+#[cfg(test)]
+mod scene;
 mod standbys;
 mod standing;
 mod stats;

@@ -35,6 +35,8 @@ pub struct StandbyStats {
 pub struct StreamReport {
     /// The stats of the stream, and of the active publisher's tracks.
     pub stats: StreamStats,
+    /// The gateway from which the stream arrives; `None` if it is published here.
+    pub node: Option<Arc<str>>,
     /// The number of the active publisher among the publishers of the stream; `None` if there is
     /// none.
     pub publisher_id: Option<u64>,
@@ -50,6 +52,7 @@ impl Stream {
         let mut state = self.lock();
         StreamReport {
             stats: state.stats(),
+            node: state.contribution.node.clone(),
             publisher_id: state.active.as_ref().map(|active| active.id),
             measured: state.contribution.meter.stats(now),
             standbys: state.standbys(now),

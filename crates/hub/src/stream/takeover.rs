@@ -243,3 +243,6 @@ impl Standby {
         !self.contribution.has_video && sent_for >= AUDIO_ALONE_AFTER
     }
 }
+
+#[cfg(test)]
+mod tests;

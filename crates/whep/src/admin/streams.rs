@@ -250,6 +250,7 @@ impl StreamStatus {
     fn of(stream: &Stream, hub: &Hub, viewers: &Viewers, now: Instant) -> Option<Self> {
         let StreamReport {
             stats,
+            node,
             publisher_id,
             measured: rates,
             standbys,
@@ -278,7 +279,7 @@ impl StreamStatus {
         let transcode = live.find(|one| is_transcoded(one));
         Some(Self {
             name: stream.name().to_string(),
-            node: stream.node().map(|node| node.to_string()),
+            node: node.map(|node| node.to_string()),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
             video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
             audio: audio.map(|track| AudioStatus {
