@@ -63,11 +63,13 @@ impl Hub {
             .collect();
         if let Some(video) = source.source_video(now) {
             renditions.extend(Rendition::of(&source, RenditionOrigin::Source, now));
+            let smallest = smallest_sent(&renditions);
             for offer in self.offers(&video) {
                 // The offer says what a rendition is that is live and not measured yet.
                 match renditions.iter_mut().find(|live| live.id == offer.id) {
                     Some(live) if live.bitrate == 0 => live.bitrate = offer.bitrate,
                     Some(_) => {}
+                    None if !is_needed(&offer, smallest) => {}
                     None => renditions.push(Rendition::offered(&name, &offer)),
                 }
             }
@@ -203,9 +205,13 @@ impl Rendition {
         }
     }
 
+    fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// Returns the key by which the best rendition comes first.
     fn rank(&self) -> impl Ord + use<> {
-        let pixels = u64::from(self.width) * u64::from(self.height);
+        let pixels = self.pixels();
         let is_transcoded = self.origin == RenditionOrigin::Transcoded;
         (
             Reverse(pixels),
@@ -215,6 +221,28 @@ impl Rendition {
             self.id,
         )
     }
+}
+
+/// Returns the pixels of the smallest video besides the source that publishers send in H264, which
+/// those viewers can decode to whom renditions are offered.
+fn smallest_sent(renditions: &[Rendition]) -> Option<u64> {
+    let sent = renditions.iter().filter(|rendition| {
+        let is_sent = matches!(
+            rendition.origin,
+            RenditionOrigin::Track | RenditionOrigin::Joined
+        );
+        is_sent && rendition.codec == VideoCodec::H264 && !rendition.needs_transcoding
+    });
+    sent.map(Rendition::pixels)
+        .filter(|pixels| *pixels > 0)
+        .min()
+}
+
+/// Returns whether a rendition is offered beside those that publishers send, of which the smallest
+/// has so many pixels: it is not worth an encoder unless it is clearly smaller.
+fn is_needed(offer: &RenditionOffer, smallest: Option<u64>) -> bool {
+    let pixels = u64::from(offer.width) * u64::from(offer.height);
+    offer.id == RenditionId::H264 || smallest.is_none_or(|smallest| pixels * 3 <= smallest * 2)
 }
 
 #[cfg(test)]

@@ -204,8 +204,13 @@ fn needs_same_size(source: &SourceVideo) -> bool {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
 mod tests {
     use super::*;
+    use distributary_hub::{Hub, HubConfig};
     use distributary_media::VideoTrack;
     use distributary_names::StreamName;
     use std::sync::Arc;
@@ -320,5 +325,44 @@ mod tests {
             rungs(&[]).unwrap().offers(&source(1920, 1080, 6_000_000)),
             []
         );
+    }
+
+    #[test]
+    fn default_ladder_offers_nothing_near_what_the_publisher_sends() {
+        let hub = Hub::new(HubConfig::default());
+        let now = std::time::Instant::now();
+        let name = StreamName::parse("live/test").unwrap();
+        let publisher = hub.publish(&name, now).unwrap();
+        let track = |codec, width, height| {
+            let source = source(width, height, 0);
+            VideoTrack {
+                codec,
+                ..(*source.track).clone()
+            }
+        };
+        publisher.set_video_track(track(VideoCodec::H264, 1920, 1080));
+        // As if its bitrate was measured.
+        let measured = |source: &SourceVideo| SourceVideo {
+            bitrate: 6_000_000,
+            ..source.clone()
+        };
+        let offers = move |source: &SourceVideo| Ladder::default().offers(&measured(source));
+        let _demands = hub.provide_renditions(offers);
+        let ids = || -> Vec<String> {
+            let all = hub.renditions(&name, now).into_iter();
+            all.map(|rendition| rendition.id.to_string()).collect()
+        };
+        assert_eq!(ids(), ["source", "720p", "480p", "360p"]);
+        let second = hub.publish_track(&publisher, 1, now);
+        second.set_video_track(track(VideoCodec::H264, 1280, 720));
+        assert_eq!(ids(), ["source", "track1", "480p", "360p"]);
+        let third = hub.publish_track(&publisher, 2, now);
+        third.set_video_track(track(VideoCodec::H264, 640, 360));
+        assert_eq!(ids(), ["source", "track1", "track2"]);
+        third.set_video_track(track(VideoCodec::H265, 640, 360));
+        let with_other_codec = ["source", "track1", "480p", "track2", "360p"];
+        assert_eq!(ids(), with_other_codec, "not all viewers decode it");
+        drop((second, third));
+        assert_eq!(ids(), ["source", "720p", "480p", "360p"]);
     }
 }

@@ -171,6 +171,7 @@ impl<O: Outlet> FanOut<O> {
                 began: now,
                 tag: None,
                 since: None,
+                has_asked: false,
                 requested: None,
                 is_severe: is_severe && reason == Reason::Congestion,
             };
@@ -264,11 +265,13 @@ impl<O: Outlet> FanOut<O> {
         let Some(next) = next.and_then(|quality| quality.next.as_mut()) else {
             return false;
         };
-        let is_urgent = next.reason == Reason::Congestion && next.requested.is_none();
+        let can_come = source.renditions.has_keyframes_on_request(next.id);
+        if next.reason != Reason::Congestion || next.has_asked || !can_come {
+            return false;
+        }
+        next.has_asked = true;
         let name = source.subscription.stream().name().rendition(&next.id);
-        let is_requested = is_urgent
-            && source.renditions.has_keyframes_on_request(next.id)
-            && self.shared.hub.request_rendition(&name);
+        let is_requested = self.shared.hub.request_rendition(&name);
         if is_requested {
             next.requested = Some(now);
         }

@@ -47,6 +47,8 @@ pub(super) struct NextRendition {
     pub(super) tag: Option<u64>,
     /// When both renditions were there.
     pub(super) since: Option<Instant>,
+    /// True after a keyframe of it was requested, successfully or not.
+    pub(super) has_asked: bool,
     /// When a keyframe of it was requested.
     pub(super) requested: Option<Instant>,
     /// True if the path carries so little of the present one that the rest of it is useless.
@@ -138,6 +140,7 @@ mod tests {
             began: start,
             tag: Some(1),
             since: Some(start),
+            has_asked: false,
             requested: None,
             is_severe: false,
         };

@@ -88,11 +88,13 @@ impl Renditions {
         }
     }
 
-    /// Returns whether a keyframe of a rendition can be requested: the gateway encodes it.
+    /// Returns whether a keyframe of a rendition can be requested: the gateway makes it of H264, in
+    /// which any frame can be marked for its encoder.
     pub(super) fn has_keyframes_on_request(&self, id: RenditionId) -> bool {
-        self.list
-            .iter()
-            .any(|rendition| rendition.id == id && rendition.origin == RenditionOrigin::Transcoded)
+        let of = |id| self.list.iter().find(|rendition| rendition.id == id);
+        let is_made = of(id).is_some_and(|made| made.origin == RenditionOrigin::Transcoded);
+        let source = of(RenditionId::SOURCE);
+        is_made && source.is_some_and(|source| source.codec == VideoCodec::H264)
     }
 
     /// Requests a rendition that is not live, at most every [`REQUEST_INTERVAL`]. Returns `false`
@@ -133,5 +135,48 @@ fn rung(rendition: &Rendition) -> Rung<RenditionId> {
         id: rendition.id,
         height: rendition.height,
         rate: video * (100 + OVERHEAD) / 100 + AUDIO_RATE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendition(id: RenditionId, origin: RenditionOrigin, codec: VideoCodec) -> Rendition {
+        Rendition {
+            id,
+            stream: StreamName::parse("live/a").unwrap().rendition(&id),
+            origin,
+            codec,
+            width: 640,
+            height: 360,
+            bitrate: 600_000,
+            is_live: true,
+            needs_transcoding: false,
+        }
+    }
+
+    #[test]
+    fn keyframe_can_be_requested_only_of_a_transcode_of_h264() {
+        let (rung, track) = (RenditionId::rung(360), RenditionId::track(1));
+        for (codec, can) in [
+            (VideoCodec::H264, true),
+            (VideoCodec::H265, false),
+            (VideoCodec::Av1, false),
+            (VideoCodec::Vp9, false),
+        ] {
+            let renditions = Renditions {
+                list: vec![
+                    rendition(RenditionId::SOURCE, RenditionOrigin::Source, codec),
+                    rendition(track, RenditionOrigin::Track, codec),
+                    rendition(rung, RenditionOrigin::Transcoded, VideoCodec::H264),
+                ],
+                ..Renditions::default()
+            };
+            assert_eq!(renditions.has_keyframes_on_request(rung), can, "{codec}");
+            assert!(!renditions.has_keyframes_on_request(track));
+        }
+        let none = Renditions::default();
+        assert!(!none.has_keyframes_on_request(rung), "it is gone");
     }
 }

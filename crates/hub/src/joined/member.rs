@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_media::{Frame, VideoFrame, VideoTrack};
+use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
 use distributary_names::RenditionId;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -44,9 +44,16 @@ struct Joined {
     member: Arc<Stream>,
     id: RenditionId,
     alignment: Alignment,
-    /// The track that was last seen, and the publisher if it fits.
-    track: Option<Arc<VideoTrack>>,
+    /// The tracks of the member and the stream that were last compared, and the publisher if they
+    /// fit.
+    tracks: Option<(Arc<VideoTrack>, Arc<VideoTrack>)>,
     publisher: Option<Publisher>,
+    /// Presentation time of the latest frame passed on.
+    newest: Option<MediaTime>,
+    /// True while no frame can be passed on before a keyframe that is later.
+    awaits_keyframe: bool,
+    /// True after a line said that the member is aligned.
+    logged_aligned: bool,
 }
 
 impl Joined {
@@ -63,8 +70,11 @@ impl Joined {
             member,
             id,
             alignment: Alignment::new(origins),
-            track: None,
+            tracks: None,
             publisher: None,
+            newest: None,
+            awaits_keyframe: true,
+            logged_aligned: false,
         }
     }
 
@@ -86,12 +96,17 @@ impl Joined {
         let now = tokio::time::Instant::now().into_std();
         if frame.keyframe {
             self.alignment.handle_keyframe(frame.pts);
-            self.follow_track(now);
         }
         if let Some((keyframe, _)) = self.stream.keyframe()
             && let Frame::Video(keyframe) = &*keyframe
         {
             self.alignment.handle_stream_keyframe(keyframe.pts);
+        }
+        if frame.keyframe {
+            self.begin_gop(frame, now);
+        }
+        if self.awaits_keyframe {
+            return;
         }
         if let Some(publisher) = &self.publisher {
             let frame = VideoFrame {
@@ -99,10 +114,27 @@ impl Joined {
                 dts: self.alignment.place(frame.dts),
                 ..frame.clone()
             };
+            self.newest = self.newest.max(Some(frame.pts));
             // A refusal of its B-frames holds until the track changes.
             if publisher.push(Frame::Video(frame), now).is_err() {
                 self.publisher = None;
             }
+        }
+    }
+
+    /// Handles the first frame of a GOP, from which on times may have another correction. If that
+    /// would make them earlier than those passed on, the GOP is dropped.
+    fn begin_gop(&mut self, keyframe: &VideoFrame, now: Instant) {
+        self.alignment.begin_gop();
+        let time = self.alignment.place(keyframe.pts);
+        self.awaits_keyframe = self.newest.is_some_and(|newest| time <= newest);
+        if self.alignment.is_settled() {
+            self.follow_track(now);
+        }
+        if self.publisher.is_some() && self.alignment.is_aligned() && !self.logged_aligned {
+            self.logged_aligned = true;
+            let (stream, member) = (self.stream.name(), self.member.name());
+            info!(%stream, from = %member, "a joined stream has the keyframes of the stream");
         }
     }
 
@@ -112,13 +144,15 @@ impl Joined {
         let (Some(video), Some(main)) = (video, self.stream.source_video(now)) else {
             return;
         };
-        if self.track.as_ref() == Some(&video.track) {
+        let tracks = (Arc::clone(&video.track), main.track);
+        if self.tracks.as_ref() == Some(&tracks) {
             return;
         }
+        let main = &tracks.1;
         let track = &video.track;
         let (stream, member) = (self.stream.name(), self.member.name());
         let size = format_args!("{}x{}", track.width, track.height);
-        if track.has_aspect_of(&main.track) {
+        if track.has_aspect_of(main) {
             info!(%stream, rendition = %self.id, from = %member, codec = %track.codec, %size, "a stream is joined");
             let publisher = self.publisher.take();
             let publisher =
@@ -132,6 +166,6 @@ impl Joined {
             );
             self.publisher = None;
         }
-        self.track = Some(video.track);
+        self.tracks = Some(tracks);
     }
 }

@@ -46,6 +46,12 @@ pub enum MemberNameError {
     /// All streams of a pattern would have the same member.
     #[error("{0:?} needs {{stream}} in it, because the pattern matches several streams")]
     Shared(String),
+    /// The same member is named twice.
+    #[error("{0:?} is named twice")]
+    Twice(String),
+    /// No member is named.
+    #[error("\"from\" is empty: name the streams that are joined, such as \"{{stream}}_720\"")]
+    Empty,
     /// There are too many members.
     #[error("{0} streams are joined; {MAX_MEMBERS} is the limit")]
     TooMany(usize),
@@ -75,10 +81,17 @@ impl TryFrom<Entry> for RenditionRule {
     type Error = MemberNameError;
 
     fn try_from(Entry { stream, from }: Entry) -> Result<Self, MemberNameError> {
+        if from.is_empty() {
+            return Err(MemberNameError::Empty);
+        }
         if from.len() > MAX_MEMBERS {
             return Err(MemberNameError::TooMany(from.len()));
         }
-        for MemberName(name) in &from {
+        for (place, member) in from.iter().enumerate() {
+            let MemberName(name) = member;
+            if from[..place].contains(member) {
+                return Err(MemberNameError::Twice(name.clone()));
+            }
             if *name == STREAM || *name == stream.to_string() {
                 return Err(MemberNameError::Itself(name.clone()));
             }
@@ -159,6 +172,11 @@ mod tests {
         assert_eq!(
             rule("live/a", &["live/b"; 9]),
             Err(MemberNameError::TooMany(9))
+        );
+        assert_eq!(rule("live/a", &[]), Err(MemberNameError::Empty));
+        assert_eq!(
+            rule("live/*", &["{stream}_b", "{stream}_c", "{stream}_b"]),
+            Err(MemberNameError::Twice("{stream}_b".into()))
         );
     }
 }
