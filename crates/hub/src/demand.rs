@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use distributary_media::MediaTime;
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +16,7 @@ const MAX_WAITING: usize = 1024;
 pub struct Demand {
     name: StreamName,
     asker: Option<IpAddr>,
+    keyframe_after: Option<MediaTime>,
     answer: oneshot::Sender<Result<(), DemandError>>,
 }
 
@@ -45,6 +47,12 @@ impl Demand {
     /// Returns the address of the client that asks, if it is known.
     pub fn asker(&self) -> Option<IpAddr> {
         self.asker
+    }
+
+    /// Returns the presentation time after which a keyframe of the rendition is needed, if one is
+    /// requested. See [`Hub::request_keyframe`](crate::Hub::request_keyframe).
+    pub fn keyframe_after(&self) -> Option<MediaTime> {
+        self.keyframe_after
     }
 
     /// Returns whether nobody waits for the answer anymore.
@@ -105,7 +113,7 @@ impl Providers {
         asker: Option<IpAddr>,
     ) -> Result<(), DemandError> {
         for queue in self.queues(name) {
-            let answer = match send(&queue, name, asker) {
+            let answer = match send(&queue, name, asker, None) {
                 Ok(answered) => answered
                     .await
                     .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into()))),
@@ -122,10 +130,11 @@ impl Providers {
     pub(crate) fn request(
         &self,
         name: &StreamName,
-        asker: Option<IpAddr>,
+        keyframe_after: Option<MediaTime>,
     ) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
         let queues = self.queues(name);
-        send(queues.first().ok_or(DemandError::NoProvider)?, name, asker)
+        let queue = queues.first().ok_or(DemandError::NoProvider)?;
+        send(queue, name, None, keyframe_after)
     }
 
     /// Returns the queues of the providers that accept the name, in the order of registration.
@@ -141,12 +150,14 @@ fn send(
     queue: &mpsc::Sender<Demand>,
     name: &StreamName,
     asker: Option<IpAddr>,
+    keyframe_after: Option<MediaTime>,
 ) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
     let (answer, answered) = oneshot::channel();
     let name = name.clone();
     let demand = Demand {
         name,
         asker,
+        keyframe_after,
         answer,
     };
     queue.try_send(demand).map_err(|error| match error {

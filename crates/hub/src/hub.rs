@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use dashmap::DashMap;
 use dashmap::mapref::one::RefMut;
-use distributary_media::Frame;
+use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 
@@ -318,6 +318,11 @@ impl Hub {
         self.shared.transcoders.start(of, process)
     }
 
+    /// Counts a keyframe that a transcoder makes because a viewer needs one.
+    pub fn count_requested_keyframe(&self) {
+        self.shared.transcoders.note_requested_keyframe();
+    }
+
     /// Counts a failure of a transcoder process, or to start one.
     pub fn count_transcoder_failure(&self) {
         self.shared.transcoders.note_failure();
@@ -325,8 +330,9 @@ impl Hub {
 
     /// Requests a stream from its provider without waiting for it. Returns `false` if there is no
     /// provider, or it is busy.
-    pub(crate) fn request(&self, name: &StreamName) -> bool {
-        self.shared.providers.request(name, None).is_ok()
+    pub(crate) fn request(&self, name: &StreamName, keyframe_after: Option<MediaTime>) -> bool {
+        let providers = &self.shared.providers;
+        providers.request(name, keyframe_after).is_ok()
     }
 
     /// Returns the stream of this name, live or waiting for its publisher to reconnect.

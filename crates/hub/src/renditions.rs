@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use distributary_media::VideoCodec;
+use distributary_media::{MediaTime, VideoCodec};
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::mpsc;
 
@@ -80,9 +80,16 @@ impl Hub {
 
     /// Requests a rendition by its name without waiting for it. Returns `false` if nobody makes
     /// renditions, or the maker is busy. Once it is live it is kept for a moment, in which viewers
-    /// have to subscribe. For one that is live already this requests a keyframe.
+    /// have to subscribe.
     pub fn request_rendition(&self, name: &StreamName) -> bool {
-        self.request(name)
+        self.request(name, None)
+    }
+
+    /// Requests a keyframe of a transcoded rendition that is later than `after`, as soon as
+    /// possible: a viewer that has the video up to there cannot start with an earlier one. Returns
+    /// `false` if nobody makes renditions, or the maker is busy.
+    pub fn request_keyframe(&self, name: &StreamName, after: MediaTime) -> bool {
+        self.request(name, Some(after))
     }
 
     /// Returns a rendition of a stream if it is live.
@@ -256,7 +263,7 @@ mod tests {
     use bytes::Bytes;
     use distributary_media::VideoTrack;
     use distributary_media::test_util::{opus_frame, video_frame};
-    use distributary_media::{Frame, MediaTime, TimedData};
+    use distributary_media::{Frame, TimedData};
     use std::time::Duration;
 
     fn track(height: u32) -> VideoTrack {

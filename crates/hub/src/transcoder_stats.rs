@@ -15,6 +15,8 @@ pub struct TranscoderStats {
     /// Failures: a process could not be started, exited by itself, or produced no usable output; or
     /// the limit of processes was reached.
     pub failed: u64,
+    /// Keyframes made because a viewer needed one.
+    pub requested_keyframes: u64,
 }
 
 /// The counters. A clone shares them.
@@ -27,6 +29,7 @@ struct Counters {
     running: Mutex<Vec<(u64, StreamName, Option<u32>)>>,
     started: AtomicU64,
     failed: AtomicU64,
+    requested_keyframes: AtomicU64,
 }
 
 impl TranscoderCounters {
@@ -59,11 +62,16 @@ impl TranscoderCounters {
         self.0.failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn note_requested_keyframe(&self) {
+        self.0.requested_keyframes.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn stats(&self) -> TranscoderStats {
         TranscoderStats {
             running: self.0.running().len(),
             started: self.0.started.load(Ordering::Relaxed),
             failed: self.0.failed.load(Ordering::Relaxed),
+            requested_keyframes: self.0.requested_keyframes.load(Ordering::Relaxed),
         }
     }
 }
@@ -104,10 +112,12 @@ mod tests {
         assert_eq!(counters.process(&name("live/a")), None);
         assert_eq!(counters.process(&name("live/b")), Some(8));
         counters.note_failure();
+        counters.note_requested_keyframe();
         let expected = TranscoderStats {
             running: 1,
             started: 2,
             failed: 1,
+            requested_keyframes: 1,
         };
         assert_eq!(counters.stats(), expected);
     }

@@ -81,6 +81,8 @@ pub(crate) enum Event {
     /// A keyframe of the stream goes to the encoder, which has returned no frame of that
     /// presentation time or later.
     SourceKeyframe(MediaTime),
+    /// As above, for a frame of the stream of which only this encoder makes a keyframe, on request.
+    RequestedKeyframe(MediaTime),
     /// A track or a video frame of an output.
     Encoded(RenditionId, FlvEvent),
     /// The run has ended.
@@ -192,6 +194,9 @@ pub(crate) struct Attempt {
     feed: Feed,
     outputs: Outputs,
     keyframes: KeyframePlan,
+    /// The latest presentation time that was queued for the encoder.
+    newest: MediaTime,
+    hub: Hub,
     _counted: RunningTranscoder,
     /// Time of the first frame read for which no frame was returned yet.
     unanswered_since: Option<Instant>,
@@ -306,8 +311,11 @@ impl Attempt {
             (output.id, Harvest::new(origin + skip, limit))
         };
         let mut keyframes = KeyframePlan::new(keyframes);
-        keyframes.note_keyframe(now);
+        let newest = frames.iter().map(|frame| frame.pts).max();
+        keyframes.note_keyframe(last.pts, now);
         Ok(Self {
+            newest: newest.unwrap_or(last.pts),
+            hub: context.hub.clone(),
             source,
             encoder,
             feed,
@@ -357,7 +365,7 @@ impl Attempt {
                     let event = event?;
                     self.log_if_slow();
                     if let Some(keyframe) = self.handle(&event)? {
-                        return Ok(Event::SourceKeyframe(keyframe));
+                        return Ok(keyframe);
                     }
                 }
                 exchanged = self.encoder.exchange(self.feed.pending(), &mut self.outputs) => {
@@ -368,8 +376,8 @@ impl Attempt {
         }
     }
 
-    /// Queues a video frame for the encoder. Returns its time if it is a keyframe.
-    fn handle(&mut self, event: &StreamEvent) -> Result<Option<MediaTime>, RunEnd> {
+    /// Queues a video frame for the encoder. Returns the event if it is a keyframe.
+    fn handle(&mut self, event: &StreamEvent) -> Result<Option<Event>, RunEnd> {
         let StreamEvent::Frame(frame) = event else {
             return Ok(None);
         };
@@ -380,17 +388,26 @@ impl Attempt {
             return Err(RunEnd::Changed);
         }
         let now = Instant::now();
-        let is_keyframe = if self.keyframes.is_due(now) {
+        // A B-frame cannot become a keyframe, and comes out before others that were queued.
+        let is_newest = video.pts > self.newest;
+        let is_due = is_newest && !video.keyframe && self.keyframes.is_due(video.pts, now);
+        let is_requested = if is_due {
             self.feed.push_keyframe(video)
         } else {
             self.feed.push(video);
-            video.keyframe
+            false
         };
-        if is_keyframe {
-            self.keyframes.note_keyframe(now);
+        if video.keyframe || is_requested {
+            self.keyframes.note_keyframe(video.pts, now);
         }
+        self.newest = self.newest.max(video.pts);
         self.unanswered_since.get_or_insert(now);
-        Ok(video.keyframe.then_some(video.pts))
+        if is_requested {
+            self.keyframes.note_requested(now);
+            self.hub.count_requested_keyframe();
+            return Ok(Some(Event::RequestedKeyframe(video.pts)));
+        }
+        Ok(video.keyframe.then_some(Event::SourceKeyframe(video.pts)))
     }
 
     fn log_if_slow(&mut self) {

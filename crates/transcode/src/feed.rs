@@ -61,8 +61,10 @@ impl Feed {
     /// ffmpeg decides at its start at which times it forces keyframes, but for those that the
     /// source has ("-force_key_frames source"). So the frame is marked as one: with a recovery
     /// point in front of it, the decoder of H264 outputs it as a keyframe, and decodes it as before.
+    /// It heeds only recovery points of frames that others refer to.
     pub(crate) fn push_keyframe(&mut self, frame: &VideoFrame) -> bool {
-        if frame.keyframe || frame.codec != VideoCodec::H264 {
+        let can_mark = frame.codec == VideoCodec::H264 && is_reference(frame);
+        if frame.keyframe || !can_mark {
             self.push(frame);
             return frame.keyframe;
         }
@@ -76,6 +78,13 @@ impl Feed {
     pub(crate) fn pending(&mut self) -> &mut BytesMut {
         &mut self.pending
     }
+}
+
+/// Returns whether other frames may refer to a frame of H264: `nal_ref_idc` of its slices is not zero
+/// (Rec. ITU-T H.264 section 7.4.1).
+fn is_reference(frame: &VideoFrame) -> bool {
+    let mut headers = frame.units.iter().filter_map(|unit| unit.first());
+    headers.any(|header| matches!(header & 0x1f, 1..=5) && header & 0x60 != 0)
 }
 
 /// Returns `onMetaData` with only the frame rate, in AMF0 (Adobe FLV specification version 10.1,
@@ -172,6 +181,12 @@ mod tests {
         let (is_keyframe, own) = body(&frame(VideoCodec::H264, true));
         assert!(is_keyframe);
         assert_eq!(own[5..], [0, 0, 0, 2, 0x65, 1], "it is one already");
+        let mut unused = frame(VideoCodec::H264, false);
+        unused.units = vec![Bytes::from_static(&[0x01, 1])];
+        let (is_keyframe, plain) = body(&unused);
+        assert!(!is_keyframe && plain.ends_with(&[0, 0, 0, 2, 1, 1]));
+        assert!(!plain.windows(5).any(|bytes| bytes == RECOVERY_POINT));
+
         let (is_keyframe, other) = body(&frame(VideoCodec::H265, false));
         assert!(!is_keyframe && other.ends_with(&[0, 0, 0, 2, 0x65, 1]));
         assert!(!other.windows(5).any(|bytes| bytes == RECOVERY_POINT));

@@ -2,7 +2,9 @@
 //!
 //! One encoder makes all renditions that are needed. When others are needed, or with another limit
 //! of their bitrate, a second encoder starts; what only it makes goes live with its first frame,
-//! and at a keyframe of the source it takes over the rest ([`Splice`]).
+//! and at a keyframe it takes over the rest (`takeover`).
+
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use distributary_hub::{
     SourceVideo, Stream,
 };
 use distributary_media::flv::FlvEvent;
-use distributary_media::{Frame, MediaTime, VideoFrame};
+use distributary_media::{Frame, VideoFrame};
 use distributary_names::{RenditionId, StreamName};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tracing::{info, warn};
@@ -25,6 +27,7 @@ use crate::requests::Requests;
 use crate::splice::Splice;
 use crate::supervisor::{Ending, Next, Supervisor};
 use crate::worker::Worker;
+use takeover::{Encoders, Successor};
 
 /// Time in which requests that come together are collected before an encoder starts.
 const COLLECT: Duration = Duration::from_millis(20);
@@ -37,13 +40,6 @@ const LIMIT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Time before the next attempt after an encoder failed that was to take over.
 const SUCCESSOR_RETRY: Duration = Duration::from_secs(10);
-
-/// A successor takes over when it is at most this far behind.
-const MAX_BEHIND: Duration = Duration::from_millis(150);
-
-/// Maximum time for which a successor waits for a keyframe of the source. After that it takes over
-/// at one of its own, and viewers may see a few frames again.
-const MAX_GOP_WAIT: Duration = Duration::from_secs(6);
 
 /// The transcode of one stream.
 pub(crate) struct Job {
@@ -63,34 +59,6 @@ struct LiveRendition {
     publisher: Option<Publisher>,
     audience: Audience,
     splice: Splice,
-}
-
-/// The encoders of a stream.
-struct Encoders {
-    current: Worker,
-    successor: Option<Successor>,
-    /// No successor is started before.
-    retry_at: Instant,
-}
-
-impl Encoders {
-    /// Requests a keyframe of a rendition of the encoder whose frames it has.
-    fn request_keyframe(&self, id: RenditionId) {
-        let successor = self.successor.as_ref().map(|successor| &successor.worker);
-        let mut all = [Some(&self.current), successor].into_iter().flatten();
-        if let Some(worker) = all.find(|worker| worker.makes(id)) {
-            worker.request_keyframe();
-        }
-    }
-}
-
-/// An encoder that is to take over.
-struct Successor {
-    worker: Worker,
-    /// The keyframe at which it takes over, once that is decided.
-    cut: Option<MediaTime>,
-    /// True after something that only it makes went live.
-    is_in_service: bool,
 }
 
 /// The reason why transcoding ends.
@@ -190,7 +158,7 @@ impl Job {
 
     /// Encodes until there is a reason to stop.
     async fn encode(&mut self) -> End {
-        self.collect().await;
+        self.collect(None).await;
         let Some(_place) = self.context.availability.take(&self.name) else {
             return End::TooMany(self.context.availability.max());
         };
@@ -221,10 +189,10 @@ impl Job {
     }
 
     /// Collects the demands that come together.
-    async fn collect(&mut self) {
+    async fn collect(&mut self, encoders: Option<&Encoders>) {
         let until = Instant::now() + COLLECT;
         while let Ok(Some(demand)) = timeout_at(until, self.demands.next()).await {
-            self.handle_demand(demand, None);
+            self.handle_demand(demand, encoders);
         }
     }
 
@@ -234,7 +202,7 @@ impl Job {
         loop {
             let step = tokio::select! {
                 event = encoders.current.next() => Step::Current(event),
-                event = next_of(encoders.successor.as_mut()) => Step::Successor(event),
+                event = takeover::next_of(encoders.successor.as_mut()) => Step::Successor(event),
                 Some(demand) = self.demands.next() => Step::Demand(demand),
                 _ = ticks.tick() => Step::Tick,
             };
@@ -243,11 +211,13 @@ impl Job {
                 Step::Successor(event) => self.handle_successor(event, encoders, stream),
                 Step::Demand(demand) => {
                     if self.handle_demand(demand, Some(encoders)) {
-                        self.collect().await;
+                        self.collect(Some(encoders)).await;
                     }
                     Ok(())
                 }
-                Step::Tick => self.handle_tick(),
+                Step::Tick => self
+                    .handle_tick()
+                    .and_then(|()| self.end_takeover(encoders)),
             };
             let adapted = handled.and_then(|()| self.adapt(encoders, stream));
             if let Err(end) = adapted {
@@ -256,17 +226,16 @@ impl Job {
         }
     }
 
-    /// Handles a demand. Returns whether it is for a rendition that is not live yet. One for a
-    /// rendition that is live is a request for a keyframe: the viewer cannot start with the last.
+    /// Handles a demand. Returns whether it is for a rendition that is not live yet.
     fn handle_demand(&mut self, demand: Demand, encoders: Option<&Encoders>) -> bool {
         let id = demand.name().rendition_id();
         match self.renditions.get_mut(&id) {
             Some(rendition) if rendition.publisher.is_some() => {
+                if let Some((encoders, after)) = encoders.zip(demand.keyframe_after()) {
+                    encoders.request_keyframe(id, after);
+                }
                 demand.answer(Ok(()));
                 rendition.audience.expect();
-                if let Some(encoders) = encoders {
-                    encoders.request_keyframe(id);
-                }
                 false
             }
             _ => {
@@ -295,6 +264,8 @@ impl Job {
         let current = &mut encoders.current;
         match event.unwrap_or_else(ended) {
             Event::SourceKeyframe(at) => self.decide_cut(encoders, at),
+            // The other encoder has none there.
+            Event::RequestedKeyframe(_) => {}
             Event::Encoded(id, FlvEvent::VideoTrack(track)) => {
                 if let Some(publisher) = self.publisher(id) {
                     publisher.set_video_track(track.clone());
@@ -308,6 +279,7 @@ impl Job {
                     None => None,
                 };
                 self.publish(id, passed)?;
+                self.request_awaited(id, encoders);
                 self.try_take_over(encoders)?;
             }
             Event::Encoded(..) => {}
@@ -326,17 +298,19 @@ impl Job {
             return Ok(());
         };
         match event.unwrap_or_else(ended) {
-            Event::SourceKeyframe(at) => self.decide_cut(encoders, at),
+            Event::SourceKeyframe(at) | Event::RequestedKeyframe(at) => {
+                self.decide_cut(encoders, at);
+            }
             Event::Encoded(id, FlvEvent::VideoTrack(track)) => {
                 successor.worker.set_track(id, track);
             }
             Event::Encoded(id, FlvEvent::Frame(Frame::Video(frame))) => {
                 successor.worker.note_frame(id, frame.pts);
                 if encoders.current.makes(id) {
-                    self.decide_late_cut(encoders, &frame);
                     if let Some(rendition) = self.renditions.get_mut(&id) {
                         rendition.splice.second(frame);
                     }
+                    self.request_cut(encoders);
                 } else {
                     successor.is_in_service = true;
                     let passed = match self.live(id, &successor.worker, stream)? {
@@ -401,11 +375,7 @@ impl Job {
             encoders.current = worker;
             encoders.successor = None;
         } else {
-            encoders.successor = Some(Successor {
-                worker,
-                cut: None,
-                is_in_service: false,
-            });
+            encoders.successor = Some(Successor::new(worker));
         }
         Ok(())
     }
@@ -432,112 +402,6 @@ impl Job {
 
     fn is_wanted(&self, id: RenditionId) -> bool {
         self.renditions.contains_key(&id) || self.requests.contains(id)
-    }
-
-    /// Decides that the successor takes over at a keyframe of the source, if it is not behind.
-    fn decide_cut(&mut self, encoders: &mut Encoders, at: MediaTime) {
-        let current = &encoders.current;
-        let Some(successor) = &mut encoders.successor else {
-            return;
-        };
-        let worker = &successor.worker;
-        let is_close = self.shared_renditions(current, worker).all(|(id, splice)| {
-            let last = worker.last(id).zip(splice.last());
-            last.is_some_and(|(own, last)| last.saturating_since(own) <= MAX_BEHIND)
-        });
-        if successor.cut.is_none() && is_close {
-            successor.cut = Some(at);
-            self.cut(current, worker, |splice| splice.cut(at));
-        }
-    }
-
-    /// Decides that the successor takes over at this keyframe of its own, if it has waited for one
-    /// of the source for long enough.
-    fn decide_late_cut(&mut self, encoders: &mut Encoders, frame: &VideoFrame) {
-        let current = &encoders.current;
-        let Some(successor) = &mut encoders.successor else {
-            return;
-        };
-        let worker = &successor.worker;
-        if successor.cut.is_none() && frame.keyframe && worker.began().elapsed() > MAX_GOP_WAIT {
-            successor.cut = Some(frame.pts);
-            self.cut(current, worker, |splice| splice.cut_late(frame.pts));
-        }
-    }
-
-    fn cut(&mut self, current: &Worker, worker: &Worker, cut: impl Fn(&mut Splice)) {
-        for (id, rendition) in &mut self.renditions {
-            if current.makes(*id) && worker.makes(*id) {
-                cut(&mut rendition.splice);
-            }
-        }
-    }
-
-    /// Returns the renditions that both encoders make.
-    fn shared_renditions<'a>(
-        &'a self,
-        current: &'a Worker,
-        successor: &'a Worker,
-    ) -> impl Iterator<Item = (RenditionId, &'a Splice)> {
-        self.renditions
-            .iter()
-            .filter(|(id, _)| current.makes(**id) && successor.makes(**id))
-            .map(|(id, rendition)| (*id, &rendition.splice))
-    }
-
-    /// Lets the successor take over once it has all that is needed.
-    fn try_take_over(&mut self, encoders: &mut Encoders) -> Result<(), End> {
-        let Some(successor) = &mut encoders.successor else {
-            return Ok(());
-        };
-        let (current, worker) = (&encoders.current, &successor.worker);
-        let mut both = self.shared_renditions(current, worker).peekable();
-        // With nothing in common it takes over with its first frame.
-        let has_nothing = both.peek().is_none();
-        let (mut is_ready, mut is_failed) = (worker.frames() > 0, false);
-        for (_, splice) in both {
-            is_ready &= splice.is_ready();
-            is_failed |= splice.is_failed();
-        }
-        if is_failed {
-            successor.cut = None;
-            return self.abandon();
-        }
-        if !is_ready || (successor.cut.is_none() && !has_nothing) {
-            return Ok(());
-        }
-        let Some(successor) = encoders.successor.take() else {
-            return Ok(());
-        };
-        // The first encoder ends here.
-        encoders.current = successor.worker;
-        let ids: Vec<_> = self.renditions.keys().copied().collect();
-        for id in ids {
-            let Some(rendition) = self.renditions.get_mut(&id) else {
-                continue;
-            };
-            let frames = rendition.splice.take_over();
-            if let (Some(publisher), Some(track)) =
-                (&rendition.publisher, encoders.current.track(id))
-            {
-                publisher.set_video_track(track.clone());
-            }
-            self.publish(id, frames)?;
-        }
-        info!("another encoder has taken over");
-        Ok(())
-    }
-
-    /// Leaves all renditions to the current encoder.
-    fn abandon(&mut self) -> Result<(), End> {
-        let ids: Vec<_> = self.renditions.keys().copied().collect();
-        for id in ids {
-            if let Some(rendition) = self.renditions.get_mut(&id) {
-                let frames = rendition.splice.abandon();
-                self.publish(id, frames)?;
-            }
-        }
-        Ok(())
     }
 
     /// Returns a rendition that an encoder makes, which goes live with its first frame; `None` if
@@ -634,14 +498,6 @@ impl Job {
         self.demands.refuse(refusal, pause).await;
         let mut renditions = self.renditions.values();
         renditions.any(|rendition| rendition.audience.is_there())
-    }
-}
-
-/// Returns the next event of a successor; never if there is none.
-async fn next_of(successor: Option<&mut Successor>) -> Option<Event> {
-    match successor {
-        Some(successor) => successor.worker.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -21,6 +21,9 @@ const ROUNDING: i64 = 3_000_000;
 pub(crate) struct Splice {
     /// Presentation time of the last frame passed on.
     last: Option<MediaTime>,
+    /// True while the frames of the present encoder do not follow the last frame passed on: then
+    /// none leaves before a keyframe that is later.
+    awaits_keyframe: bool,
     cut: Option<Cut>,
 }
 
@@ -38,25 +41,31 @@ struct Cut {
 }
 
 impl Splice {
-    /// Sets the cut when the first encoder has passed it already.
-    pub(crate) fn cut_late(&mut self, at: MediaTime) {
-        self.cut(at);
-        if let Some(cut) = &mut self.cut {
-            cut.is_passed = true;
-        }
-    }
-
     /// Returns the presentation time of the last frame passed on.
     pub(crate) fn last(&self) -> Option<MediaTime> {
         self.last
     }
 
-    /// Forgets the encoders so far: the next frame is another encoder's.
-    pub(crate) fn reset(&mut self) {
-        self.cut = None;
+    /// Returns the time after which a keyframe is awaited, if one is.
+    pub(crate) fn awaited(&self) -> Option<MediaTime> {
+        self.last.filter(|_| self.awaits_keyframe)
     }
 
-    /// Sets the cut.
+    /// Forgets the encoders so far: the next frame is another encoder's. It may be an old one, so
+    /// nothing is passed on before a keyframe that is later than the last frame.
+    pub(crate) fn reset(&mut self) {
+        self.cut = None;
+        self.awaits_keyframe = true;
+    }
+
+    /// Returns whether the second encoder, whose last frame is at `own`, can take over at a keyframe
+    /// that goes to it: neither encoder has returned that frame.
+    pub(crate) fn can_cut(&self, at: MediaTime, own: MediaTime) -> bool {
+        let is_new = self.last.is_none_or(|last| is_later(at, last));
+        self.cut.is_none() && is_new && is_later(at, own)
+    }
+
+    /// Sets the cut, for which [`Self::can_cut`] returned `true`.
     pub(crate) fn cut(&mut self, at: MediaTime) {
         self.cut = Some(Cut {
             from: MediaTime::from_nanos(at.as_nanos().saturating_sub(ROUNDING)),
@@ -76,10 +85,7 @@ impl Splice {
                 cut.first.push_back(frame);
                 None
             }
-            _ => {
-                self.last = self.last.max(Some(frame.pts));
-                Some(frame)
-            }
+            _ => self.admit(frame),
         }
     }
 
@@ -108,23 +114,43 @@ impl Splice {
         self.cut.as_ref().is_some_and(|cut| cut.is_failed)
     }
 
-    /// Lets the second encoder take over. Returns its frames so far, to be passed on.
-    pub(crate) fn take_over(&mut self) -> VecDeque<VideoFrame> {
+    /// Lets the second encoder take over, also before it is ready. Returns its frames so far, to be
+    /// passed on.
+    pub(crate) fn take_over(&mut self) -> Vec<VideoFrame> {
         let frames = self.cut.take().map(|cut| cut.second);
+        self.awaits_keyframe = true;
         self.passed(frames)
     }
 
     /// Leaves the rendition to the first encoder. Returns its frames that waited, to be passed on.
-    pub(crate) fn abandon(&mut self) -> VecDeque<VideoFrame> {
+    pub(crate) fn abandon(&mut self) -> Vec<VideoFrame> {
         let frames = self.cut.take().map(|cut| cut.first);
         self.passed(frames)
     }
 
-    fn passed(&mut self, frames: Option<VecDeque<VideoFrame>>) -> VecDeque<VideoFrame> {
-        let frames = frames.unwrap_or_default();
-        self.last = self.last.max(frames.back().map(|frame| frame.pts));
-        frames
+    fn passed(&mut self, frames: Option<VecDeque<VideoFrame>>) -> Vec<VideoFrame> {
+        let frames = frames.unwrap_or_default().into_iter();
+        frames.filter_map(|frame| self.admit(frame)).collect()
     }
+
+    /// Returns a frame of the present encoder if it is passed on. Those of one encoder are in order,
+    /// so only where its frames begin can one be an old one.
+    fn admit(&mut self, frame: VideoFrame) -> Option<VideoFrame> {
+        if self.awaits_keyframe {
+            let is_new = self.last.is_none_or(|last| is_later(frame.pts, last));
+            if !frame.keyframe || !is_new {
+                return None;
+            }
+            self.awaits_keyframe = false;
+        }
+        self.last = self.last.max(Some(frame.pts));
+        Some(frame)
+    }
+}
+
+/// Returns whether one time is that of a later frame than another, although times are rounded.
+fn is_later(one: MediaTime, other: MediaTime) -> bool {
+    one.as_nanos() > other.as_nanos().saturating_add(ROUNDING)
 }
 
 #[cfg(test)]
@@ -214,6 +240,69 @@ mod tests {
         assert_eq!(times(splice.abandon()), [40]);
         assert_eq!(splice.last(), Some(MediaTime::from_millis(40)));
         assert!(splice.first(frame(80, false)).is_some());
+    }
+
+    #[test]
+    fn successor_25_frames_behind_repeats_and_loses_nothing() {
+        let time = MediaTime::from_millis;
+        let mut splice = Splice::default();
+        let mut passed: Vec<_> = (0..30)
+            .filter_map(|n| splice.first(frame(40 * n, n == 0)))
+            .collect();
+        let own = time(40 * 4);
+        assert!(!splice.can_cut(time(40 * 5), own), "its next is an old one");
+        assert!(!splice.can_cut(time(40 * 29), own), "it was passed on");
+        assert!(splice.can_cut(time(40 * 30), own));
+        splice.cut(time(40 * 30));
+        for n in 30..55 {
+            assert!(splice.first(frame(40 * n, n == 30)).is_none());
+            splice.second(frame(40 * (n - 25), n == 40));
+            assert!(!splice.is_ready() && !splice.is_failed());
+        }
+        for n in 30..35 {
+            splice.second(frame(40 * n, n == 30));
+        }
+        assert!(splice.is_ready());
+        passed.extend(splice.take_over());
+        passed.extend((35..60).filter_map(|n| splice.first(frame(40 * n, false))));
+        assert_eq!(times(passed), (0..60).map(|n| 40 * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn cut_is_refused_at_a_keyframe_that_either_encoder_has_returned() {
+        let time = MediaTime::from_millis;
+        let mut splice = Splice::default();
+        splice.first(frame(0, true));
+        splice.first(frame(40, true));
+        // The source's time of the frame is not rounded.
+        assert!(!splice.can_cut(time(41), time(0)), "the first has");
+        assert!(!splice.can_cut(time(80), time(80)), "the second has");
+        assert!(splice.can_cut(time(80), time(0)));
+        splice.cut(time(80));
+        assert!(!splice.can_cut(time(120), time(40)), "there is one");
+    }
+
+    #[test]
+    fn nothing_old_leaves_where_an_encoder_replaces_another_at_once() {
+        for is_forced in [false, true] {
+            let mut splice = Splice::default();
+            for n in 0..30 {
+                splice.first(frame(40 * n, n == 0));
+            }
+            if is_forced {
+                assert!(splice.take_over().is_empty());
+            } else {
+                splice.reset();
+            }
+            let last = Some(MediaTime::from_millis(40 * 29));
+            assert_eq!(splice.awaited(), last);
+            // The next encoder begins with old frames, and has a keyframe every ten.
+            let frames = (5..60).map(|n| frame(40 * n + 1, n % 10 == 9));
+            let passed = times(frames.filter_map(|frame| splice.first(frame)));
+            let expected: Vec<i64> = (39..60).map(|n| 40 * n + 1).collect();
+            assert_eq!(passed, expected, "from a keyframe that is later");
+            assert_eq!(splice.awaited(), None);
+        }
     }
 
     #[test]

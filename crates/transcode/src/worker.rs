@@ -78,9 +78,9 @@ impl Worker {
         self.outputs.contains_key(&id)
     }
 
-    /// Requests a keyframe of all outputs as soon as possible.
-    pub(crate) fn request_keyframe(&self) {
-        self.keyframes.request();
+    /// Requests a keyframe of all outputs that is later than `after`, as soon as possible.
+    pub(crate) fn request_keyframe(&self, after: MediaTime) {
+        self.keyframes.request(after);
     }
 
     pub(crate) fn began(&self) -> Instant {

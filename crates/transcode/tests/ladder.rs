@@ -327,6 +327,11 @@ async fn viewer_of_a_rung_of_a_stream_with_b_frames_sees_no_gap_either() {
 }
 
 #[tokio::test]
+async fn viewer_of_a_rung_sees_no_gap_although_the_source_has_few_keyframes() {
+    check_second_rung(Clip::new(10, "-g 300 -bf 0")).await;
+}
+
+#[tokio::test]
 async fn transcode_of_b_frames_has_no_more_bits_than_the_source() {
     let clip = Clip::new(4, "-g 30 -bf 3 -x264-params b-pyramid=normal");
     let studio = Studio::new(clip, config(&[])).await;
@@ -404,27 +409,52 @@ async fn rendition_that_is_not_in_the_ladder_is_refused() {
 
 #[tokio::test]
 async fn request_for_a_live_rung_brings_a_keyframe_where_the_source_has_none() {
-    // The source has a keyframe every ten seconds, and an encoder one at least every two.
-    let studio = Studio::new(Clip::new(10, "-g 300 -bf 0"), config(&["120p 200k"])).await;
+    check_requested_keyframes("-g 300 -bf 0").await;
+}
+
+#[tokio::test]
+async fn requested_keyframe_is_late_enough_although_the_source_has_b_frames() {
+    for b_frames in [2, 3] {
+        check_requested_keyframes(&format!("-g 300 -bf {b_frames}")).await;
+    }
+}
+
+/// Requests keyframes later than all that the source has published, and checks that they come. The
+/// source has a keyframe every ten seconds, and an encoder one at least every two.
+async fn check_requested_keyframes(options: &str) {
+    let studio = Studio::new(Clip::new(10, options), config(&["120p 200k"])).await;
     let mut source = studio.watch(&studio.name);
     let mut watch = studio.request(120).await;
     let name = studio.name.rendition(&RenditionId::rung(120));
     let (mut keyframes, mut on_request) = (Vec::new(), 0);
     let mut of_source = BTreeSet::new();
+    let (mut newest, mut wanted) = (MediaTime::ZERO, MediaTime::ZERO);
     while on_request < 3 {
         let frame = watch.frame().await;
         if !frame.keyframe {
             continue;
         }
         let at = frame.pts.as_millis();
-        let own = source.come().into_iter().filter(|frame| frame.keyframe);
-        of_source.extend(own.map(|frame| frame.pts.as_millis()));
+        for own in source.come() {
+            newest = newest.max(own.pts);
+            if own.keyframe {
+                of_source.insert(own.pts.as_millis());
+            }
+        }
         let is_of_source = of_source.range(at - 1..=at + 1).next().is_some();
         let is_late = keyframes.last().is_none_or(|last| at - last > 1900);
-        on_request += i32::from(!is_of_source && !is_late);
+        let is_enough = at >= wanted.as_millis();
+        if !keyframes.is_empty() && !is_of_source && !is_late {
+            assert!(is_enough, "{at}, not {wanted:?}: {keyframes:?}");
+            on_request += 1;
+        }
         keyframes.push(at);
-        assert!(keyframes.len() < 12, "{keyframes:?}, {of_source:?}");
-        assert!(studio.hub.request_rendition(&name));
+        // Where the encoder is slow, a request is answered late.
+        assert!(keyframes.len() < 60, "{keyframes:?}, {of_source:?}");
+        if is_enough {
+            wanted = newest;
+            assert!(studio.hub.request_keyframe(&name, wanted));
+        }
     }
     let intervals = keyframes.windows(2).map(|pair| pair[1] - pair[0]);
     let shortest = intervals.min().unwrap();

@@ -269,9 +269,12 @@ impl<O: Outlet> FanOut<O> {
         if next.reason != Reason::Congestion || next.has_asked || !can_come {
             return false;
         }
+        let Some(sent) = viewer.peer.sent_until() else {
+            return false;
+        };
         next.has_asked = true;
         let name = source.subscription.stream().name().rendition(&next.id);
-        let is_requested = self.shared.hub.request_rendition(&name);
+        let is_requested = self.shared.hub.request_keyframe(&name, sent);
         if is_requested {
             next.requested = Some(now);
         }

@@ -131,6 +131,10 @@ impl Media {
         video.is_none_or(|video| video.change_log(from, to, now, change))
     }
 
+    pub(super) fn sent_until(&self) -> Option<MediaTime> {
+        self.video.as_ref()?.sent_until()
+    }
+
     pub(super) fn is_catching_up(&self) -> bool {
         self.pacer.is_some() && self.is_behind || self.path.is_probing()
     }

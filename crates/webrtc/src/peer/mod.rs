@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use distributary_media::VideoCodec;
+use distributary_media::{MediaTime, VideoCodec};
 
 use crate::bandwidth::{PathCondition, ProbeResult};
 use crate::data::DataTransport;
@@ -311,6 +311,12 @@ impl Peer {
     pub fn change_video(&mut self, from: &Log, to: &Log, now: Instant, change: LogChange) -> bool {
         let media = self.media.as_mut();
         media.is_none_or(|media| media.change_video(from, to, now, change))
+    }
+
+    /// Returns the presentation time up to which the viewer has video: [`Self::change_video`] moves
+    /// it only to a later keyframe. `None` if nothing was sent.
+    pub fn sent_until(&self) -> Option<MediaTime> {
+        self.media.as_ref()?.sent_until()
     }
 
     /// Sends no more video until [`Self::change_video`] moves it or [`Self::keep_video`] is called:

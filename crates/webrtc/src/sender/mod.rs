@@ -206,6 +206,12 @@ impl RtpSender {
         self.cursor.change_to(from, to, now, change)
     }
 
+    /// Returns the presentation time that a keyframe of another log must exceed for
+    /// [`Self::change_log`]; `None` if nothing was sent.
+    pub fn sent_until(&self) -> Option<MediaTime> {
+        self.cursor.sent_until()
+    }
+
     /// Sends nothing more of the present log, because the path is too slow for it, until
     /// [`Self::change_log`] or [`Self::keep_log`] is called.
     pub fn halt_log(&mut self) {

@@ -304,6 +304,11 @@ fn collect_transcoders(stats: TranscoderStats, cpu: Option<Duration>, registry: 
             "Transcoders that failed or could not be started",
             stats.failed,
         ),
+        (
+            "transcoder_requested_keyframes",
+            "Keyframes made because a viewer moved to a lower rendition",
+            stats.requested_keyframes,
+        ),
     ] {
         let counter: Counter = Counter::default();
         counter.inc_by(value);

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use distributary_media::MediaTime;
+
 use super::{Cursor, Stop};
 use crate::log::Log;
 
@@ -44,14 +46,13 @@ impl Cursor {
             // A frame that was started is sent completely.
             return false;
         }
-        let Some(newest) = self.newest else {
+        let Some(sent) = self.sent_until() else {
             self.stop = None;
             self.change_log();
             return true;
         };
-        let lag = self.decoder.longest_lag();
         let keyframe = self.keyframe(to);
-        if let Some((number, keyframe)) = keyframe.filter(|(_, packet)| packet.pts > newest + lag) {
+        if let Some((number, keyframe)) = keyframe.filter(|(_, packet)| packet.pts > sent) {
             let is_reached = match next {
                 Some(packet) => packet.pts >= keyframe.pts,
                 None => self.number.is_none(),
@@ -73,6 +74,11 @@ impl Cursor {
             LogChange::Stop => Some(Stop::Now),
         };
         false
+    }
+
+    /// Returns the time that a keyframe must exceed to move to it; `None` if nothing was sent.
+    pub(in crate::sender) fn sent_until(&self) -> Option<MediaTime> {
+        Some(self.newest? + self.decoder.longest_lag())
     }
 
     /// Sends nothing more, not even of a frame that was started, until the cursor moves to another
