@@ -353,10 +353,10 @@ mod tests {
             all.map(|rendition| rendition.id.to_string()).collect()
         };
         assert_eq!(ids(), ["source", "720p", "480p", "360p"]);
-        let second = hub.publish_track(&publisher, 1, now);
+        let second = hub.publish_track(&publisher, 1, now).unwrap();
         second.set_video_track(track(VideoCodec::H264, 1280, 720));
         assert_eq!(ids(), ["source", "track1", "480p", "360p"]);
-        let third = hub.publish_track(&publisher, 2, now);
+        let third = hub.publish_track(&publisher, 2, now).unwrap();
         third.set_video_track(track(VideoCodec::H264, 640, 360));
         assert_eq!(ids(), ["source", "track1", "track2"]);
         third.set_video_track(track(VideoCodec::H265, 640, 360));
