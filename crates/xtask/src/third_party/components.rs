@@ -17,7 +17,7 @@ pub(super) struct Component {
     pub(super) license: String,
     /// Where its source is.
     pub(super) source: String,
-    /// The folder with its source on this machine.
+    /// The folder with its source on this machine; empty for the standard library.
     pub(super) folder: PathBuf,
 }
 
@@ -30,6 +30,17 @@ impl Component {
     /// Returns name and version.
     pub(super) fn id(&self) -> String {
         format!("{} {}", self.name, self.version)
+    }
+
+    /// Returns Rust's own library, which comes with the compiler.
+    pub(super) fn standard_library(version: &str) -> Self {
+        Self {
+            name: "Rust standard library".to_owned(),
+            version: version.to_owned(),
+            license: "MIT OR Apache-2.0, and those of its parts".to_owned(),
+            source: format!("https://github.com/rust-lang/rust/tree/{version}/library"),
+            folder: PathBuf::new(),
+        }
     }
 
     fn of(package: &Value) -> Result<Self, MetadataError> {

@@ -2,9 +2,11 @@
 //! release has it, because most licenses ask for that.
 //!
 //! * `components`: the crates that are built in.
+//! * `standard_library`: Rust's own library, which is no crate.
 //! * `texts`: the license texts that come with their source.
 
 mod components;
+mod standard_library;
 mod texts;
 
 use std::fmt::Write as _;
@@ -40,7 +42,10 @@ pub(crate) enum ThirdPartyError {
     /// Cargo does not say what is built in.
     #[error("`cargo metadata` failed: {0}")]
     Cargo(String),
-    /// Its output is not as expected.
+    /// The compiler does not say what it is.
+    #[error("`rustc` failed: {0}")]
+    Compiler(String),
+    /// The output of Cargo is not as expected.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     /// A file cannot be read or written.
@@ -78,22 +83,55 @@ pub(crate) fn run(options: &Options) -> Result<(), ThirdPartyError> {
 
 /// Returns the licenses of all that is built into the gateway for this machine.
 pub(crate) fn licenses(root: &Path) -> Result<String, ThirdPartyError> {
-    let components = components::of(&metadata(root)?)?;
-    let texts = texts::of(&components, root)?;
+    let (components, texts) = components_and_texts(root)?;
     Ok(written(&components, &texts))
+}
+
+fn components_and_texts(root: &Path) -> Result<(Vec<Component>, Vec<Text>), ThirdPartyError> {
+    let mut components = components::of(&metadata(root)?)?;
+    let mut texts = texts::of(&components, root)?;
+    let standard_library = Component::standard_library(&about_compiler("release")?);
+    texts.push(Text {
+        text: standard_library::notices(&sysroot()?)?,
+        of: vec![standard_library.id()],
+    });
+    components.push(standard_library);
+    Ok((components, texts))
+}
+
+/// Returns a line of what the compiler says about itself.
+fn about_compiler(line: &str) -> Result<String, ThirdPartyError> {
+    let about = compiler(&["-vV"])?;
+    about
+        .lines()
+        .find_map(|one| one.strip_prefix(line)?.strip_prefix(": "))
+        .map(str::to_owned)
+        .ok_or_else(|| ThirdPartyError::Compiler(format!("it does not name its {line}")))
+}
+
+/// Returns the folder of the toolchain.
+fn sysroot() -> Result<PathBuf, ThirdPartyError> {
+    Ok(PathBuf::from(compiler(&["--print", "sysroot"])?.trim()))
+}
+
+fn compiler(arguments: &[&str]) -> Result<String, ThirdPartyError> {
+    let failed = |reason: String| ThirdPartyError::Compiler(reason);
+    let output = Command::new("rustc").args(arguments).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
 }
 
 fn metadata(root: &Path) -> Result<Vec<u8>, ThirdPartyError> {
     let failed = |reason: String| ThirdPartyError::Cargo(reason);
-    let compiler = Command::new("rustc").arg("-vV").output();
-    let compiler = compiler.map_err(|error| failed(error.to_string()))?;
-    let version = String::from_utf8_lossy(&compiler.stdout);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.ok_or_else(|| failed("rustc does not name its target".to_owned()))?;
+    let host = about_compiler("host")?;
     let mut command = cargo();
     command.current_dir(root);
     command.args(["metadata", "--format-version", "1", "--locked"]);
-    command.args(["--filter-platform", host]);
+    command.args(["--filter-platform", &host]);
     let output = command
         .output()
         .map_err(|error| failed(error.to_string()))?;
@@ -131,14 +169,12 @@ mod tests {
 
     #[test]
     fn every_component_of_the_gateway_has_its_license() {
-        let root = workspace_root();
-        let components = components::of(&metadata(&root).unwrap()).unwrap();
+        let (components, texts) = components_and_texts(&workspace_root()).unwrap();
         let names: Vec<_> = components.iter().map(|one| one.name.as_str()).collect();
         // A crate, C source that a crate of its own brings, and a crate that only tests use.
         assert!(names.contains(&"tokio") && names.contains(&"openssl-src"));
         assert!(!names.contains(&"opus-decoder"));
         assert!(!names.iter().any(|name| name.starts_with("distributary")));
-        let texts = texts::of(&components, &root).unwrap();
         for component in &components {
             let id = component.id();
             assert!(texts.iter().any(|text| text.of.contains(&id)), "{id}");
@@ -148,8 +184,17 @@ mod tests {
             "The OpenSSL Project",
             "Mozilla Public License",
             "MIT License",
+            "Copyright notices for The Rust Standard Library",
         ] {
             assert!(file.contains(known), "{known}");
+        }
+        // Code that ring has from elsewhere, some folders below its root.
+        let of_ring = |text: &Text| text.of.iter().any(|of| of.starts_with("ring "));
+        for authors in ["the fiat-crypto authors", "BoringSSL"] {
+            let found = texts
+                .iter()
+                .any(|text| of_ring(text) && text.text.contains(authors));
+            assert!(found, "{authors}");
         }
     }
 }

@@ -18,7 +18,12 @@ const NAMES: [&str; 6] = [
 ];
 
 /// Ends of such names that are source code.
-const SOURCE_CODE: [&str; 8] = [".c", ".go", ".h", ".html", ".pl", ".py", ".rs", ".sh"];
+const SOURCE_CODE: [&str; 9] = [
+    ".c", ".go", ".h", ".html", ".pl", ".pm", ".py", ".rs", ".sh",
+];
+
+/// Folders with nothing that becomes a part of the program, beside hidden ones.
+const NOT_BUILT_IN: [&str; 5] = ["benches", "examples", "fuzz", "test", "tests"];
 
 /// A text, and the components that it belongs to.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +34,13 @@ pub(super) struct Text {
 }
 
 /// Returns the texts of the components; each one once. A component without text gets that of the
-/// Apache License from the root of this source, if it may be used under it.
+/// Apache License from the root of this source, if that license alone is enough for it.
 pub(super) fn of(components: &[Component], root: &Path) -> Result<Vec<Text>, ThirdPartyError> {
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for component in components {
-        let mut paths = files(&component.folder)?;
-        if paths.is_empty() && component.license.contains("Apache-2.0") {
+        let mut paths = Vec::new();
+        find(&component.folder, &mut paths)?;
+        if paths.is_empty() && is_apache_enough(&component.license) {
             paths.push(root.join("LICENSE-APACHE"));
         }
         if paths.is_empty() {
@@ -60,18 +66,34 @@ pub(super) fn of(components: &[Component], root: &Path) -> Result<Vec<Text>, Thi
     Ok(texts)
 }
 
-/// Returns the files with a license in the root of a source and in the folders there: libraries in
-/// C lie in one.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, ThirdPartyError> {
-    let mut found = Vec::new();
+/// Returns whether the Apache License is one of the alternatives of an SPDX expression, or of one in
+/// the old style with slashes.
+fn is_apache_enough(license: &str) -> bool {
+    !license.contains(" AND ")
+        && license
+            .split(" OR ")
+            .flat_map(|one| one.split('/'))
+            .any(|one| one.trim() == "Apache-2.0")
+}
+
+/// Finds the files with a license in a source: parts that are taken from elsewhere have their own
+/// beside them. Symbolic links are not followed.
+fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), ThirdPartyError> {
     for path in entries(folder)? {
+        if path.is_symlink() {
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.to_ascii_lowercase();
         if path.is_dir() {
-            found.extend(entries(&path)?.into_iter().filter(|path| is_license(path)));
-        } else if is_license(&path) {
+            if !name.starts_with('.') && !NOT_BUILT_IN.contains(&&*name) {
+                find(&path, found)?;
+            }
+        } else if is_license(&name) {
             found.push(path);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, ThirdPartyError> {
@@ -86,11 +108,9 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, ThirdPartyError> {
     Ok(paths)
 }
 
-fn is_license(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.to_ascii_lowercase();
-    path.is_file()
-        && NAMES.iter().any(|begin| name.starts_with(begin))
+/// Returns whether a file whose name, in lower case, is `name` has a license.
+fn is_license(name: &str) -> bool {
+    NAMES.iter().any(|begin| name.starts_with(begin))
         && !SOURCE_CODE.iter().any(|end| name.ends_with(end))
 }
 
@@ -117,6 +137,9 @@ mod tests {
             ("b/COPYING", "MIT"),
             ("b/lib/LICENSE.txt", "BSD"),
             ("b/lib/other", "x"),
+            ("b/src/math/table/LICENSE", "ISC"),
+            ("b/src/tests/LICENSE", "of a test"),
+            ("b/.github/license.yml", "a workflow"),
             ("c/Cargo.toml", ""),
             ("LICENSE-APACHE", "Apache"),
         ] {
@@ -136,14 +159,21 @@ mod tests {
             [
                 ("MIT", "a 1.0.0, b 1.0.0".to_owned()),
                 ("BSD", "b 1.0.0".to_owned()),
+                ("ISC", "b 1.0.0".to_owned()),
                 ("Apache", "c 1.0.0".to_owned()),
             ]
         );
-        let bare = component("c", "MIT", &folder);
-        assert!(matches!(
-            of(&[bare], &folder),
-            Err(ThirdPartyError::NoText { .. })
-        ));
+        for license in ["MIT", "MIT AND Apache-2.0", "Apache-2.0 AND (MIT OR ISC)"] {
+            let bare = component("c", license, &folder);
+            assert!(
+                matches!(of(&[bare], &folder), Err(ThirdPartyError::NoText { .. })),
+                "{license}"
+            );
+        }
+        for license in ["Apache-2.0", "MIT/Apache-2.0", "Zlib OR Apache-2.0 OR MIT"] {
+            let bare = component("c", license, &folder);
+            assert!(of(&[bare], &folder).is_ok(), "{license}");
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 }
