@@ -1,9 +1,11 @@
 //! The samples for containers are valid for compose, and do what they say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use distributary_tests::gateway;
 
 const BASE: &str = "docker-compose.yml";
 const PORTS: &str = "docker-compose.ports.yml";
@@ -97,6 +99,40 @@ fn cluster_has_three_gateways_and_three_nats_servers() {
         3,
         "{config}"
     );
+}
+
+#[test]
+fn variables_of_a_cluster_reach_the_gateway() {
+    let variables = [
+        ("DISTRIBUTARY_CLUSTER_NATS", "nats://192.0.2.7:4222"),
+        ("DISTRIBUTARY_CLUSTER_NODE", "node-one"),
+        ("DISTRIBUTARY_CLUSTER_PUBLIC_URL", "https://one.example"),
+        ("DISTRIBUTARY_CLUSTER_USER", "somebody"),
+        ("DISTRIBUTARY_CLUSTER_PASSWORD", "the password"),
+        ("DISTRIBUTARY_CLUSTER_TOKEN", "the token"),
+        ("DISTRIBUTARY_ADVERTISE", "192.0.2.8"),
+    ];
+    let config = accepted(&[BASE], &variables, &["config"]);
+    for (name, value) in variables {
+        assert!(config.contains(&format!("{name}: {value}")), "{config}");
+    }
+}
+
+#[test]
+fn variables_that_are_empty_are_no_error() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join(BASE)).expect("the sample can be read");
+    // Those that are passed on have no value.
+    let names = text.lines().filter_map(|line| {
+        let name = line.trim().strip_suffix(':')?;
+        name.starts_with("DISTRIBUTARY_").then(|| name.to_owned())
+    });
+    let environment: BTreeMap<_, _> = names.map(|name| (name, String::new())).collect();
+    assert!(environment.contains_key("DISTRIBUTARY_CLUSTER_NATS"));
+    let run = gateway::run_in(&environment, &["check"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let printed = format!("{}{}", run.stdout, run.stderr);
+    assert!(!printed.contains("DISTRIBUTARY_"), "{printed}");
 }
 
 #[test]
