@@ -126,6 +126,22 @@ fn gateway_accepts_the_environment_of_a_pod() {
 }
 
 #[test]
+fn configuration_arrives_as_it_is() {
+    for config in [
+        "  log = \"debug\"\n[viewers]\nmax = 5\n",
+        "\n\n  # A comment with {{ braces }}: 'and' <quotes>\n\tlog = \"info\"",
+        "log = \"info\"\n\n\n",
+    ] {
+        let made = resources(&json!({ "config": config }));
+        let map = made.iter().find(|one| one["kind"] == "ConfigMap");
+        assert_eq!(
+            map.expect("there is one")["data"],
+            json!({ "distributary.toml": config })
+        );
+    }
+}
+
+#[test]
 fn pod_that_ends_has_time_to_drain() {
     let values = json!({ "drain": { "waitSeconds": 7, "timeoutSeconds": 40 } });
     let made = resources(&values);
