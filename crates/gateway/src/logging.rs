@@ -51,11 +51,11 @@ pub enum LogError {
     Ended,
 }
 
-/// Suppresses messages of libraries with which viewers could fill the log: the one for data
-/// channels logs an error when a viewer ends its association. The one for NATS repeats what the
-/// cluster logs. A filter that names the library
-/// overrides this.
-const QUIET: &str = "sctp_proto=off,async_nats=off";
+/// Suppresses messages of libraries with which clients could fill the log: the one for data
+/// channels logs an error when a viewer ends its association, those for MP3 warn of every broken
+/// frame of a publisher. The one for NATS repeats what the cluster logs. A filter that names the
+/// library overrides this.
+const QUIET: &str = "sctp_proto=off,async_nats=off,symphonia_bundle_mp3=off,symphonia_core=off";
 
 /// Changes the log settings at run time.
 #[derive(Clone, Debug)]
@@ -207,6 +207,27 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn libraries_that_clients_make_talk_are_silent_unless_the_filter_names_them() {
+        let quiet = Registry::default().with(levels("trace").unwrap());
+        tracing::subscriber::with_default(quiet, || {
+            assert!(!tracing::enabled!(target: "sctp_proto::association", tracing::Level::ERROR));
+            assert!(!tracing::enabled!(target: "async_nats::connector", tracing::Level::ERROR));
+            assert!(
+                !tracing::enabled!(target: "symphonia_bundle_mp3::layer3", tracing::Level::WARN)
+            );
+            assert!(!tracing::enabled!(target: "symphonia_core::io", tracing::Level::WARN));
+            assert!(tracing::enabled!(target: "distributary_hub", tracing::Level::TRACE));
+        });
+        let named = levels("info,symphonia_bundle_mp3=debug").unwrap();
+        tracing::subscriber::with_default(Registry::default().with(named), || {
+            assert!(
+                tracing::enabled!(target: "symphonia_bundle_mp3::layer3", tracing::Level::DEBUG)
+            );
+            assert!(!tracing::enabled!(target: "symphonia_core::io", tracing::Level::WARN));
+        });
     }
 
     #[test]
