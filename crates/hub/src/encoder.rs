@@ -40,7 +40,10 @@ impl Encoder {
                 "add -bf 0 to the ffmpeg command; in a program that runs ffmpeg, such as vMix, turn \
                  B-frames off, or choose the profile Baseline"
             }
-            Self::Gstreamer => "set bframes=0 or tune=zerolatency of x264enc in the pipeline",
+            Self::Gstreamer => {
+                "set bframes=0 or tune=zerolatency of x264enc, or the same of your encoder, in the \
+                 pipeline"
+            }
             Self::Other => {
                 "set the encoder to none (OBS: tune \"zerolatency\", or x264 option \"bframes=0\"; \
                  ffmpeg: -bf 0)"
@@ -59,7 +62,8 @@ impl Encoder {
                  a keyframe every two seconds"
             }
             Self::Gstreamer => {
-                "set key-int-max of x264enc in the pipeline to the frames of two seconds"
+                "set key-int-max of x264enc, or the same of your encoder, in the pipeline to the \
+                 frames of two seconds"
             }
             Self::Other => "configure the encoder to send a keyframe every two seconds",
         }
@@ -82,5 +86,18 @@ mod tests {
             assert_eq!(Encoder::of(Some(name)), encoder, "{name}");
         }
         assert_eq!(Encoder::of(None), Encoder::Other);
+    }
+
+    #[test]
+    fn users_of_gstreamer_are_told_to_set_whichever_encoder_they_have() {
+        assert_eq!(
+            Encoder::Gstreamer.without_b_frames(),
+            "set bframes=0 or tune=zerolatency of x264enc, or the same of your encoder, in the pipeline"
+        );
+        assert_eq!(
+            Encoder::Gstreamer.with_keyframes(),
+            "set key-int-max of x264enc, or the same of your encoder, in the pipeline to the frames of \
+             two seconds"
+        );
     }
 }
