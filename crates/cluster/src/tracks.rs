@@ -73,6 +73,9 @@ enum VideoKind {
 enum AudioKind {
     Aac,
     Opus,
+    Mp3,
+    G711ALaw,
+    G711MuLaw,
 }
 
 impl TrackSet {
@@ -134,6 +137,9 @@ impl TrackSet {
             codec: match audio.codec {
                 AudioKind::Aac => AudioCodec::Aac,
                 AudioKind::Opus => AudioCodec::Opus,
+                AudioKind::Mp3 => AudioCodec::Mp3,
+                AudioKind::G711ALaw => AudioCodec::G711ALaw,
+                AudioKind::G711MuLaw => AudioCodec::G711MuLaw,
             },
             sample_rate: audio.rate,
             channels: audio.channels,
@@ -177,6 +183,9 @@ impl Audio {
         let codec = match track.codec {
             AudioCodec::Aac => AudioKind::Aac,
             AudioCodec::Opus => AudioKind::Opus,
+            AudioCodec::Mp3 => AudioKind::Mp3,
+            AudioCodec::G711ALaw => AudioKind::G711ALaw,
+            AudioCodec::G711MuLaw => AudioKind::G711MuLaw,
             _ => return None,
         };
         Some(Self {
@@ -254,6 +263,30 @@ mod tests {
             (opus.codec, opus.sample_rate, opus.channels),
             (AudioCodec::Opus, 48_000, 2)
         );
+    }
+
+    #[test]
+    fn audio_of_every_codec_comes_out_as_it_went_in() {
+        for codec in [
+            AudioCodec::Aac,
+            AudioCodec::Opus,
+            AudioCodec::Mp3,
+            AudioCodec::G711ALaw,
+            AudioCodec::G711MuLaw,
+        ] {
+            let track = AudioTrack {
+                codec,
+                sample_rate: 8_000,
+                channels: 1,
+                config: Vec::new().into(),
+            };
+            let stats = StreamStats {
+                audio: Some(Arc::new(track.clone())),
+                ..StreamStats::default()
+            };
+            let json = TrackSet::of(&stats, Form::Published).to_json();
+            assert_eq!(TrackSet::from_json(&json).unwrap().audio(), Some(track));
+        }
     }
 
     #[test]
