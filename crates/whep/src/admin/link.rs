@@ -2,6 +2,7 @@
 //! of the default route. On other systems than Linux nothing is known.
 
 use std::fs;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -30,10 +31,31 @@ impl LinkStatus {
     }
 }
 
-/// Returns the bytes sent so far through the interface of the default route.
-pub(super) fn sent_bytes() -> Option<u64> {
-    let path = format!("/sys/class/net/{}/statistics/tx_bytes", interface()?);
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+/// The bytes sent so far through an interface.
+#[derive(Debug)]
+pub(super) struct SentBytes {
+    interface: String,
+    bytes: u64,
+}
+
+impl SentBytes {
+    /// Reads the count of the interface of the default route.
+    pub(super) fn read() -> Option<Self> {
+        let interface = interface()?;
+        let path = format!("/sys/class/net/{interface}/statistics/tx_bytes");
+        let bytes = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+        Some(Self { interface, bytes })
+    }
+
+    /// Returns the rate since an earlier count, in bits per second. `None` if that is of another
+    /// interface: the default route has moved.
+    pub(super) fn rate_since(&self, earlier: &Self, time: Duration) -> Option<u64> {
+        if self.interface != earlier.interface {
+            return None;
+        }
+        let sent = self.bytes.saturating_sub(earlier.bytes) as f64;
+        Some((sent * 8.0 / time.as_secs_f64().max(0.1)) as u64)
+    }
 }
 
 /// Returns the interface of the default route, for IPv4 or else for IPv6.
@@ -99,6 +121,21 @@ mod tests {
              {zeros} 00 {zeros} 00 fe800000000000000000000000000001 00000400 0 0 00000003 eth1\n"
         );
         assert_eq!(default_v6(&routes).as_deref(), Some("eth1"));
+    }
+
+    #[test]
+    fn rate_is_not_known_while_the_default_route_moves_to_another_interface() {
+        let sent = |interface: &str, bytes| SentBytes {
+            interface: interface.to_owned(),
+            bytes,
+        };
+        let second = Duration::from_secs(1);
+        let eth0 = sent("eth0", 1_000);
+        let rate = |count: SentBytes| count.rate_since(&eth0, second);
+        assert_eq!(rate(sent("eth0", 126_000)), Some(1_000_000));
+        assert_eq!(rate(sent("wlan0", 9_000_000_000)), None);
+        // The interface was made anew, and counts from zero.
+        assert_eq!(rate(sent("eth0", 7)), Some(0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::door::AdminDoor;
 use super::history::{Second, StreamSample, TotalSample};
-use super::link;
+use super::link::SentBytes;
 use super::process;
 use super::streams::{StreamStatus, statuses};
 
@@ -36,7 +36,7 @@ struct Recorder {
     /// The CPU time of the process, and when it was read.
     cpu: Option<(Duration, Instant)>,
     /// The bytes that the machine has sent through its link, and when they were read.
-    sent: Option<(u64, Instant)>,
+    sent: Option<(SentBytes, Instant)>,
 }
 
 impl Recorder {
@@ -99,12 +99,10 @@ impl Recorder {
     /// Returns the rate of the link since the last call, in bits per second; `None` if it is not
     /// known.
     fn link_bps(&mut self, now: Instant) -> Option<u64> {
-        let bytes = link::sent_bytes()?;
-        let (before, at) = self.sent.replace((bytes, now))?;
-        let seconds = now.saturating_duration_since(at).as_secs_f64();
-        // Another interface may have become the one of the default route.
-        let sent = bytes.saturating_sub(before) as f64;
-        Some((sent * 8.0 / seconds.max(0.1)) as u64)
+        let earlier = self.sent.take();
+        let (sent, at) = self.sent.insert((SentBytes::read()?, now));
+        let (before, since) = earlier?;
+        sent.rate_since(&before, at.saturating_duration_since(since))
     }
 }
 
