@@ -17,7 +17,7 @@ use std::time::Instant;
 pub use cluster::{cluster_control, cluster_message};
 pub use media::{
     aac_access_units, audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video,
-    mp3_frames, parameter_sets,
+    g711_samples, mp3_frames, parameter_sets,
 };
 pub use names::stream_name;
 pub use rtmp::{rtmp_amf0, rtmp_amf3, rtmp_chunk, rtmp_handshake, rtmp_session};
@@ -39,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("flv_audio", flv_audio),
     ("flv_file", flv_file),
     ("flv_video", flv_video),
+    ("g711_samples", g711_samples),
     ("ice_fragment", ice_fragment),
     ("mp3_frames", mp3_frames),
     ("parameter_sets", parameter_sets),

@@ -1,4 +1,4 @@
-//! Targets for publishers' input: FLV tags, coded video and AAC.
+//! Targets for publishers' input: FLV tags, coded video and audio.
 
 use bytes::Bytes;
 use distributary_media::aac::AudioSpecificConfig;
@@ -134,33 +134,56 @@ pub fn avc_configuration(data: &[u8]) {
 pub fn aac_access_units(data: &[u8]) {
     let mut pieces = pieces(data);
     let config = pieces.next().unwrap_or_default();
-    transcode(AudioCodec::Aac, config, pieces);
+    transcode(&track(AudioCodec::Aac, config), pieces);
 }
 
 /// Frames of MP3, each with its length in two bytes before it, in the same way.
 pub fn mp3_frames(data: &[u8]) {
-    transcode(AudioCodec::Mp3, &[], pieces(data));
+    transcode(&track(AudioCodec::Mp3, &[]), pieces(data));
 }
 
-fn transcode<'a>(codec: AudioCodec, config: &[u8], frames: impl Iterator<Item = &'a [u8]>) {
+/// Samples of G.711 in frames of any length, in the same way. The first byte is the law and the
+/// number of channels.
+pub fn g711_samples(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else {
+        return;
+    };
+    let codec = match first & 1 {
+        0 => AudioCodec::G711ALaw,
+        _ => AudioCodec::G711MuLaw,
+    };
     let track = AudioTrack {
+        codec,
+        sample_rate: 8_000,
+        channels: 1 + (first >> 1 & 1),
+        config: Bytes::new(),
+    };
+    transcode(&track, pieces(rest));
+}
+
+/// Returns a track of frames that describe themselves.
+fn track(codec: AudioCodec, config: &[u8]) -> AudioTrack {
+    AudioTrack {
         codec,
         sample_rate: 48_000,
         channels: 2,
         config: Bytes::copy_from_slice(config),
-    };
+    }
+}
+
+fn transcode<'a>(track: &AudioTrack, frames: impl Iterator<Item = &'a [u8]>) {
     // Little effort: the encoder is not under test.
     let config = OpusConfig {
         complexity: 0,
         ..OpusConfig::default()
     };
-    let Ok(mut transcoder) = OpusTranscoder::new(&track, &config) else {
+    let Ok(mut transcoder) = OpusTranscoder::new(track, &config) else {
         return;
     };
     let mut packets = Vec::new();
     for (n, unit) in frames.enumerate() {
         let frame = AudioFrame {
-            codec,
+            codec: track.codec,
             pts: MediaTime::from_nanos(n as i64 * 21_333_333),
             data: Bytes::copy_from_slice(unit),
         };

@@ -1,7 +1,7 @@
 //! Frames of MP3: MPEG audio layer III (ISO/IEC 11172-3 section 2.4, ISO/IEC 13818-3 section 2.4),
 //! and the unofficial MPEG 2.5 with half the rates of MPEG-2.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// Bit rates of MPEG-1 by their index, in kbit/s. The first is that of a free format.
 const MPEG1_KBPS: [u32; 15] = [
@@ -51,10 +51,11 @@ impl Mp3Header {
     }
 }
 
-/// Splits data into whole frames that follow each other, at most `limit`. What follows the last one
-/// is left out.
+/// Splits data into whole frames that follow each other, at most `limit`. A tag of ID3 before the
+/// first one, and what follows the last one, are left out.
 pub(crate) fn frames(mut data: Bytes, limit: usize) -> Vec<(Mp3Header, Bytes)> {
     let mut frames = Vec::new();
+    data.advance(id3_len(&data).min(data.len()));
     while frames.len() < limit
         && let Some(header) = Mp3Header::parse(&data)
         && header.len <= data.len()
@@ -62,6 +63,19 @@ pub(crate) fn frames(mut data: Bytes, limit: usize) -> Vec<(Mp3Header, Bytes)> {
         frames.push((header, data.split_to(header.len)));
     }
     frames
+}
+
+/// Returns the length of the ID3 tag at the begin of data, which encoders that read files may send
+/// along; 0 if there is none (ID3 tag version 2.4.0, main structure, sections 3.1 and 3.4).
+fn id3_len(data: &[u8]) -> usize {
+    let Some([b'I', b'D', b'3', _, _, flags, size @ ..]) = data.first_chunk::<10>() else {
+        return 0;
+    };
+    let size = size
+        .iter()
+        .fold(0, |size, byte| size << 7 | usize::from(byte & 0x7F));
+    let footer = if flags & 0x10 == 0 { 0 } else { 10 };
+    10 + size + footer
 }
 
 #[cfg(test)]
@@ -121,5 +135,22 @@ mod tests {
         assert!(split(&data, 9).iter().all(|(_, part)| *part == frame));
         assert!(split(&frame[..416], 9).is_empty());
         assert!(split(b"\0\xFF\xFB\x90\x64", 9).is_empty());
+    }
+
+    #[test]
+    fn tag_of_id3_before_the_frames_is_left_out() {
+        let mut frame = vec![0xFF, 0xFB, 0x90, 0x64];
+        frame.resize(417, 7);
+        let split = |head: &[u8], tag: usize| {
+            let data = [head, &vec![7; tag], &frame.repeat(2)].concat();
+            frames(Bytes::from(data), 9).len()
+        };
+        // 7 bits of each byte of the size count.
+        assert_eq!(split(b"ID3\x04\0\0\0\0\x01\x03", 131), 2);
+        // With a footer.
+        assert_eq!(split(b"ID3\x04\0\x10\0\0\0\x03", 13), 2);
+        // Longer than the data.
+        assert_eq!(split(b"ID3\x04\0\0\x7F\x7F\x7F\x7F", 3), 0);
+        assert_eq!(split(b"ID3\x04\0\0\0", 0), 0);
     }
 }
