@@ -366,6 +366,18 @@ impl Publisher {
     }
 }
 
+/// Starts ffmpeg as a player of an RTMP URL, until the stream ends.
+///
+/// # Panics
+/// When ffmpeg cannot be run.
+#[must_use]
+pub fn play(url: &str) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-nostdin", "-loglevel", "warning"]);
+    command.args(["-i", url, "-c", "copy", "-f", "null", "-"]);
+    Process::start("ffmpeg", command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

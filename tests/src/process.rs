@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::wait::{Deadline, TIMEOUT};
 
@@ -155,7 +156,15 @@ impl Process {
     /// # Panics
     /// When it has not exited after [`TIMEOUT`].
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Deadline::after(TIMEOUT);
+        self.wait_within(TIMEOUT)
+    }
+
+    /// Does the same for a process that has much to do.
+    ///
+    /// # Panics
+    /// When it has not exited after `timeout`.
+    pub fn wait_within(&mut self, timeout: Duration) -> ExitStatus {
+        let deadline = Deadline::after(timeout);
         let mut text = self
             .output
             .text

@@ -4,31 +4,13 @@
 use distributary_bench::socket::ReceiveMode;
 use distributary_bench::swarm::{self, SwarmConfig};
 use distributary_tests::client;
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher, play};
 use distributary_tests::gateway::Gateway;
-use distributary_tests::process::Process;
 use distributary_tests::wait::{TIMEOUT, eventually};
 use distributary_webrtc::srtp::SrtpProfile;
 use serde_json::Value;
-use std::process::Command;
 
 const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
-
-/// Starts ffmpeg as a player of a stream, until it ends.
-fn play(gateway: &Gateway, name: &str) -> Process {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-hide_banner", "-nostdin", "-loglevel", "warning"]);
-    command.args([
-        "-i",
-        &gateway.rtmp_url(name),
-        "-c",
-        "copy",
-        "-f",
-        "null",
-        "-",
-    ]);
-    Process::start("ffmpeg", command)
-}
 
 /// Waits until the API lists this many viewers, and returns them.
 async fn viewers(gateway: &Gateway, count: usize) -> Vec<Value> {
@@ -46,7 +28,7 @@ async fn rtmp_player_is_limited_counted_and_ended_like_any_viewer() {
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
-    let mut player = play(&gateway, "live/test");
+    let mut player = play(&gateway.rtmp_url("live/test"));
     let listed = viewers(&gateway, 1).await;
     assert_eq!(listed[0]["transport"], "rtmp");
     assert_eq!(listed[0]["state"], "connected");
@@ -79,7 +61,7 @@ async fn rtmp_player_is_limited_counted_and_ended_like_any_viewer() {
     assert_eq!(offer().status, 201);
 
     // And the other way round.
-    let mut refused = play(&gateway, "live/test");
+    let mut refused = play(&gateway.rtmp_url("live/test"));
     assert!(!refused.wait().success());
 }
 
@@ -89,7 +71,7 @@ async fn block_ends_connected_viewers_of_both_kinds() {
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));
     gateway.wait_live("live/test").await;
-    let mut player = play(&gateway, "live/test");
+    let mut player = play(&gateway.rtmp_url("live/test"));
     // The swarm would watch for longer than the test may take.
     let config = SwarmConfig {
         url: gateway.whep_url("live/test").parse().expect("a URL"),
@@ -115,6 +97,6 @@ async fn block_ends_connected_viewers_of_both_kinds() {
     assert_eq!(blocked.status, 201, "{}", blocked.text());
     player.wait();
     viewers(&gateway, 0).await;
-    assert!(!play(&gateway, "live/test").wait().success());
+    assert!(!play(&gateway.rtmp_url("live/test")).wait().success());
     drop(watching);
 }
