@@ -16,7 +16,7 @@ const BLOCKS_INTERVAL = 10_000;
 const find = (selector) => document.querySelector(selector);
 const events = new Events();
 const blocks = new Blocks(act);
-const table = new StreamTable((name) => new StreamCard(name, { act, confirm, block }, addresses));
+const table = new StreamTable((stream) => new StreamCard(stream, { act, confirm, block }, addresses));
 const totals = {
   viewers: new Graph("Viewers", (value) => String(value), 4),
   received_bps: new Graph("Received", rate, 1e5),

@@ -51,7 +51,7 @@ function show(streams) {
 function render(streams) {
   const rows = new Map([...list.children].map((row) => [row.dataset.name, row]));
   for (const [at, stream] of streams.entries()) {
-    const row = rows.get(stream.name) ?? newRow(stream.name);
+    const row = rows.get(stream.name) ?? newRow(stream);
     rows.delete(stream.name);
     row.querySelector(".stream-facts").textContent = facts(stream);
     if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
@@ -60,7 +60,7 @@ function render(streams) {
   mark();
 }
 
-function newRow(name) {
+function newRow({ name, has_page }) {
   const row = template.content.firstElementChild.cloneNode(true);
   row.dataset.name = name;
   row.querySelector(".stream-name").textContent = name;
@@ -68,6 +68,7 @@ function newRow(name) {
   const link = row.querySelector("a");
   link.href = `${ROOT}${pathOf(name)}`;
   link.setAttribute("aria-label", `Open the page of ${name}`);
+  link.hidden = !has_page;
   return row;
 }
 

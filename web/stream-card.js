@@ -41,14 +41,14 @@ export class StreamCard {
   #standbys;
 
   /**
-   * @param {string} name
+   * @param {object} stream its stats, as for `show`
    * @param {object} actions
    * @param {(method: string, path: string) => Promise<boolean>} actions.act sends a request
    * @param {(question: string, word: string) => Promise<boolean>} actions.confirm asks the user
    * @param {(what: string, target: object) => void} actions.block asks for how long, and blocks
    * @param {object} addresses the URLs for others, up to the name of a stream: `{ watch, whep, rtmp }`
    */
-  constructor(name, actions, addresses) {
+  constructor({ name, has_page }, actions, addresses) {
     this.#name = name;
     this.#actions = actions;
     setText(this.#part("h3"), name);
@@ -58,7 +58,7 @@ export class StreamCard {
     this.#part(".block-publisher").addEventListener("click", () =>
       actions.block(`Publishers of ${name}`, { publisher: name }),
     );
-    this.#showAddresses(addresses);
+    this.#showAddresses(addresses, has_page);
     this.#table = new ViewerTable(name, {
       endViewer: (id) => this.#endViewer(id),
       blockViewer: (viewer) => actions.block(viewersAt(viewer), { viewer }),
@@ -132,14 +132,15 @@ export class StreamCard {
     if (response && (await draw(response, canvas, THUMBNAIL_WIDTH))) canvas.hidden = false;
   }
 
-  #showAddresses({ watch, whep, rtmp }) {
+  #showAddresses({ watch, whep, rtmp }, has_page) {
     // A name of one part has no application: the server is the host alone.
     const [, app, key] = /^(?:([^/]+)\/)?(.+)$/.exec(this.#name);
     this.#rtmp = `${rtmp}${app ?? ""}`;
     const page = `${watch}${pathOf(this.#name)}`;
     this.#part(".watch").href = page;
+    this.#part(".watch").hidden = !has_page;
     const addresses = [
-      ["Watch", page],
+      ...(has_page ? [["Watch", page]] : []),
       ["WHEP", `${whep}${pathOf(this.#name)}`],
       ["RTMP server", this.#rtmp],
       ["Stream key", key],

@@ -43,7 +43,7 @@ export class StreamTable {
   #isDrawing = false;
   #hasOpened = false;
 
-  /** @param {(name: string) => StreamCard} makeCard makes the details of a stream */
+  /** @param {(stream: object) => StreamCard} makeCard makes the details of a stream */
   constructor(makeCard) {
     this.#makeCard = makeCard;
     for (const header of find("#streams thead").querySelectorAll("button")) {
@@ -173,7 +173,7 @@ export class StreamTable {
   }
 
   #openDetails(name) {
-    const card = this.#makeCard(name);
+    const card = this.#makeCard(this.#streams.find((stream) => stream.name === name));
     const cell = make("td", { colSpan: Object.keys(KEYS).length }, card.element);
     this.#open = { name, card, row: make("tr", { className: "detail" }, cell) };
   }

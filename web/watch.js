@@ -7,7 +7,10 @@
  */
 
 import "./player.js";
-import { ROOT, endpointOf } from "./path.js";
+import { ROOT, endpointOf, pathOf } from "./path.js";
+
+/** Maximum links to streams of an application. */
+const MAX_LINKS = 8;
 
 const stream = decodeURIComponent(location.pathname.slice(ROOT.length)).replace(/\/$/, "");
 const query = new URLSearchParams(location.search);
@@ -23,11 +26,14 @@ player.toggleAttribute("stats", query.has("stats") && isOn("stats"));
 if (!isOn("controls")) player.setAttribute("controls", "none");
 if (query.has("token")) player.setAttribute("token", query.get("token"));
 
-// Who opens the path of an application may look for one of its streams.
+// Who waits at the path of an application may look for one of its streams.
 if (!stream.includes("/") && !query.has("embed")) {
   const hint = document.querySelector("#hint");
-  player.addEventListener("statechange", ({ detail }) => {
-    hint.hidden = detail.state !== "waiting";
+  player.addEventListener("statechange", async ({ detail }) => {
+    const names = detail.state === "waiting" ? await liveBelow(stream) : [];
+    // The state may have changed meanwhile.
+    hint.hidden = names.length === 0 || player.dataset.state !== "waiting";
+    hint.replaceChildren("Live now: ", ...names.flatMap((name, n) => (n ? [", ", linkTo(name)] : [linkTo(name)])));
   });
 }
 player.src = endpointOf(stream);
@@ -38,3 +44,23 @@ document.body.classList.toggle("embed", query.has("embed"));
 
 // For the browser's console: `await player.player.getStats()`.
 globalThis.player = player;
+
+/** Returns the names of live streams of an application: those with a page that the gateway lists. */
+async function liveBelow(application) {
+  try {
+    const response = await fetch(`${ROOT}api/live`);
+    // Where viewers need permission, streams are not listed.
+    const { streams } = response.ok ? await response.json() : { streams: [] };
+    const below = streams.filter(({ name, has_page }) => has_page && name.startsWith(`${application}/`));
+    return below.slice(0, MAX_LINKS).map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+function linkTo(name) {
+  const link = document.createElement("a");
+  link.href = `${ROOT}${pathOf(name)}`;
+  link.textContent = name;
+  return link;
+}

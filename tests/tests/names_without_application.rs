@@ -57,6 +57,61 @@ async fn ffmpeg_names_the_stream_in_the_application() {
 }
 
 #[tokio::test]
+async fn page_that_waits_links_to_live_streams_of_its_application_only() {
+    let gateway = Gateway::start();
+    let _publisher = Publisher::start(&clip(), &gateway.rtmp_url("cam/front"));
+    gateway.wait_live("cam/front").await;
+    let browser = Browser::start().await;
+    let waits = "globalThis.player?.dataset.state === 'waiting'";
+    let hint = "document.querySelector('#hint')";
+    for (stream, shown) in [
+        ("other", format!("{hint}.hidden")),
+        (
+            STREAM,
+            format!("{hint}.innerText === 'Live now: cam/front'"),
+        ),
+    ] {
+        browser.open(&gateway.page_url(stream)).await;
+        eventually("the page waits, with the hint", async || {
+            let looks = format!("{waits} && {shown}");
+            browser.evaluate::<bool>(&looks).await.then_some(())
+        })
+        .await;
+    }
+    browser.screenshot("player_waits_with_hint").await;
+    browser.click("#hint a").await;
+    let plays = |report: &VideoReport| report.counters.len() >= FRAMES;
+    browser.wait_for("video", "frames", plays).await;
+}
+
+#[tokio::test]
+async fn stream_without_a_page_has_no_link_to_one() {
+    let gateway = Gateway::start();
+    let _publisher = Publisher::start(&clip(), &gateway.rtmp_url("metrics"));
+    gateway.wait_live("metrics").await;
+    let browser = Browser::start().await;
+    browser.open(&gateway.admin_url()).await;
+    let titles =
+        "[...document.querySelectorAll('.addresses dt')].map((title) => title.textContent)";
+    eventually("the dashboard has the other addresses", async || {
+        let shown: Vec<String> = browser.evaluate(titles).await;
+        (shown == ["WHEP", "RTMP server", "Stream key"]).then_some(())
+    })
+    .await;
+    let hidden = "document.querySelector('a.watch').hidden";
+    assert!(browser.evaluate::<bool>(hidden).await);
+    browser.open(&gateway.page_url("")).await;
+    eventually(
+        "the front page lists the stream without a link",
+        async || {
+            let hidden = "document.querySelector('#streams a')?.hidden ?? false";
+            browser.evaluate::<bool>(hidden).await.then_some(())
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn obs_names_the_stream_in_the_key() {
     let gateway = Gateway::start_configured(KEYS);
     // OBS sends an empty application for the server `rtmp://host`, as librtmp does.

@@ -1,8 +1,9 @@
 //! Answers to requests that no route matches.
 
 use axum::http::{Method, StatusCode, Uri};
+use distributary_names::StreamName;
 
-use crate::path::RESERVED;
+use crate::path::{RESERVED, has_page};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 
@@ -24,6 +25,18 @@ pub(crate) async fn nothing(public: PublicPath, method: Method, uri: Uri) -> Pro
                  listener of their own (key admin): by default http://127.0.0.1:8180/ on the machine \
                  of the gateway.",
             ),
+            [name]
+                if uri.path() != path
+                    && StreamName::parse(name).is_ok_and(|name| has_page(&name)) =>
+            {
+                Problem::new(
+                    StatusCode::NOT_FOUND,
+                    format!(
+                        "There is nothing at this path. The stream {name} would be at {public}{path}, \
+                         without a slash at its end."
+                    ),
+                )
+            }
             _ => not_found().await,
         };
     }

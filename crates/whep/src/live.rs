@@ -12,6 +12,7 @@ use distributary_hub::Stream;
 use serde::Serialize;
 
 use crate::front_door::FrontDoor;
+use crate::path::has_page;
 use crate::problem::Problem;
 
 /// Time for which a list is sent again: everybody may ask for it, as often as they like.
@@ -34,6 +35,8 @@ struct Live {
 #[derive(Serialize)]
 struct LiveStream {
     name: String,
+    /// Whether it has a player page: paths of the gateway are no pages of streams.
+    has_page: bool,
     /// Seconds since the publisher connected.
     uptime_seconds: u64,
     video: Option<LiveVideo>,
@@ -111,6 +114,7 @@ impl LiveStream {
         let stats = stream.stats();
         Some(Self {
             name: stream.name().to_string(),
+            has_page: has_page(stream.name()),
             uptime_seconds: now.saturating_duration_since(stats.live_since?).as_secs(),
             video: stats.video.map(|track| LiveVideo {
                 codec: track.codec.to_string(),

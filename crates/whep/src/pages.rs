@@ -191,7 +191,9 @@ impl FromRequestParts<FrontDoor> for PageStream {
 
     async fn from_request_parts(parts: &mut Parts, front: &FrontDoor) -> Result<Self, Problem> {
         let PathStream(name) = PathStream::from_request_parts(parts, front).await?;
-        if has_page(&name) {
+        // With a slash at its end, a name without application is rather the folder of one.
+        let is_folder = !name.as_str().contains('/') && parts.uri.path().ends_with('/');
+        if has_page(&name) && !is_folder {
             return Ok(Self(name));
         }
         let Ok(public) = PublicPath::from_request_parts(parts, front).await;

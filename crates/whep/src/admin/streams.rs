@@ -21,6 +21,7 @@ use super::process;
 use super::renditions::{RenditionStatus, is_transcoded};
 use super::watching::{Watching, watching};
 use crate::name::PathStream;
+use crate::path::has_page;
 use crate::problem::Problem;
 
 /// The response of `GET /api/streams`: the live streams, by name.
@@ -33,6 +34,8 @@ struct StreamList {
 #[derive(Serialize)]
 pub(super) struct StreamStatus {
     pub(super) name: String,
+    /// Whether it has a player page: paths of the gateway are no pages of streams.
+    has_page: bool,
     /// The node of the cluster from which it arrives; absent if it is published here.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
@@ -279,6 +282,7 @@ impl StreamStatus {
         let transcode = live.find(|one| is_transcoded(one));
         Some(Self {
             name: stream.name().to_string(),
+            has_page: has_page(stream.name()),
             node: node.map(|node| node.to_string()),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
             video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
@@ -512,6 +516,7 @@ mod tests {
             serde_json::to_value(summary).unwrap(),
             serde_json::json!({
                 "name": "live/test",
+                "has_page": true,
                 "uptime_seconds": 61,
                 "video": {
                     "codec": "H264",

@@ -48,7 +48,6 @@ async fn pages_have_a_strict_content_security_policy() {
         "/live/a%20b",
         "/live/test/",
         "/cam",
-        "/cam/",
     ] {
         let answer = front.request("GET", path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
@@ -116,6 +115,11 @@ async fn reserved_paths_are_not_streams() {
         "/metrics",
         "/dashboard/",
         "/favicon.ico",
+        "/apple-touch-icon.png",
+        "/sw.js",
+        "/.env",
+        "/.well-known/security.txt",
+        "/live/",
     ] {
         let answer = front.request("GET", path).await;
         answer.problem(StatusCode::NOT_FOUND);
@@ -213,6 +217,18 @@ async fn browsers_get_a_page_that_helps_and_programs_a_problem() {
         ("/metrics/whep", StatusCode::OK, "WHEP address of metrics"),
         ("/admin", StatusCode::NOT_FOUND, "http://127.0.0.1:8180/"),
         ("/api/nothing", StatusCode::NOT_FOUND, "<a href=\"../\">"),
+        (
+            "/apple-touch-icon.png",
+            StatusCode::NOT_FOUND,
+            "There is nothing here",
+        ),
+        (
+            "/live/",
+            StatusCode::NOT_FOUND,
+            "without a slash at its end",
+        ),
+        // The stream may begin later: the page waits for it.
+        ("/cam", StatusCode::OK, "<distributary-player"),
         (
             "/live/%3Cscript%3E",
             StatusCode::OK,
