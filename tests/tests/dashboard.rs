@@ -168,7 +168,7 @@ async fn dashboard_opens_with_full_graphs_a_thumbnail_and_past_events() {
 /// Replaces the feed by one with 300 streams.
 const MANY_STREAMS: &str = "
     const streamOf = (n) => ({
-        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, uptime_seconds: 60 * n, b_frames: 'none', transcode: null, renditions: [], standbys: [],
+        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, has_page: true, uptime_seconds: 60 * n, b_frames: 'none', transcode: null, renditions: [], standbys: [],
         advice: n % 50 === 7 ? 'Set the keyframe interval to 2 s.' : null,
         video: { codec: 'H264', width: 1280, height: 720, profile_level_id: '42c01f',
             frame_rate: 30, bitrate_bps: 1e6 + n * 1e4, gop: { seconds: 2, frames: 60 } },
