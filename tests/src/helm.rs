@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ffmpeg::{scratch_folder, tool_folder};
 
-/// What Helm makes of the chart with some values.
+/// The manifests that Helm makes of the chart with some values.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Rendered {

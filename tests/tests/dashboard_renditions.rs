@@ -25,7 +25,7 @@ async fn open_card(browser: &Browser, gateway: &Gateway) {
     is(browser, "document.querySelector('.stream-card') !== null").await;
 }
 
-/// Whether the card says that `id` has these words.
+/// Returns whether the card says that `id` has these words.
 fn says(id: &str, words: &str) -> String {
     format!(
         "[...document.querySelectorAll('.renditions li')].some(({{ textContent: line }}) =>

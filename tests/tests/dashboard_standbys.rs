@@ -15,7 +15,7 @@ async fn is(browser: &Browser, expression: &str) {
     .await;
 }
 
-/// Whether the only standby is shown with these words.
+/// Returns whether the only standby is shown with these words.
 fn standby_says(words: &str) -> String {
     format!(
         "(() => {{

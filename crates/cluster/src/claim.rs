@@ -34,7 +34,7 @@ pub(crate) enum Step {
     Write(u64),
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The entry was read.

@@ -1,4 +1,4 @@
-//! What all tasks of a node share.
+//! The context that all tasks of a node share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,7 @@ use crate::subject::Subjects;
 /// Maximum number of answers to requests to join that are sent at a time. Each holds a GOP.
 const MAX_JOINS: usize = 16;
 
-/// What all tasks of a node share.
+/// The context that all tasks of a node share.
 pub(crate) struct Context {
     pub(crate) hub: Hub,
     pub(crate) link: Link,

@@ -16,7 +16,7 @@ const MAX_LATE: Duration = Duration::from_secs(1);
 /// Minimum time between two requests to join again.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a message brings.
+/// The outcome of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
     /// A frame, and the time at which it arrived at its owner, by the clock of this node.

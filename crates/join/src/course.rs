@@ -94,7 +94,7 @@ pub(crate) struct Layer {
     pub(crate) joins: u32,
 }
 
-/// What one viewer goes through.
+/// One viewer's course: its player, and its path over time.
 pub(crate) struct Course {
     /// The stream.
     pub(crate) stream: Stream,

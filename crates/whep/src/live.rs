@@ -35,7 +35,7 @@ struct Live {
 #[derive(Serialize)]
 struct LiveStream {
     name: String,
-    /// Whether it has a player page: paths of the gateway are no pages of streams.
+    /// True if it has a player page; a name that is a path of the gateway has none.
     has_page: bool,
     /// Seconds since the publisher connected.
     uptime_seconds: u64,

@@ -8,11 +8,11 @@ pub(crate) struct StepReport {
     pub(crate) name: &'static str,
     /// Time that it took.
     pub(crate) time: Duration,
-    /// How it ended.
+    /// Its outcome.
     pub(crate) outcome: Outcome,
 }
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// All its commands succeeded.

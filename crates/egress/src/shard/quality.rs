@@ -41,15 +41,15 @@ pub(super) struct Quality {
 pub(super) struct NextRendition {
     pub(super) id: RenditionId,
     pub(super) reason: Reason,
-    /// When that was decided.
+    /// Time of that decision.
     pub(super) began: Instant,
     /// Its tag once it is live.
     pub(super) tag: Option<u64>,
-    /// When both renditions were there.
+    /// Time from which both renditions were there.
     pub(super) since: Option<Instant>,
     /// True after a keyframe of it was requested, successfully or not.
     pub(super) has_asked: bool,
-    /// When a keyframe of it was requested.
+    /// Time at which a keyframe of it was requested.
     pub(super) requested: Option<Instant>,
     /// True if the path carries so little of the present one that the rest of it is useless.
     pub(super) is_severe: bool,

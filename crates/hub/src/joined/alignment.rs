@@ -31,7 +31,7 @@ const MAX_KEYFRAMES: usize = 4;
 pub(super) struct Alignment {
     /// Difference between the origins of both clocks, in nanoseconds.
     origins: i64,
-    /// What is added to it, in nanoseconds; `None` by arrival.
+    /// Correction of its timestamps, in nanoseconds; `None` while it is aligned by arrival.
     correction: Option<i64>,
     /// Number of keyframes of the member.
     seen: usize,

@@ -46,7 +46,7 @@ struct Watching {
     has_feedback: bool,
     /// True if a viewer without transport-wide feedback sends REMB beside receiver reports.
     has_remb: bool,
-    /// When in each second it reports, in milliseconds.
+    /// Time of its report within each second, in milliseconds.
     phase: u64,
     /// Time and place of each switch.
     switches: Vec<(u64, usize)>,

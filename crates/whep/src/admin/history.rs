@@ -56,7 +56,7 @@ pub struct History(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// What the machine sends through its link, in bits per second; no history is kept.
+    /// Rate at which the machine sends through its link, in bits per second; no history is kept.
     link_bps: Option<u64>,
     /// The second of the newest samples, counted from the start.
     second: u64,

@@ -34,7 +34,7 @@ struct StreamList {
 #[derive(Serialize)]
 pub(super) struct StreamStatus {
     pub(super) name: String,
-    /// Whether it has a player page: paths of the gateway are no pages of streams.
+    /// True if it has a player page; a name that is a path of the gateway has none.
     has_page: bool,
     /// The node of the cluster from which it arrives; absent if it is published here.
     #[serde(skip_serializing_if = "Option::is_none")]
