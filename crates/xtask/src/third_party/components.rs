@@ -15,7 +15,7 @@ pub(super) struct Component {
     pub(super) version: String,
     /// The license as the manifest has it, an SPDX expression.
     pub(super) license: String,
-    /// The registry or repository that it comes from.
+    /// The URL of its source.
     pub(super) source: String,
     /// The folder with its source on this machine; empty for the standard library.
     pub(super) folder: PathBuf,
