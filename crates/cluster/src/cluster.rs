@@ -32,6 +32,9 @@ const BEACON_INTERVAL: Duration = Duration::from_millis(500);
 /// announcement tells earlier; it can get lost with a connection.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Maximum names in the queue of those that this node has lost; their owners wait for room.
+const MAX_LOST: usize = 64;
+
 /// A node that is not connected yet.
 pub struct ClusterSetup {
     config: ClusterConfig,
@@ -57,7 +60,7 @@ pub struct ClusterDriver {
     arbiter: ArbiterDriver,
     demands: mpsc::Receiver<Demand>,
     admissions: mpsc::Receiver<Admission>,
-    lost: mpsc::UnboundedReceiver<StreamName>,
+    lost: mpsc::Receiver<StreamName>,
 }
 
 /// The state of a node and of its cluster.
@@ -128,7 +131,7 @@ impl ClusterSetup {
             node: node.clone(),
             hub: self.hub,
         });
-        let (lost_in, lost) = mpsc::unbounded_channel();
+        let (lost_in, lost) = mpsc::channel(MAX_LOST);
         let cluster = Cluster {
             owners: Owners::new(Arc::clone(&context), lost_in),
             keeps: Arc::default(),
@@ -279,7 +282,7 @@ async fn serve(
     cluster: &Cluster,
     mut demands: mpsc::Receiver<Demand>,
     mut admissions: mpsc::Receiver<Admission>,
-    mut lost: mpsc::UnboundedReceiver<StreamName>,
+    mut lost: mpsc::Receiver<StreamName>,
 ) {
     let (context, owners) = (&cluster.context, &cluster.owners);
     let mut joins = subscribe(context, &context.subjects.join(&context.node)).await;

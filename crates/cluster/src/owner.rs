@@ -71,11 +71,11 @@ pub(crate) struct Owners {
     context: Arc<Context>,
     names: Mutex<HashMap<StreamName, mpsc::Sender<Command>>>,
     /// Receives the names that this node has lost to another one.
-    lost: mpsc::UnboundedSender<StreamName>,
+    lost: mpsc::Sender<StreamName>,
 }
 
 impl Owners {
-    pub(crate) fn new(context: Arc<Context>, lost: mpsc::UnboundedSender<StreamName>) -> Arc<Self> {
+    pub(crate) fn new(context: Arc<Context>, lost: mpsc::Sender<StreamName>) -> Arc<Self> {
         Arc::new(Self {
             context,
             names: Mutex::default(),
@@ -345,7 +345,7 @@ impl Owner {
                             self.change_epoch(PROVISIONAL | rand::random::<u64>());
                             check_at = Instant::now();
                         }
-                        Check::Lost => return self.lost(),
+                        Check::Lost => return self.lost().await,
                     }
                 }
             }
@@ -394,11 +394,11 @@ impl Owner {
         self.feeds.clear();
     }
 
-    fn lost(self) {
+    async fn lost(self) {
         self.context.counters.fenced.note();
         warn!("another node has taken the stream over");
         // Received as long as the node runs.
-        let _ = self.owners.lost.send(self.name);
+        let _ = self.owners.lost.send(self.name).await;
     }
 
     async fn announce(&self) {
