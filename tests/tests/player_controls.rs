@@ -49,6 +49,9 @@ async fn every_control_is_reached_by_tab_and_used_by_keys() {
     focus("mute").await;
     browser.press("Enter").await;
     is(&browser, "!player.muted").await;
+    // The browser reports the change to the player in a task of its own.
+    let slider = "player.shadowRoot.querySelector('.volume').offsetWidth > 0";
+    is(&browser, slider).await;
     browser.press("Tab").await;
     assert_eq!(browser.evaluate::<String>(FOCUS).await, "volume");
     focus("stats").await;
