@@ -2,41 +2,44 @@
 //!
 //! One encoder makes all renditions that are needed. When others are needed, or with another limit
 //! of their bitrate, a second encoder starts; what only it makes goes live with its first frame,
-//! and at a keyframe it takes over the rest (`takeover`).
+//! and at a keyframe it takes over the rest.
+//!
+//! * [`Job`]: the events of the demands and the encoders.
+//! * `plan`: what has to be made, and the encoder that is started when that changes.
+//! * `live`: the renditions that are live.
+//! * `takeover`: the takeover of one encoder by another.
+//! * `end`: the reasons why transcoding ends.
 
+mod end;
+mod live;
+mod plan;
 mod takeover;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{
-    Audience, Demand, DemandError, DemandQueue, PublishError, Publisher, Refusal, RenditionOrigin,
-    SourceVideo, Stream,
-};
+use distributary_hub::{Demand, DemandError, DemandQueue, Stream};
+use distributary_media::Frame;
 use distributary_media::flv::FlvEvent;
-use distributary_media::{Frame, VideoFrame};
 use distributary_names::{RenditionId, StreamName};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::attempt::{AttemptError, Event, RunEnd};
 use crate::context::TranscodeContext;
-use crate::ladder::Output;
 use crate::requests::Requests;
-use crate::splice::Splice;
 use crate::supervisor::{Ending, Next, Supervisor};
 use crate::worker::Worker;
-use takeover::{Encoders, Successor};
+use end::End;
+use live::LiveRendition;
+use takeover::Encoders;
 
 /// Time in which requests that come together are collected before an encoder starts.
 const COLLECT: Duration = Duration::from_millis(20);
 
 /// Interval at which viewers and bitrates are checked.
 const TICK: Duration = Duration::from_millis(250);
-
-/// Minimum time for which an encoder runs before another takes over only to change a limit.
-const LIMIT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Time before the next attempt after an encoder failed that was to take over.
 const SUCCESSOR_RETRY: Duration = Duration::from_secs(10);
@@ -51,49 +54,6 @@ pub(crate) struct Job {
     renditions: BTreeMap<RenditionId, LiveRendition>,
     /// Frames of the encoders since the last start.
     frames: u64,
-}
-
-/// A rendition from its first frame on.
-struct LiveRendition {
-    /// Unset while the publisher of the stream is gone.
-    publisher: Option<Publisher>,
-    audience: Audience,
-    splice: Splice,
-}
-
-/// The reason why transcoding ends.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    #[error(transparent)]
-    Run(#[from] RunEnd),
-    #[error("the limit of {0} transcoded streams is reached (see \"max\" under [transcode])")]
-    TooMany(usize),
-    #[error("no viewers")]
-    Unwatched,
-    #[error("there is no such rendition of the stream")]
-    NotOffered,
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    #[error(transparent)]
-    Unfit(#[from] Refusal),
-}
-
-impl End {
-    /// Returns the ending for the supervisor, after an encoder that ran for `worked` and returned
-    /// `frames` frames.
-    fn ending(&self, worked: Duration, frames: u64) -> Ending {
-        match self {
-            Self::Run(RunEnd::Changed) => Ending::Changed,
-            Self::Run(RunEnd::Offline) => Ending::Offline,
-            Self::Unwatched | Self::NotOffered => Ending::Unwatched,
-            Self::Run(RunEnd::Failed(_)) | Self::TooMany(_) | Self::Publish(_) | Self::Unfit(_) => {
-                Ending::Failed {
-                    after: worked,
-                    has_output: frames > 0,
-                }
-            }
-        }
-    }
 }
 
 /// The next event of a job.
@@ -338,135 +298,6 @@ impl Job {
         Ok(())
     }
 
-    /// Starts a successor if what is needed is not what is made.
-    fn adapt(&mut self, encoders: &mut Encoders, stream: &Arc<Stream>) -> Result<(), End> {
-        let coming = encoders.successor.as_ref();
-        // Something of it is watched already: it has to take over first.
-        if coming.is_some_and(|successor| successor.is_in_service)
-            || Instant::now() < encoders.retry_at
-        {
-            return Ok(());
-        }
-        let newest = coming.map_or(&encoders.current, |successor| &successor.worker);
-        let is_complete = self.wanted().all(|id| newest.makes(id));
-        let is_minimal = newest.outputs().all(|output| self.is_wanted(output.id));
-        let may_limit = coming.is_none() && newest.began().elapsed() >= LIMIT_INTERVAL;
-        if is_complete && is_minimal && !may_limit {
-            return Ok(());
-        }
-        let Some(source) = stream.source_video(Instant::now().into_std()) else {
-            return Ok(());
-        };
-        let outputs = self.plan(&source);
-        if outputs.is_empty() {
-            return Err(End::NotOffered);
-        }
-        let is_made = |output: &Output| {
-            let made = newest.outputs().find(|made| made.id == output.id);
-            made.is_some_and(|made| !may_limit || is_near(made.limit, output.limit))
-        };
-        if newest.outputs().count() == outputs.len() && outputs.iter().all(is_made) {
-            return Ok(());
-        }
-        self.abandon()?;
-        let worker = Worker::start(&self.context, &self.name, &outputs);
-        if encoders.current.frames() == 0 {
-            // Nobody watches it yet.
-            encoders.current = worker;
-            encoders.successor = None;
-        } else {
-            encoders.successor = Some(Successor::new(worker));
-        }
-        Ok(())
-    }
-
-    /// Returns what has to be made of the source. Refuses what cannot be made of it.
-    fn plan(&mut self, source: &SourceVideo) -> Vec<Output> {
-        let ladder = self.context.availability.ladder();
-        let outputs: Vec<Output> = self
-            .wanted()
-            .filter_map(|id| ladder.output(id, source))
-            .collect();
-        let is_made = |id: RenditionId| outputs.iter().any(|output| output.id == id);
-        let reason = End::NotOffered.to_string();
-        self.requests.refuse(&reason, |id| !is_made(id));
-        self.renditions.retain(|id, _| is_made(*id));
-        outputs
-    }
-
-    fn wanted(&self) -> impl Iterator<Item = RenditionId> {
-        let live = self.renditions.keys().copied();
-        let requested = self.requests.ids();
-        live.chain(requested.filter(|id| !self.renditions.contains_key(id)))
-    }
-
-    fn is_wanted(&self, id: RenditionId) -> bool {
-        self.renditions.contains_key(&id) || self.requests.contains(id)
-    }
-
-    /// Returns a rendition that an encoder makes, which goes live with its first frame; `None` if
-    /// nobody wants it.
-    fn live(
-        &mut self,
-        id: RenditionId,
-        worker: &Worker,
-        stream: &Arc<Stream>,
-    ) -> Result<Option<&mut LiveRendition>, End> {
-        if !self.is_wanted(id) {
-            return Ok(None);
-        }
-        if self.publisher(id).is_none() {
-            self.go_live(id, worker, stream)?;
-        }
-        Ok(self.renditions.get_mut(&id))
-    }
-
-    fn go_live(
-        &mut self,
-        id: RenditionId,
-        worker: &Worker,
-        stream: &Arc<Stream>,
-    ) -> Result<(), End> {
-        let now = Instant::now().into_std();
-        let origin = RenditionOrigin::Transcoded;
-        let hub = &self.context.hub;
-        let publisher = hub.publish_rendition(stream, &id, origin, now)?;
-        if let Some(track) = worker.track(id) {
-            publisher.set_video_track(track.clone());
-        }
-        let idle_timeout = self.context.config.idle_timeout;
-        let audience = Audience::new(publisher.stream(), idle_timeout);
-        self.renditions.insert(
-            id,
-            LiveRendition {
-                publisher: Some(publisher),
-                audience,
-                splice: Splice::default(),
-            },
-        );
-        self.requests.answer(id);
-        info!(rendition = %id, "the transcode is live");
-        Ok(())
-    }
-
-    fn publisher(&self, id: RenditionId) -> Option<&Publisher> {
-        self.renditions.get(&id)?.publisher.as_ref()
-    }
-
-    fn publish(
-        &self,
-        id: RenditionId,
-        frames: impl IntoIterator<Item = VideoFrame>,
-    ) -> Result<(), End> {
-        let now = Instant::now().into_std();
-        if let Some(publisher) = self.publisher(id) {
-            for frame in frames {
-                publisher.push(Frame::Video(frame), now)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits until the stream's publisher reconnects. Returns whether somebody still watches.
     async fn await_publisher(&mut self) -> bool {
         for rendition in self.renditions.values_mut() {
@@ -505,27 +336,4 @@ impl Job {
 fn ended() -> Event {
     let error = AttemptError::Ended("its task has ended".to_owned());
     Event::Ended(error.into())
-}
-
-/// Returns whether two limits of a bitrate are so close that no other encoder is started for the
-/// difference.
-fn is_near(made: Option<u64>, wanted: Option<u64>) -> bool {
-    match (made, wanted) {
-        (Some(made), Some(wanted)) => wanted * 10 <= made * 13 && made * 10 <= wanted * 15,
-        (made, wanted) => made == wanted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limit_follows_only_large_changes_of_the_source() {
-        assert!(is_near(Some(1_000_000), Some(1_300_000)));
-        assert!(!is_near(Some(1_000_000), Some(1_310_000)));
-        assert!(is_near(Some(1_500_000), Some(1_000_000)));
-        assert!(!is_near(Some(1_510_000), Some(1_000_000)));
-        assert!(!is_near(None, Some(1)) && is_near(None, None));
-    }
 }

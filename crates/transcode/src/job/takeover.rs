@@ -13,7 +13,8 @@ use distributary_names::RenditionId;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{End, Job};
+use super::Job;
+use super::end::End;
 use crate::attempt::Event;
 use crate::splice::Splice;
 use crate::worker::Worker;
