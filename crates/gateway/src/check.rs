@@ -1,6 +1,7 @@
 //! Checks a configuration without starting anything.
 
 use distributary_auth::Authorizer;
+use distributary_hub::RenditionCircle;
 use distributary_rtmp::RtmpServer;
 
 use crate::certificates;
@@ -15,6 +16,8 @@ pub fn check(config: &Config) -> Vec<StartError> {
     let mut errors = Vec::new();
     let swf = RtmpServer::check(&config.publishers, &config.pull);
     errors.extend(swf.into_iter().map(StartError::Rtmp));
+    let circle = RenditionCircle::find(&config.rendition);
+    errors.extend(circle.map(StartError::Renditions));
     let auth = Authorizer::check(&config.auth);
     errors.extend(auth.into_iter().map(StartError::Auth));
     let cluster = config.cluster.check();
@@ -58,6 +61,12 @@ mod tests {
             (
                 "[publishers]\nswf = { hash = \"5a\", size = 1000 }",
                 "[publishers] swf = { hash = \"5a\" }: expected a hash of 64 hexadecimal digits",
+            ),
+            (
+                "[[rendition]]\nstream = \"live/a\"\nfrom = [\"live/b\"]\n\
+                 [[rendition]]\nstream = \"live/b\"\nfrom = [\"live/a\"]",
+                "[[rendition]]: live/a is joined to live/b, and live/b is joined to live/a: remove one \
+                 of these from \"from\"",
             ),
             (
                 "[auth]\npublish = \"keys\"",

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use distributary_auth::AuthError;
 use distributary_cluster::{ConfigFault, LinkError};
 use distributary_egress::engine::{EngineError, EngineFailure};
+use distributary_hub::RenditionCircle;
 use distributary_net::{BindError, ListenAddress};
 use distributary_tls::TlsError;
 use distributary_whep::HttpError;
@@ -99,6 +100,9 @@ pub enum StartError {
     /// The rules in `[auth]` are not usable.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Entries of `[[rendition]]` lead in a circle.
+    #[error(transparent)]
+    Renditions(#[from] RenditionCircle),
     /// The section `[cluster]` is not usable.
     #[error(transparent)]
     Cluster(#[from] ConfigFault),

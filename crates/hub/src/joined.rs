@@ -5,10 +5,12 @@
 //! is published again as renditions of the stream. Audio and timed data come from the stream.
 //!
 //! * `rule`: the section `[[rendition]]` of the configuration.
+//! * `circle`: entries of it that make a stream a rendition of itself.
 //! * `member`: passes the video of one member on.
 //! * `alignment`: puts it on the clock of the stream.
 
 mod alignment;
+mod circle;
 mod member;
 mod rule;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::hub::Hub;
 
+pub use circle::RenditionCircle;
 pub use rule::{MemberName, MemberNameError, RenditionRule};
 
 /// Joins streams as the configuration says until `shutdown` completes.

@@ -58,6 +58,14 @@ pub enum MemberNameError {
 }
 
 impl RenditionRule {
+    /// Returns the stream, if it is only one.
+    pub(super) fn only(&self) -> Option<StreamName> {
+        let pattern = self.stream.to_string();
+        StreamName::parse(&pattern)
+            .ok()
+            .filter(|_| !self.stream.is_wild())
+    }
+
     /// Returns the members of the stream `name`; `None` if it does not match.
     pub(crate) fn members(&self, name: &StreamName) -> Option<Vec<(RenditionId, StreamName)>> {
         self.stream.matches(name)?;
@@ -131,16 +139,24 @@ impl fmt::Display for MemberName {
 distributary_config::serde_as_text!(MemberName);
 
 #[cfg(test)]
+impl RenditionRule {
+    /// Returns the entry for `stream`.
+    pub(super) fn parse(stream: &str, from: &[&str]) -> Result<Self, MemberNameError> {
+        let from: Result<_, _> = from.iter().map(|name| name.parse()).collect();
+        let entry = Entry {
+            stream: stream.parse().unwrap(),
+            from: from?,
+        };
+        entry.try_into()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn rule(stream: &str, from: &[&str]) -> Result<RenditionRule, MemberNameError> {
-        let from: Result<_, _> = from.iter().map(|name| name.parse()).collect();
-        Entry {
-            stream: stream.parse().unwrap(),
-            from: from?,
-        }
-        .try_into()
+        RenditionRule::parse(stream, from)
     }
 
     #[test]
