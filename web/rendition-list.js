@@ -27,12 +27,18 @@ export class RenditionList {
   }
 }
 
-function lineOf({ id, origin, width, height, bitrate_bps, max_bitrate_bps, viewers, live }) {
+function lineOf(rendition) {
+  const { id, origin, width, height, bitrate_bps, max_bitrate_bps, viewers, live } = rendition;
   const words = [id];
   if (height > 0) words.push(`${width}×${height}`);
   if (live) words.push(rate(bitrate_bps));
   else words.push(`up to ${rate(max_bitrate_bps ?? bitrate_bps)}`);
   words.push(ORIGINS[origin] ?? (live ? "made by the gateway" : "made when a viewer needs it"));
+  if (rendition.aligned_by === "keyframes") {
+    words.push(`keyframes agree (${rendition.alignment_offset_ms} ms apart)`);
+  } else if (rendition.aligned_by === "arrival") {
+    words.push("aligned by arrival: other keyframes");
+  }
   if (live) words.push(count(viewers, "viewer"));
   return words.join(" · ");
 }

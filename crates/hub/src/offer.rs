@@ -18,6 +18,19 @@ pub enum RenditionOrigin {
     Transcoded,
 }
 
+/// How the frames of a joined stream are put on the clock of the stream that it is joined to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinAlignment {
+    /// By their arrival: no keyframes agree.
+    Arrival,
+    /// By keyframes that are those of the same frames.
+    Keyframes {
+        /// By how many milliseconds the frames are moved from their arrival, later or (negative)
+        /// earlier.
+        offset: i64,
+    },
+}
+
 /// The video of a stream for which renditions can be offered.
 #[derive(Clone, Debug)]
 pub struct SourceVideo {

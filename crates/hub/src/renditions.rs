@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::demand::Demand;
 use crate::hub::{Hub, PublishError};
-use crate::offer::{RenditionOffer, RenditionOrigin, SourceVideo};
+use crate::offer::{JoinAlignment, RenditionOffer, RenditionOrigin, SourceVideo};
 use crate::stream::{Publisher, Stream};
 
 /// One quality of a stream.
@@ -41,6 +41,8 @@ pub struct Rendition {
     pub bitrate: u64,
     /// False if it is made on request: see [`Hub::request_rendition`].
     pub is_live: bool,
+    /// How it is put on the clock of the stream, if it is [joined](RenditionOrigin::Joined).
+    pub alignment: Option<JoinAlignment>,
     /// True if it has B-frames that its viewers cannot decode, according to the policy for them.
     pub needs_transcoding: bool,
 }
@@ -194,6 +196,7 @@ impl Rendition {
             height: video.track.height,
             bitrate: video.bitrate,
             is_live: true,
+            alignment: stream.alignment(),
             needs_transcoding: video.needs_transcoding,
         })
     }
@@ -208,6 +211,7 @@ impl Rendition {
             height: offer.height,
             bitrate: offer.bitrate,
             is_live: false,
+            alignment: None,
             needs_transcoding: false,
         }
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use distributary_media::MediaTime;
 
+use crate::offer::JoinAlignment;
+
 /// Longest distance between two keyframes of the same frame: the threads of an encoder delay frames
 /// by some hundred milliseconds, and a smaller size has fewer threads. It is also less than half a
 /// GOP. Encoders whose keyframes are not those of the same frames can come this close by chance;
@@ -83,6 +85,16 @@ impl Alignment {
     /// Returns whether times are those of the same frames of the stream.
     pub(super) fn is_aligned(&self) -> bool {
         self.correction.is_some()
+    }
+
+    /// Returns how times are moved to the clock of the stream.
+    pub(super) fn state(&self) -> JoinAlignment {
+        match self.correction {
+            Some(nanos) => JoinAlignment::Keyframes {
+                offset: MediaTime::from_nanos(nanos).as_millis(),
+            },
+            None => JoinAlignment::Arrival,
+        }
     }
 
     /// Returns whether the clock is found, or enough keyframes have not agreed.
@@ -229,7 +241,8 @@ mod tests {
             [0, 0, 0, 0, 0, 0, 300],
             "three in a row, at a keyframe"
         );
-        assert!(alignment.is_aligned());
+        let aligned = JoinAlignment::Keyframes { offset: 300 };
+        assert_eq!(alignment.state(), aligned);
     }
 
     #[test]
@@ -255,7 +268,8 @@ mod tests {
             alignment.handle_stream_keyframe(time(2000 * n - 1000));
             alignment.begin_gop();
         }
-        assert!(!alignment.is_aligned() && alignment.is_settled());
+        assert_eq!(alignment.state(), JoinAlignment::Arrival);
+        assert!(alignment.is_settled());
         assert_eq!(alignment.place(time(0)), time(0));
     }
 

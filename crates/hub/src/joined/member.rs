@@ -131,6 +131,9 @@ impl Joined {
         if self.alignment.is_settled() {
             self.follow_track(now);
         }
+        if let Some(publisher) = &self.publisher {
+            publisher.set_alignment(self.alignment.state());
+        }
         if self.publisher.is_some() && self.alignment.is_aligned() && !self.logged_aligned {
             self.logged_aligned = true;
             let (stream, member) = (self.stream.name(), self.member.name());

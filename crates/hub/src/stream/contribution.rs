@@ -7,6 +7,7 @@ use distributary_media::{AudioTrack, TimedData, VideoTrack};
 
 use super::stats::{MissingAudio, MissingVideo, PublisherInfo};
 use crate::meter::Meter;
+use crate::offer::JoinAlignment;
 
 /// The tracks, the metadata and the measured stats of one publisher. A publisher that stands by has
 /// its own, which become those of the stream when it takes over.
@@ -23,6 +24,8 @@ pub(super) struct Contribution {
     pub(super) audio: Option<Arc<AudioTrack>>,
     /// True once the publisher has declared a video track; `video` may be that of an earlier one.
     pub(super) has_video: bool,
+    /// How its frames are put on the clock of the stream, if they are those of another one.
+    pub(super) alignment: Option<JoinAlignment>,
     pub(super) meter: Meter,
 }
 
@@ -38,6 +41,7 @@ impl Contribution {
             video: None,
             audio: None,
             has_video: false,
+            alignment: None,
             meter: Meter::new(now),
         }
     }

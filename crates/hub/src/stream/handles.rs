@@ -16,7 +16,7 @@ use super::{
 };
 use crate::admission::Permit;
 use crate::journal::JournalKind;
-use crate::offer::RenditionOrigin;
+use crate::offer::{JoinAlignment, RenditionOrigin};
 use crate::policy::Refusal;
 
 /// The right to publish a stream, or to stand by for it. When that of the active publisher is
@@ -174,6 +174,11 @@ impl Publisher {
         if has_changed && self.is_active() {
             self.tell_renditions();
         }
+    }
+
+    /// Tells how frames of another stream are put on the clock of this one.
+    pub(crate) fn set_alignment(&self, alignment: JoinAlignment) {
+        self.contribute(|own| own.alignment = Some(alignment));
     }
 
     /// Returns the video track that it has declared, or that of the publisher before until then.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stream;
-use crate::offer::{RenditionOrigin, SourceVideo};
+use crate::offer::{JoinAlignment, RenditionOrigin, SourceVideo};
 use crate::subscriber::StreamEvent;
 
 impl Stream {
@@ -28,6 +28,11 @@ impl Stream {
             bitrate: state.contribution.meter.demand(now),
             needs_transcoding: policy.transcodes(state.b_frames.verdict.kind),
         })
+    }
+
+    /// Returns how its frames are put on the clock of the stream that it is joined to.
+    pub(crate) fn alignment(&self) -> Option<JoinAlignment> {
+        self.lock().contribution.alignment
     }
 
     /// Adds a rendition that is published for this stream.

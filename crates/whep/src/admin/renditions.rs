@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use distributary_hub::{Hub, Rendition, RenditionOffer, RenditionOrigin};
+use distributary_hub::{Hub, JoinAlignment, Rendition, RenditionOffer, RenditionOrigin};
 use distributary_names::StreamName;
 use serde::Serialize;
 
@@ -21,6 +21,10 @@ pub(super) struct RenditionStatus {
     bitrate_bps: u64,
     /// The bitrate that a transcode has at most; `None` for video that is published.
     max_bitrate_bps: Option<u64>,
+    /// Of a joined stream: `keyframes` if they are those of the same frames, else `arrival`.
+    aligned_by: Option<&'static str>,
+    /// By how many milliseconds its frames are moved from their arrival for that.
+    alignment_offset_ms: Option<i64>,
     /// Connected viewers that receive its video.
     viewers: usize,
     /// False if the gateway makes it on request.
@@ -31,6 +35,11 @@ impl RenditionStatus {
     /// Describes a rendition with this many viewers; `offers` are those that can be made of its
     /// stream.
     pub(super) fn of(rendition: &Rendition, offers: &[RenditionOffer], viewers: usize) -> Self {
+        let (aligned_by, offset) = match rendition.alignment {
+            Some(JoinAlignment::Keyframes { offset }) => (Some("keyframes"), Some(offset)),
+            Some(JoinAlignment::Arrival) => (Some("arrival"), Some(0)),
+            None => (None, None),
+        };
         let offer = offers.iter().find(|offer| offer.id == rendition.id);
         Self {
             id: rendition.id.to_string(),
@@ -44,6 +53,8 @@ impl RenditionStatus {
             height: rendition.height,
             bitrate_bps: rendition.bitrate,
             max_bitrate_bps: offer.map(|offer| offer.bitrate),
+            aligned_by,
+            alignment_offset_ms: offset,
             viewers,
             live: rendition.is_live,
         }

@@ -554,6 +554,8 @@ mod tests {
                     "height": 720,
                     "bitrate_bps": 0,
                     "max_bitrate_bps": null,
+                    "aligned_by": null,
+                    "alignment_offset_ms": null,
                     "viewers": 1,
                     "live": true,
                 }],
