@@ -16,6 +16,7 @@
 //! * `b_frames`, `held_audio`: frames on their way into the logs.
 //! * `renditions`, `quality`, `moves`: the renditions of a stream, the choice of one for a viewer,
 //!   and viewers that move from one to another.
+//! * `disturbance`: times in which the packets of all viewers were held up.
 //! * `codec_change`: sessions that end because the codec has changed.
 //! * `transmitter`, `unsent`: sending.
 //! * `stats`: stats of the viewers for the API and the audio encoder.
@@ -24,6 +25,7 @@ mod addresses;
 mod admission;
 mod b_frames;
 mod codec_change;
+mod disturbance;
 mod fan_out;
 mod held_audio;
 mod moves;
@@ -54,6 +56,7 @@ use crate::datagrams::{Outlet, Received};
 use crate::ice_tcp::Connection;
 use crate::state::EngineState;
 use admission::Admission;
+use disturbance::Disturbance;
 use fan_out::FanOut;
 use other_shards::OtherShards;
 use stats::StatsWriter;
@@ -67,6 +70,7 @@ pub(crate) struct Shard<O> {
     shared: Arc<EngineState>,
     fan_out: FanOut<O>,
     others: OtherShards,
+    disturbance: Disturbance,
     stats: StatsWriter,
     next_upkeep: Instant,
 }
@@ -85,6 +89,7 @@ impl<O: Outlet> Shard<O> {
             fan_out: FanOut::new(index, Arc::clone(&shared), outlet, sink, now),
             others: OtherShards::new(index, Arc::clone(&shared)),
             shared,
+            disturbance: Disturbance::default(),
             stats: StatsWriter::new(now),
             next_upkeep: now,
         }
@@ -109,6 +114,10 @@ impl<O: Outlet> Shard<O> {
 
     /// Handles a datagram that came in at the socket of this shard.
     pub(crate) fn handle_datagram(&mut self, datagram: Received<'_>, now: Instant) {
+        let viewers = self.fan_out.viewers.count();
+        if self.disturbance.note_datagram(viewers, now) {
+            self.fan_out.note_disturbance(now);
+        }
         let Received {
             source,
             local,
@@ -191,6 +200,9 @@ impl<O: Outlet> Shard<O> {
 
     /// Performs the work that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.disturbance.note_work(self.poll_timeout(), now) {
+            self.fan_out.note_disturbance(now);
+        }
         self.fan_out.handle_timeout(now);
         if self.needs_upkeep() && now >= self.next_upkeep {
             self.keep_up(now);

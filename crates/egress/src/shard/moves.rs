@@ -119,6 +119,15 @@ impl<O: Outlet> FanOut<O> {
                     probe = Some(rate);
                     None
                 }
+                Some(Step::Prepare { to }) => {
+                    if let Some(rung) = rungs.get(to) {
+                        let home = source.subscription.stream().name();
+                        source
+                            .renditions
+                            .prepare(&home.rendition(&rung.id), &self.shared.hub);
+                    }
+                    None
+                }
                 None => None,
             }
         };
@@ -130,6 +139,17 @@ impl<O: Outlet> FanOut<O> {
         }
         if let Some(rate) = probe {
             self.probe(key, rate, now);
+        }
+    }
+
+    /// Takes the packets that all viewers got late for no property of their paths.
+    pub(super) fn note_disturbance(&mut self, now: Instant) {
+        tracing::debug!("nothing got through to any viewer for a while");
+        for key in self.viewers.keys() {
+            let viewer = self.viewers.get_mut(key);
+            if let Some(quality) = viewer.and_then(|viewer| viewer.quality.as_deref_mut()) {
+                quality.note_disturbance(now);
+            }
         }
     }
 

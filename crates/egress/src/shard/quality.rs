@@ -8,7 +8,7 @@ use distributary_webrtc::quality::{Preference, Reason, Rung, Selector, Step};
 use distributary_webrtc::sender::LogChange;
 
 /// Time between two looks at the path of a viewer.
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(25);
 
 /// Time after which a viewer no longer insists on a change without a gap.
 const SEAMLESS: Duration = Duration::from_secs(5);
@@ -85,6 +85,11 @@ impl Quality {
         let place = rungs.iter().position(|rung| rung.id == to);
         self.selector
             .poll(now, &path, probe, rungs, place, &self.preference)
+    }
+
+    /// Records that the packets of all viewers were held up.
+    pub(super) fn note_disturbance(&mut self, now: Instant) {
+        self.selector.note_disturbance(now);
     }
 
     /// Records that the viewer has moved to the next rendition, which is returned.

@@ -118,6 +118,15 @@ impl Renditions {
         true
     }
 
+    /// Has a rendition made that a viewer may need soon, unless it is there already.
+    pub(super) fn prepare(&self, name: &StreamName, hub: &Hub) {
+        let id = name.rendition_id();
+        let listed = self.list.iter().find(|rendition| rendition.id == id);
+        if listed.is_some_and(|rendition| !rendition.is_live) {
+            hub.request_rendition(name);
+        }
+    }
+
     /// Records that a rendition is gone.
     pub(super) fn note_missing(&mut self, id: RenditionId, now: Instant) {
         self.missing.retain(|(other, _)| *other != id);
@@ -152,6 +161,7 @@ mod tests {
             height: 360,
             bitrate: 600_000,
             is_live: true,
+            alignment: None,
             needs_transcoding: false,
         }
     }

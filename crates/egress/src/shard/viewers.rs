@@ -156,6 +156,11 @@ impl Viewers {
         self.slots.get(key)
     }
 
+    /// Returns how many there are.
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Viewer> {
         self.slots.iter().map(|(_, viewer)| viewer)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::busy::{self, Busy, BusyMeter};
 use super::probe::Prober;
 use super::queue::StandingQueue;
 use super::rate::{Congestion, Verdict};
@@ -30,6 +31,10 @@ const HIGH_LOSS: f64 = 0.2;
 /// Loss from which on the estimate does not grow (draft-ietf-rmcat-gcc-02 section 6).
 const SOME_LOSS: f64 = 0.1;
 
+/// Part of the rate of the stream, in percent, below which a path counts as slower as soon as all
+/// packets wait.
+const COLLAPSED: u64 = 60;
+
 /// Maximum number of feedback packets remembered for the delivered rate.
 const MAX_RECENT: usize = 32;
 
@@ -41,6 +46,7 @@ const REORDERING_KEPT: i64 = 97;
 pub(super) struct Arrivals {
     trend: DelayTrend,
     queue: StandingQueue,
+    busy: BusyMeter,
     trains: TrainMeter,
     clock: Option<Clock>,
     /// Arrival of the last packet of a feedback, and the bytes of the feedback.
@@ -61,6 +67,7 @@ impl Default for Arrivals {
         Self {
             trend: DelayTrend::new(),
             queue: StandingQueue::default(),
+            busy: BusyMeter::default(),
             trains: TrainMeter::default(),
             clock: None,
             recent: VecDeque::new(),
@@ -98,17 +105,20 @@ impl Clock {
 
 impl Arrivals {
     /// Evaluates feedback, also for a cluster of `prober`. Returns the verdict, and the sequence
-    /// number of the last packet in the feedback. `is_probing`: the viewer is behind the live edge,
-    /// so the packets show the bandwidth of the path.
+    /// number of the last packet in the feedback. `stream_rate` is that of the stream in bits per
+    /// second. `is_probing`: the viewer is behind the live edge, so the packets show the bandwidth
+    /// of the path.
     pub(super) fn handle_feedback(
         &mut self,
         sent: &mut SentPackets,
         prober: &mut Prober,
         feedback: &TransportFeedback<'_>,
+        stream_rate: u64,
         is_probing: bool,
     ) -> (Verdict, Option<u16>) {
         let mut last = None;
-        let mut bytes = 0;
+        let (mut bytes, mut packets) = (0, 0);
+        let mut first: Option<(i64, usize)> = None;
         let mut newest: Option<i64> = None;
         let mut shortest = i64::MAX;
         let mut overtaken = 0;
@@ -143,12 +153,24 @@ impl Arrivals {
             self.latest = self.latest.max(arrival);
             shortest = shortest.min(arrival - at);
             newest = newest.max(Some(arrival));
+            if first.is_none_or(|(first, _)| arrival < first) {
+                first = Some((arrival, packet.len));
+            }
             bytes += packet.len;
-            self.received += 1;
+            packets += 1;
         }
         self.reordering = overtaken.max(self.reordering * REORDERING_KEPT / 100);
-        if let Some(newest) = newest {
+        self.received += packets;
+        if let (Some(newest), Some((first, first_bytes))) = (newest, first) {
             self.queue.handle_feedback(newest, shortest);
+            self.busy.handle_feedback(busy::Entry {
+                first,
+                last: newest,
+                bytes,
+                first_bytes,
+                packets,
+                waited: shortest - self.queue.base(),
+            });
             self.note_delivered(newest, bytes);
             self.note_loss(newest);
         }
@@ -158,7 +180,7 @@ impl Arrivals {
             } else {
                 None
             },
-            ..self.verdict()
+            ..self.verdict(stream_rate)
         };
         (verdict, last)
     }
@@ -166,6 +188,13 @@ impl Arrivals {
     /// Returns by how many microseconds packets overtake each other on the path.
     pub(super) fn reordering(&self) -> i64 {
         self.reordering
+    }
+
+    /// Begins to count losses anew.
+    pub(super) fn forget_loss(&mut self) {
+        (self.lost, self.received) = (0, 0);
+        self.loss_began = self.loss_began.max(self.latest);
+        self.loss = 0.0;
     }
 
     /// Takes the current delay as the path's base delay.
@@ -216,7 +245,30 @@ impl Arrivals {
         Some((newer.max(whole), newer))
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, stream_rate: u64) -> Verdict {
+        let is_slow = |busy: &Busy| busy.rate * 100.0 < (stream_rate * COLLAPSED) as f64;
+        let collapse = self.busy.bandwidth().filter(is_slow);
+        let verdict = self.lasting_verdict();
+        match collapse {
+            None => verdict,
+            Some(busy) if busy.is_certain => Verdict {
+                queue: verdict.queue.max(busy.queue),
+                congested: Some(Congestion::Queue),
+                clear: false,
+                delivered: Some(busy.rate),
+                newest: Some(busy.rate),
+                slowing: Some(busy.rate),
+                ..verdict
+            },
+            Some(busy) => Verdict {
+                slowing: Some(busy.rate),
+                ..verdict
+            },
+        }
+    }
+
+    /// Returns the verdict by what has lasted for some time.
+    fn lasting_verdict(&self) -> Verdict {
         let standing = self.queue.standing();
         let usage = self.trend.usage();
         let delivered = self.delivered();
@@ -234,6 +286,7 @@ impl Arrivals {
             clear: standing < SHORT_QUEUE && usage == Usage::Normal && self.loss < SOME_LOSS,
             delivered: delivered.map(|(delivered, _)| delivered),
             newest: delivered.map(|(_, newest)| newest),
+            slowing: None,
             probe: None,
         }
     }

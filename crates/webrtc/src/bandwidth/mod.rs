@@ -2,15 +2,18 @@
 //!
 //! * [`PathEstimator`]: the whole estimator.
 //! * [`sent`]: the packets sent, to interpret feedback.
-//! * `trend`: growth of the delay; `queue`: the standing queue.
+//! * `trend`: growth of the delay; `queue`: the standing queue; `busy`: the bandwidth of a path for
+//!   which all packets wait.
 //! * `arrivals`: transport-wide feedback as input of these.
 //! * `reports`: receiver reports and REMB, for viewers without transport-wide feedback.
 //! * `rate`: the estimate, and the limit on the send rate.
 //! * `catch_up`: the rate for viewers behind the live edge; `train`: what feedback on packets sent
 //!   together shows.
-//! * `probe`: clusters of packets that probe for more bandwidth than is used.
+//! * `probe`: clusters of packets that probe for more bandwidth than is used; `witness`: what viewers
+//!   tell of them.
 
 mod arrivals;
+mod busy;
 mod catch_up;
 mod probe;
 mod queue;
@@ -23,6 +26,7 @@ pub(crate) mod test_path;
 mod tests;
 mod train;
 mod trend;
+mod witness;
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +36,7 @@ use catch_up::CatchUpRate;
 use probe::Prober;
 use rate::{Outcome, RateController, Verdict};
 use reports::Reports;
+use witness::Witness;
 
 pub use catch_up::StreamPart;
 pub use probe::{ProbeOutcome, ProbeResult};
@@ -59,11 +64,17 @@ pub struct PathCondition {
     pub arriving: Option<u64>,
     /// Part of the packets that are lost, 0 to 255 in 256ths.
     pub loss: u8,
+    /// Bits per second that arrive, if the path seems to have become much slower than the stream.
+    /// It may be chance.
+    pub slowing: Option<u64>,
     /// True if the last report shows neither a queue nor loss.
     pub is_clear: bool,
     /// The receiver's own estimate, in bits per second, if that is all that is known.
     pub remb: Option<u64>,
-    /// True if clusters show the path bandwidth: the viewer reports the arrival of each packet.
+    /// True if the viewer does not report the arrival of each packet, so that what is known of the
+    /// path is a second old.
+    pub is_blind: bool,
+    /// True if clusters show the path bandwidth.
     pub can_probe: bool,
 }
 
@@ -86,12 +97,15 @@ pub struct PathEstimator {
     /// that arrived.
     loss: f64,
     arriving: Option<f64>,
+    slowing: Option<f64>,
     /// Time that packets wait in standing queues by the last report, in milliseconds.
     queue: f64,
     /// Rate of the stream in bits per second, as the sender told it last.
     stream_rate: u64,
     /// True if transport-wide feedback was negotiated.
     expects_feedback: bool,
+    /// True if clusters can be sent.
+    can_repeat: bool,
     round_trip: Option<Duration>,
 }
 
@@ -110,11 +124,19 @@ impl PathEstimator {
             is_clear: false,
             loss: 0.0,
             arriving: None,
+            slowing: None,
             queue: 0.0,
             stream_rate: 0,
             expects_feedback,
+            can_repeat: true,
             round_trip: None,
         }
+    }
+
+    /// Tells that clusters cannot be sent: the viewer has negotiated no retransmissions that are
+    /// told from the stream.
+    pub fn forbid_probes(&mut self) {
+        self.can_repeat = false;
     }
 
     /// Returns the record of packets with a transport-wide sequence number.
@@ -136,17 +158,36 @@ impl PathEstimator {
             carried: self.rate.carried(),
             queue: Duration::from_secs_f64((self.queue / 1000.0).max(0.0)),
             arriving: self.arriving.map(|rate| rate as u64),
+            slowing: self.slowing.map(|rate| rate as u64),
             loss: (256.0 * self.loss) as u8,
             is_clear: self.is_clear,
             remb: self.reports.remb().filter(|_| self.arrivals.is_none()),
-            can_probe: self.arrivals.is_some(),
+            is_blind: self.arrivals.is_none(),
+            can_probe: self.can_repeat && (self.arrivals.is_some() || self.reports.has_base()),
         }
     }
 
     /// Begins a cluster at `rate` bits per second, to find out whether the path carries it. Returns
     /// `false` if one is on its way.
     pub fn begin_probe(&mut self, now: Instant, rate: u64) -> bool {
-        self.arrivals.is_some() && self.prober.begin(now, rate, &self.sent)
+        let state = self.state();
+        let witness = Witness::of(state.is_blind);
+        let stream_rate = self.stream_rate;
+        state.can_probe
+            && self
+                .prober
+                .begin(now, rate, witness, stream_rate, &self.sent)
+    }
+
+    /// Returns whether a cluster was sent that the next sender report has to follow at once: the
+    /// round trip of that is all that is seen of it.
+    pub fn wants_report(&self) -> bool {
+        self.prober.wants_report()
+    }
+
+    /// Records that a sender report was sent, by the middle of its time.
+    pub fn note_sender_report(&mut self, now: Instant, time: u32) {
+        self.prober.note_sender_report(now, time);
     }
 
     /// Returns whether a cluster is being sent.
@@ -164,9 +205,10 @@ impl PathEstimator {
         self.prober.note_sent(now, bytes, &self.sent);
     }
 
-    /// Returns the bytes of a cluster at `rate` bits per second.
-    pub fn probe_bytes(rate: u64) -> u64 {
-        Prober::bytes_at(rate)
+    /// Returns the bytes of a cluster at `rate` bits per second beside a stream of `stream_rate`.
+    /// `is_blind`: see [`PathCondition::is_blind`].
+    pub fn probe_bytes(rate: u64, stream_rate: u64, is_blind: bool) -> u64 {
+        Witness::of(is_blind).bytes_at(rate, stream_rate)
     }
 
     /// Takes the result of the last cluster, once there is one.
@@ -234,6 +276,15 @@ impl PathEstimator {
         self.round_trip.get_or_insert(round_trip);
     }
 
+    /// Records that the viewer was moved to another rendition, for which the path is fast enough as
+    /// far as it is known.
+    pub fn note_moved(&mut self, now: Instant) {
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.forget_loss();
+        }
+        self.rate.restore(now);
+    }
+
     /// Records that the limit delays the stream.
     pub fn note_held(&mut self, now: Instant) {
         self.rate.note_held(now);
@@ -244,7 +295,8 @@ impl PathEstimator {
         let arrivals = self.arrivals.get_or_insert_default();
         let is_probing = self.catch_up.is_used();
         let (sent, prober) = (&mut self.sent, &mut self.prober);
-        let (verdict, last) = arrivals.handle_feedback(sent, prober, feedback, is_probing);
+        let rate = self.stream_rate;
+        let (verdict, last) = arrivals.handle_feedback(sent, prober, feedback, rate, is_probing);
         let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
         if let Some(last) = last
             && let Some(result) = prober.handle_feedback(now, last, round_trip)
@@ -270,6 +322,7 @@ impl PathEstimator {
         self.is_clear = verdict.clear;
         self.loss = verdict.loss;
         self.arriving = verdict.newest.or(verdict.delivered);
+        self.slowing = verdict.slowing;
     }
 
     /// Handles a report block on the main stream with its round-trip time. `sent` is the number of
@@ -282,6 +335,15 @@ impl PathEstimator {
         sent: u64,
     ) {
         self.round_trip = round_trip.or(self.round_trip);
+        let of_cluster =
+            self.arrivals.is_none() && self.prober.is_awaited(block.last_sender_report);
+        if of_cluster {
+            // The queue is that of the cluster, and not one that stands.
+            if let Some(queue) = round_trip.and_then(|time| self.reports.queue_of(time)) {
+                self.handle_round_trip_of_probe(queue);
+            }
+        }
+        let round_trip = round_trip.filter(|_| !of_cluster);
         let verdict = self.reports.handle_report(now, block, round_trip, sent);
         if self.arrivals.is_none()
             && let Some(verdict) = verdict
@@ -293,6 +355,17 @@ impl PathEstimator {
             if self.rate.update(now, verdict, round_trip) == Outcome::QueueIsNotOurs {
                 self.reports.rebase();
             }
+        }
+    }
+
+    /// Handles the round trip of the sender report behind a cluster, by its time beyond that of the
+    /// empty path.
+    fn handle_round_trip_of_probe(&mut self, queue: Duration) {
+        let result = self.prober.handle_queue(queue);
+        if let Some(result) = result
+            && result.outcome == ProbeOutcome::Carried
+        {
+            self.rate.note_proven(result.rate);
         }
     }
 

@@ -3,12 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::sent::SentPackets;
-
-/// Duration of a cluster: long enough that the jitter of single packets matters little.
-const DURATION: Duration = Duration::from_millis(20);
-
-/// Bytes of the shortest cluster: a few packets.
-const LEAST_BYTES: u64 = 6 * 1200;
+use super::witness::{LEAST_BYTES, TICK, Witness};
 
 /// Fewer packets than this show nothing.
 const LEAST_PACKETS: f64 = 4.0;
@@ -16,8 +11,13 @@ const LEAST_PACKETS: f64 = 4.0;
 /// Longest duration of a cluster, at rates at which the shortest cluster takes longer.
 const MAX_DURATION: Duration = Duration::from_millis(100);
 
-/// Interval at which the packets of a cluster are sent.
-const TICK: Duration = Duration::from_millis(5);
+/// Longest queue behind a cluster that a path carries of which nothing else is seen: that of five
+/// sixths of the rate. Round trips differ by some milliseconds.
+const BLIND_QUEUE: Duration = Duration::from_millis(20);
+
+/// Time after a cluster in which the round trip of the sender report behind it has to be known:
+/// receivers report once a second.
+const BLIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time after a cluster, besides the round trip, after which feedback on it is not awaited any
 /// longer.
@@ -65,6 +65,11 @@ pub(super) struct Prober {
 #[derive(Debug)]
 struct Cluster {
     rate: u64,
+    /// The rate of its own packets.
+    own_rate: u64,
+    witness: Witness,
+    /// The time of the sender report behind it, as receivers quote it.
+    report: Option<u32>,
     began: Instant,
     duration: Duration,
     /// Bytes of its packets sent so far.
@@ -89,8 +94,16 @@ struct Arrivals {
 }
 
 impl Prober {
-    /// Begins a cluster at `rate` bits per second, unless one is on its way.
-    pub(super) fn begin(&mut self, now: Instant, rate: u64, sent: &SentPackets) -> bool {
+    /// Begins a cluster at `rate` bits per second beside a stream of `stream_rate`, unless one is on
+    /// its way.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        rate: u64,
+        witness: Witness,
+        stream_rate: u64,
+        sent: &SentPackets,
+    ) -> bool {
         if self.cluster.is_some() || rate == 0 {
             return false;
         }
@@ -98,8 +111,11 @@ impl Prober {
         let least = Duration::from_micros(LEAST_BYTES * 8_000_000 / rate);
         self.cluster = Some(Cluster {
             rate,
+            own_rate: witness.own_rate(rate, stream_rate),
+            witness,
+            report: None,
             began: now,
-            duration: least.clamp(DURATION, MAX_DURATION),
+            duration: least.clamp(witness.duration(), MAX_DURATION),
             sent: 0,
             first: sent.next(),
             end: None,
@@ -108,10 +124,40 @@ impl Prober {
         true
     }
 
-    /// Returns the bytes of a cluster at `rate` bits per second.
-    pub(super) fn bytes_at(rate: u64) -> u64 {
-        let of_duration = rate / 8 * (DURATION + TICK).as_millis() as u64 / 1000;
-        of_duration.max(LEAST_BYTES)
+    /// Returns whether a cluster was sent that a sender report has to follow at once.
+    pub(super) fn wants_report(&self) -> bool {
+        self.awaits_round_trip()
+            .is_some_and(|cluster| cluster.report.is_none())
+    }
+
+    /// Records that a sender report of this time was sent.
+    pub(super) fn note_sender_report(&mut self, now: Instant, time: u32) {
+        if self.wants_report()
+            && let Some(cluster) = &mut self.cluster
+        {
+            cluster.report = Some(time);
+            cluster.end = cluster.end.map(|(end, _)| (end, now));
+        }
+    }
+
+    /// Returns whether the sender report of this time followed a cluster whose result is awaited.
+    pub(super) fn is_awaited(&self, report: u32) -> bool {
+        self.awaits_round_trip()
+            .is_some_and(|cluster| cluster.report == Some(report))
+    }
+
+    /// Handles the queue that the sender report behind a cluster has met. Returns the result of the
+    /// cluster.
+    pub(super) fn handle_queue(&mut self, queue: Duration) -> Option<ProbeResult> {
+        let cluster = self.cluster.take()?;
+        self.result = Some(cluster.result_by_queue(queue));
+        self.result
+    }
+
+    /// Returns the cluster that was sent, if nothing but a round trip will tell of it.
+    fn awaits_round_trip(&self) -> Option<&Cluster> {
+        let cluster = self.cluster.as_ref()?;
+        (cluster.witness == Witness::RoundTrip && cluster.end.is_some()).then_some(cluster)
     }
 
     /// Returns whether a cluster is being sent.
@@ -131,7 +177,7 @@ impl Prober {
             .saturating_duration_since(cluster.began)
             .min(MAX_DURATION)
             + TICK;
-        let due = cluster.rate / 8 * elapsed.as_micros() as u64 / 1_000_000;
+        let due = cluster.own_rate / 8 * elapsed.as_micros() as u64 / 1_000_000;
         Some(usize::try_from(due.saturating_sub(cluster.sent)).unwrap_or(0))
     }
 
@@ -169,6 +215,9 @@ impl Prober {
     ) -> Option<ProbeResult> {
         let cluster = self.cluster.as_ref()?;
         let (end, ended) = cluster.end?;
+        if cluster.witness == Witness::RoundTrip {
+            return None;
+        }
         let is_complete = last.wrapping_sub(end.wrapping_sub(1)) < 0x8000;
         let is_over = now.saturating_duration_since(ended) > TIMEOUT + round_trip;
         if !is_complete && !is_over {
@@ -185,12 +234,20 @@ impl Prober {
             let since = cluster
                 .end
                 .map_or(cluster.began + MAX_DURATION, |(_, at)| at);
-            now.saturating_duration_since(since) > 2 * TIMEOUT + round_trip
+            let timeout = match cluster.witness {
+                Witness::Arrivals => 2 * TIMEOUT,
+                Witness::RoundTrip => BLIND_TIMEOUT,
+            };
+            now.saturating_duration_since(since) > timeout + round_trip
         };
         if let Some(cluster) = self.cluster.take_if(|cluster| is_lost(cluster)) {
             self.result = Some(ProbeResult {
                 rate: cluster.rate,
-                outcome: ProbeOutcome::Exceeded(0),
+                outcome: match cluster.witness {
+                    Witness::Arrivals => ProbeOutcome::Exceeded(0),
+                    // The receiver may have quoted a later report.
+                    Witness::RoundTrip => ProbeOutcome::Unclear,
+                },
             });
         }
     }
@@ -206,6 +263,24 @@ impl Cluster {
         let after_first = sequence.wrapping_sub(self.first);
         let is_before_end = |(end, _): (u16, Instant)| after_first < end.wrapping_sub(self.first);
         after_first < 0x8000 && self.end.is_none_or(is_before_end)
+    }
+
+    /// Returns the result if a packet behind the cluster has waited for this time.
+    fn result_by_queue(&self, queue: Duration) -> ProbeResult {
+        let took = self.duration.as_secs_f64();
+        let wanted = self.own_rate / 8 * self.duration.as_millis() as u64 / 1000;
+        let outcome = if self.sent < wanted / 2 {
+            ProbeOutcome::Unclear
+        } else if queue <= BLIND_QUEUE {
+            ProbeOutcome::Carried
+        } else {
+            let arrived = self.rate as f64 * took / (took + queue.as_secs_f64());
+            ProbeOutcome::Exceeded(arrived as u64)
+        };
+        ProbeResult {
+            rate: self.rate,
+            outcome,
+        }
     }
 
     fn result(&self, end: u16) -> ProbeResult {
@@ -277,8 +352,12 @@ mod tests {
         let (mut sent, mut prober) = (SentPackets::default(), Prober::default());
         let mut free_at = 0;
         let mut arrived = Vec::new();
-        assert!(prober.begin(start, rate, &sent));
-        assert!(!prober.begin(start, rate, &sent), "one at a time");
+        let witness = Witness::Arrivals;
+        assert!(prober.begin(start, rate, witness, 0, &sent));
+        assert!(
+            !prober.begin(start, rate, witness, 0, &sent),
+            "one at a time"
+        );
         for tick in 0.. {
             let micros = 5000 * tick;
             let now = start + Duration::from_micros(micros);
@@ -341,12 +420,53 @@ mod tests {
     fn cluster_without_feedback_ends() {
         let start = Instant::now();
         let (sent, mut prober) = (SentPackets::default(), Prober::default());
-        prober.begin(start, 1_000_000, &sent);
+        prober.begin(start, 1_000_000, Witness::Arrivals, 0, &sent);
         prober.handle_timeout(start + Duration::from_secs(1), Duration::ZERO);
         assert_eq!(prober.take_result(), None);
         prober.handle_timeout(start + Duration::from_secs(2), Duration::ZERO);
         let result = prober.take_result().unwrap();
         assert_eq!(result.outcome, ProbeOutcome::Exceeded(0));
-        assert!(prober.begin(start, 1_000_000, &sent));
+        assert!(prober.begin(start, 1_000_000, Witness::Arrivals, 0, &sent));
+    }
+
+    #[test]
+    fn queue_behind_a_cluster_tells_whether_the_path_carries_it() {
+        let start = Instant::now();
+        let millis = Duration::from_millis;
+        for (queue, outcome) in [
+            (0, ProbeOutcome::Carried),
+            (20, ProbeOutcome::Carried),
+            (100, ProbeOutcome::Exceeded(1_500_000)),
+        ] {
+            let (sent, mut prober) = (SentPackets::default(), Prober::default());
+            assert!(prober.begin(start, 3_000_000, Witness::RoundTrip, 1_000_000, &sent));
+            prober.note_sender_report(start, 5);
+            for tick in 0..=20 {
+                assert!(!prober.wants_report());
+                let now = start + millis(5 * tick);
+                let due = prober.due(now).unwrap();
+                prober.note_sent(now, due, &sent);
+            }
+            // 2 Mbit/s beside the stream, for 105 ms.
+            assert_eq!(prober.cluster.as_ref().unwrap().sent, 26_250);
+            assert!(prober.wants_report());
+            assert!(!prober.is_awaited(5), "it was sent before the cluster");
+            prober.note_sender_report(start + millis(100), 7);
+            assert!(!prober.wants_report() && prober.is_awaited(7) && !prober.is_awaited(8));
+            assert_eq!(prober.take_result(), None);
+            prober.handle_queue(millis(queue));
+            assert_eq!(prober.take_result().unwrap().outcome, outcome, "{queue}");
+        }
+    }
+
+    #[test]
+    fn cluster_whose_sender_report_is_not_quoted_shows_nothing() {
+        let start = Instant::now();
+        let (sent, mut prober) = (SentPackets::default(), Prober::default());
+        prober.begin(start, 1_000_000, Witness::RoundTrip, 0, &sent);
+        prober.note_sent(start + Duration::from_millis(100), 10_000, &sent);
+        prober.note_sender_report(start + Duration::from_millis(100), 7);
+        prober.handle_timeout(start + Duration::from_secs(3), Duration::ZERO);
+        assert_eq!(prober.take_result().unwrap().outcome, ProbeOutcome::Unclear);
     }
 }

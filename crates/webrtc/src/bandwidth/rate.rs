@@ -37,6 +37,9 @@ const MAX_VAIN_DECREASES: u32 = 3;
 /// Time for which loss that did not decrease with the send rate is ignored.
 const LOSS_IGNORED: Duration = Duration::from_secs(30);
 
+/// Time after a move to another rendition in which loss is that of the one before.
+const OLD_LOSS: Duration = Duration::from_millis(1500);
+
 /// The limit ends when it has not delayed the stream for this long.
 const RELEASE: Duration = Duration::from_secs(2);
 
@@ -55,6 +58,9 @@ pub(super) struct Verdict {
     pub(super) delivered: Option<f64>,
     /// The same over a shorter time.
     pub(super) newest: Option<f64>,
+    /// Rate at which the newest packets arrive, if the path seems to have become much slower than
+    /// the stream.
+    pub(super) slowing: Option<f64>,
     /// Queue and bandwidth of the path by this feedback, if the viewer is catching up.
     pub(super) probe: Option<Probe>,
 }
@@ -164,6 +170,17 @@ impl RateController {
         self.rate = Some((rate as f64).clamp(MIN_RATE, MAX_RATE));
     }
 
+    /// Limits the send rate to what the path carries: the stream is another one that needs no more.
+    /// What waits of the one before is not sent any more, so its queue drains all the same. Losses
+    /// are still those of that queue for some time.
+    pub(super) fn restore(&mut self, now: Instant) {
+        let until = now + OLD_LOSS;
+        self.ignores_loss_until = Some(self.ignores_loss_until.map_or(until, |at| at.max(until)));
+        if let Some(carried) = self.carried() {
+            self.rate = self.rate.map(|rate| rate.max(carried as f64));
+        }
+    }
+
     /// Records that the stream is behind while it is limited.
     pub(super) fn note_held(&mut self, now: Instant) {
         if let Some(limit) = &mut self.limit {
@@ -199,7 +216,10 @@ impl RateController {
             self.last_queue = 0.0;
         }
         match congested {
-            Some(reason) if may_decrease => return self.decrease(now, reason, verdict),
+            // A decrease for growing delays was no limit.
+            Some(reason) if may_decrease || reason != Congestion::Delay && self.limit.is_none() => {
+                return self.decrease(now, reason, verdict);
+            }
             Some(_) => {}
             None if verdict.clear => self.increase(now, elapsed, verdict.delivered),
             None => {}

@@ -69,6 +69,17 @@ impl Reports {
         self.remb
     }
 
+    /// Returns whether the round trip of the empty path is known.
+    pub(super) fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// Returns the increase of a round trip over the shortest one, once that is known.
+    pub(super) fn queue_of(&self, round_trip: Duration) -> Option<Duration> {
+        let (present, before) = self.base?;
+        Some(round_trip.saturating_sub(present.min(before)))
+    }
+
     /// Evaluates a report in comparison with the previous one.
     pub(super) fn handle_report(
         &mut self,
@@ -122,6 +133,7 @@ impl Reports {
                 _ => delivered,
             }),
             newest: None,
+            slowing: None,
             probe: None,
         })
     }
@@ -145,11 +157,7 @@ impl Reports {
 
     /// Returns the increase over the shortest round trip.
     fn queue(&self, round_trip: Option<Duration>) -> Duration {
-        match (self.base, round_trip) {
-            (Some((present, before)), Some(round_trip)) => {
-                round_trip.saturating_sub(present.min(before))
-            }
-            _ => Duration::ZERO,
-        }
+        let queue = round_trip.and_then(|round_trip| self.queue_of(round_trip));
+        queue.unwrap_or_default()
     }
 }

@@ -72,7 +72,8 @@ impl Path {
         (self.random >> 33) % 1000 < self.loss_permille
     }
 
-    pub(crate) fn send_packet(&mut self) {
+    /// Sends a packet. Returns its arrival, in microseconds since the start, unless it is lost.
+    pub(crate) fn send_packet(&mut self) -> Option<u64> {
         let now = self.instant();
         let at = self.estimator.sent_mut().clock(now);
         let sequence = self.estimator.sent_mut().record(at, PACKET);
@@ -80,12 +81,13 @@ impl Path {
         let waits = begin - self.now;
         if waits > self.longest_queue || self.is_lost() {
             self.under_way.push((sequence, None));
-            return;
+            return None;
         }
         self.waited = self.waited.max(waits);
         self.free_at = begin + PACKET as u64 * 8_000_000 / self.capacity;
-        self.under_way
-            .push((sequence, Some(self.free_at + self.delay)));
+        let arrival = Some(self.free_at + self.delay);
+        self.under_way.push((sequence, arrival));
+        arrival
     }
 
     /// Sends feedback on packets that have arrived and on those lost before them.

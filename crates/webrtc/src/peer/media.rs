@@ -86,6 +86,14 @@ impl Media {
         let sender = |config: SenderConfig| RtpSender::new(config, random_start());
         let has_feedback = |config: &SenderConfig| config.has_transport_feedback();
         let expects_feedback = config.video.as_ref().is_some_and(has_feedback);
+        let mut path = PathEstimator::new(now, config.start_pacing, expects_feedback);
+        if config
+            .video
+            .as_ref()
+            .is_none_or(|video| video.rtx().is_none())
+        {
+            path.forbid_probes();
+        }
         let mut video = config.video.map(sender);
         match (config.playout_delay, &mut video) {
             (DelayPolicy::Fixed(delay), Some(video)) => video.set_playout_delay(now, delay),
@@ -105,7 +113,7 @@ impl Media {
             is_behind: true,
             spreads_frame: false,
             retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
-            path: PathEstimator::new(now, config.start_pacing, expects_feedback),
+            path,
             delay: (config.playout_delay == DelayPolicy::Auto).then(DelayController::default),
             control: Control::default(),
             next_report: now,
@@ -128,7 +136,11 @@ impl Media {
         change: LogChange,
     ) -> bool {
         let video = self.video.as_mut();
-        video.is_none_or(|video| video.change_log(from, to, now, change))
+        let has_changed = video.is_none_or(|video| video.change_log(from, to, now, change));
+        if has_changed {
+            self.path.note_moved(now);
+        }
+        has_changed
     }
 
     pub(super) fn sent_until(&self) -> Option<MediaTime> {
@@ -221,6 +233,9 @@ impl Media {
             bytes = video.repeat(video_log, due, &mut wire);
         }
         self.path.note_probe(now, bytes);
+        if self.path.wants_report() {
+            self.next_report = now;
+        }
     }
 
     /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is
@@ -386,6 +401,8 @@ impl Media {
             self.next_report = self.on_report_grid(now) + REPORT_INTERVAL;
             self.is_audio_due = true;
             if let Some(info) = info(&self.video, VIDEO_RATE) {
+                let time = self.clock.wall.at(now).middle();
+                self.path.note_sender_report(now, time);
                 return Some(self.report(info, now));
             }
         }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Clusters that a path must have carried before a viewer moves up, and the time between the first
-/// and the last of them: shapers let a burst pass.
-const CLUSTERS: u32 = 3;
-const SPAN: Duration = Duration::from_millis(1500);
+/// Clusters that a path must have carried before a viewer moves up, if each packet of them was
+/// reported, and if they were longer for that.
+const CLUSTERS: u32 = 4;
+const BLIND_CLUSTERS: u32 = 2;
 
 /// Clusters older than this do not count.
-const VALID: Duration = Duration::from_secs(8);
+const VALID: Duration = Duration::from_secs(15);
 
 /// Clusters that a path has carried, by rate.
 #[derive(Debug, Default)]
@@ -26,22 +26,28 @@ impl Proofs {
 
     /// Records that the path has carried no more than `rate` bits per second.
     pub(super) fn note_failed(&mut self, rate: u64) {
-        self.carried.retain(|(_, carried)| *carried <= rate);
+        for (_, carried) in &mut self.carried {
+            *carried = rate.min(*carried);
+        }
     }
 
-    /// Returns whether clusters have proven, over some time, that the path carries `rate` bits per
-    /// second.
-    pub(super) fn is_proven(&self, now: Instant, rate: u64) -> bool {
+    /// Returns for how long clusters have proven that the path carries `rate` bits per
+    /// second. `is_blind`: see [`PathCondition::is_blind`](crate::bandwidth::PathCondition::is_blind).
+    pub(super) fn proven_for(&self, now: Instant, rate: u64, is_blind: bool) -> Duration {
         let enough = self
             .carried
             .iter()
             .filter(|(at, carried)| *carried >= rate && now.saturating_duration_since(*at) < VALID);
         let mut times = enough.map(|(at, _)| *at);
         let Some(first) = times.next() else {
-            return false;
+            return Duration::ZERO;
         };
         let (count, last) = times.fold((1, first), |(count, _), at| (count + 1, at));
-        count >= CLUSTERS && last.saturating_duration_since(first) >= SPAN
+        let least = if is_blind { BLIND_CLUSTERS } else { CLUSTERS };
+        if count < least {
+            return Duration::ZERO;
+        }
+        last.saturating_duration_since(first)
     }
 
     /// Returns the highest rate that the path has carried, in bits per second; 0 if none.
@@ -69,16 +75,25 @@ mod tests {
     fn several_clusters_over_some_time_are_a_proof() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
+        let millis = Duration::from_millis;
         let mut proofs = Proofs::default();
-        for millis in [0, 100, 200] {
+        for millis in [0, 100, 2000] {
             proofs.note_carried(at(millis), 5_000_000);
         }
-        assert!(!proofs.is_proven(at(200), 3_000_000), "a burst");
-        proofs.note_carried(at(1500), 4_000_000);
-        assert!(proofs.is_proven(at(1500), 4_000_000));
-        assert!(!proofs.is_proven(at(1500), 4_500_000));
-        proofs.note_failed(4_200_000);
-        assert!(!proofs.is_proven(at(1500), 4_000_000));
-        assert!(!proofs.is_proven(at(20_000), 1_000_000), "long ago");
+        let now = at(2000);
+        assert_eq!(proofs.proven_for(now, 3_000_000, false), Duration::ZERO);
+        assert_eq!(proofs.proven_for(now, 3_000_000, true), millis(2000));
+        proofs.note_carried(at(5000), 4_000_000);
+        let now = at(5000);
+        assert_eq!(proofs.proven_for(now, 4_000_000, false), millis(5000));
+        assert_eq!(proofs.proven_for(now, 4_500_000, false), Duration::ZERO);
+        proofs.note_failed(3_800_000);
+        assert_eq!(proofs.proven_for(now, 4_000_000, true), Duration::ZERO);
+        assert_eq!(proofs.proven_for(now, 3_800_000, false), millis(5000));
+        assert_eq!(proofs.most(now), 3_800_000);
+        assert_eq!(
+            proofs.proven_for(at(30_000), 1_000_000, true),
+            Duration::ZERO
+        );
     }
 }

@@ -47,18 +47,41 @@ const BLIND_LEFT: Duration = Duration::from_millis(800);
 /// Time after a move down was decided in which no further one is, unless the queue grows.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time after which a rendition is prepared again for a path that seems to slow down.
+const PREPARE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Part of the arriving rate that the path is taken to carry, in percent: the rest carries
+/// retransmissions and headers.
+const USABLE: u64 = 90;
+
+/// Time after a disturbance in which nothing is taken for a property of the path: what was late has
+/// arrived by then.
+const DISTURBED: Duration = Duration::from_millis(1500);
+
 /// Interval of clusters while the path carries them, and the shortest and the longest after one
 /// that it did not carry.
 const CARRIED_INTERVAL: Duration = Duration::from_millis(400);
-const FAILED_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+const FAILED_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+
+/// Time from the first to the last of the clusters that prove a rate: shapers let a burst pass, and
+/// a path that swings every few seconds would have the viewer down again at once. The second value
+/// is that for a rendition above which a better one has been carried at times, and the third the
+/// same with the rarer clusters of a viewer that does not report arrivals.
+const PROOF: Duration = Duration::from_secs(5);
+const LONG_PROOF: Duration = Duration::from_secs(7);
+const LONG_BLIND_PROOF: Duration = Duration::from_secs(12);
+
+/// Time in which the result of a cluster comes.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for which no cluster is sent at a rate that the path did not carry, if it carries a lower
 /// one.
-const FAILED_VALID: Duration = Duration::from_secs(5);
+const FAILED_VALID: Duration = Duration::from_secs(8);
 
 /// Time for which a viewer stays down: the first value after a move down, twice the previous one,
-/// up to the second, if the move up before it has failed.
-const STAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(80));
+/// up to the second, if the move up before it has failed. People notice every switch, so there is
+/// at most one in ten seconds unless the path goes on to slow down.
+const STAY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(80));
 
 /// A move up has failed if the path is too slow again within this time.
 const TRIAL: Duration = Duration::from_secs(10);
@@ -97,6 +120,11 @@ pub enum Step {
         /// Why.
         reason: Reason,
     },
+    /// Have the rendition at this place made, if that takes time: the viewer may need it soon.
+    Prepare {
+        /// Its place among the renditions.
+        to: usize,
+    },
     /// Send a cluster at this rate, in bits per second.
     Probe {
         /// The rate.
@@ -112,7 +140,7 @@ pub enum Step {
 /// viewer that had to go down stays there for some seconds, and for longer each time that a move up
 /// fails.
 ///
-/// A viewer without transport-wide feedback moves up one step after some seconds without queue and
+/// A viewer for which clusters show nothing moves up one step after some seconds without queue and
 /// loss.
 #[derive(Debug)]
 pub struct Selector {
@@ -129,6 +157,10 @@ pub struct Selector {
     settling: Option<(Instant, Duration)>,
     /// True if a move down was decided and has not happened yet.
     is_moving: bool,
+    /// When a rendition was last prepared.
+    prepared: Option<Instant>,
+    /// Nothing is taken for a property of the path until then.
+    disturbed_until: Instant,
     next_probe: Instant,
     probe_interval: Duration,
     /// The last cluster that the path did not carry: when, and its rate.
@@ -152,6 +184,8 @@ impl Selector {
             compared: (now, Duration::ZERO, false),
             settling: None,
             is_moving: false,
+            prepared: None,
+            disturbed_until: now,
             next_probe: now,
             probe_interval: FAILED_INTERVAL.0,
             failed: None,
@@ -172,6 +206,12 @@ impl Selector {
         if self.moved_up.is_some_and(|at| at > now) {
             self.moved_up = Some(now);
         }
+    }
+
+    /// Records that something has held up the packets of all viewers: their delay is no property of
+    /// the path.
+    pub fn note_disturbance(&mut self, now: Instant) {
+        self.disturbed_until = now + DISTURBED;
     }
 
     /// Returns the next step. `rungs` are the renditions that the viewer can get, from the best to
@@ -211,12 +251,25 @@ impl Selector {
             self.handle_probe(now, probe);
         }
         self.note_path(now, path);
+        if now < self.disturbed_until {
+            self.strained_since = None;
+            return None;
+        }
         let is_strained = |since| now.saturating_duration_since(since) >= STRAIN;
         if let Some(carried) = path.carried {
             return self.step_down(now, path, rungs, present, carried);
         } else if self.strained_since.is_some_and(is_strained) {
             let arriving = path.arriving.unwrap_or(0).min(rung.rate - 1);
             return self.step_down(now, path, rungs, present, arriving);
+        }
+        if let Some(slowing) = path.slowing
+            && let Some(to) = lesser(rungs, present, slowing * USABLE / 100)
+            && self
+                .prepared
+                .is_none_or(|at| now.saturating_duration_since(at) >= PREPARE_INTERVAL)
+        {
+            self.prepared = Some(now);
+            return Some(Step::Prepare { to });
         }
         let above = rungs.get(best..present).unwrap_or_default();
         if above.is_empty() {
@@ -262,7 +315,12 @@ impl Selector {
             ProbeOutcome::Exceeded(arrived) => {
                 self.proofs.note_failed(arrived);
                 self.failed = Some((now, probe.rate));
-                self.next_probe = now + self.probe_interval;
+                // A lower rate that it carries goes on to be proven.
+                self.next_probe = if self.proofs.most(now) > 0 {
+                    now + CARRIED_INTERVAL
+                } else {
+                    now + self.probe_interval
+                };
                 self.probe_interval = (2 * self.probe_interval).min(FAILED_INTERVAL.1);
             }
             ProbeOutcome::Unclear => self.next_probe = now + CARRIED_INTERVAL,
@@ -279,28 +337,26 @@ impl Selector {
         present: usize,
         carried: u64,
     ) -> Option<Step> {
-        let below = rungs.get(present + 1..).unwrap_or_default();
         // A move that has not happened yet follows what becomes known meanwhile.
         let is_settling = self.settling.is_some_and(|(until, queue)| {
-            now < until && path.queue < queue + GROWTH && !self.is_moving
+            now < until && path.queue < queue.saturating_add(GROWTH) && !self.is_moving
         });
         let (.., is_draining) = self.compared;
         let left = self
             .settling
             .map(|(until, _)| until.saturating_duration_since(now));
         let is_known = left.is_none_or(|left| left <= BLIND_LEFT);
-        let is_losing = !path.can_probe && path.loss > BLIND_LOSS && is_known;
+        let is_losing = path.is_blind && path.loss > BLIND_LOSS && is_known;
         let is_enough = !is_losing && (is_settling || is_draining && !self.is_moving);
         let is_newcomer = now.saturating_duration_since(self.began) < START;
         let needs = match rungs[present].rate {
             rate if is_newcomer => rate * START_MARGIN / 100,
             rate => rate,
         };
-        if below.is_empty() || is_enough || needs <= carried {
+        if is_enough || needs <= carried {
             return None;
         }
-        let fits = below.iter().position(|rung| rung.rate <= carried);
-        let to = present + 1 + fits.unwrap_or(below.len() - 1);
+        let to = lesser(rungs, present, carried)?;
         if !self.is_moving {
             let is_recent = |at| now.saturating_duration_since(at) < TRIAL;
             self.stay = if self.moved_up.take().is_some_and(is_recent) {
@@ -327,7 +383,12 @@ impl Selector {
     ) -> Option<Up> {
         let clear_for = now.saturating_duration_since(self.clear_since?);
         let is_settling = self.settling.is_some_and(|(until, _)| now < until);
-        if clear_for < CLEAR || is_settling {
+        // Once a proof has begun, it must not miss the times in which the path is slower.
+        let clear = match self.proofs.most(now) {
+            0 => CLEAR,
+            _ => Duration::ZERO,
+        };
+        if clear_for < clear || is_settling {
             return None;
         }
         if !path.can_probe {
@@ -354,18 +415,27 @@ impl Selector {
             Some(place) if has_failed(place - 1) => place,
             Some(place) => place - 1,
         };
-        if let Some(to) = carried.filter(|place| *place == aim)
-            && self.proofs.is_proven(now, needs(to))
+        let proven_for = |place| self.proofs.proven_for(now, needs(place), path.is_blind);
+        let is_proven = |place: &usize| {
+            let span = match path.is_blind {
+                _ if *place == aim => PROOF,
+                true => LONG_BLIND_PROOF,
+                false => LONG_PROOF,
+            };
+            proven_for(*place) >= span
+        };
+        if let Some(to) = (aim..above.len()).find(is_proven)
             && now >= self.stays_until
         {
             return Some(self.move_up(now, to));
         }
         let rate = needs(aim);
-        if now < self.next_probe || !self.budget.spend(PathEstimator::probe_bytes(rate)) {
+        let bytes = PathEstimator::probe_bytes(rate, present, path.is_blind);
+        if now < self.next_probe || !self.budget.spend(bytes) {
             return None;
         }
         // Until the result comes.
-        self.next_probe = now + FAILED_INTERVAL.1;
+        self.next_probe = now + RESULT_TIMEOUT;
         Some(Up::Probe(rate))
     }
 
@@ -375,6 +445,15 @@ impl Selector {
         self.settling = Some((now + MOVE_TIMEOUT, Duration::MAX));
         Up::Move(to)
     }
+}
+
+/// Returns the place of the best rendition below the present one that a path carries, or of the
+/// least; `None` if there is none below.
+fn lesser<I>(rungs: &[Rung<I>], present: usize, carried: u64) -> Option<usize> {
+    let below = rungs.get(present + 1..)?;
+    let least = below.len().checked_sub(1)?;
+    let fits = below.iter().position(|rung| rung.rate <= carried);
+    Some(present + 1 + fits.unwrap_or(least))
 }
 
 /// A step up, by place among the renditions above the present one.

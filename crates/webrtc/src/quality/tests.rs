@@ -1,299 +1,14 @@
 //! Viewers on simulated paths: estimator, clusters and selector together.
 
+mod watching;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::bandwidth::PathEstimator;
-use crate::bandwidth::test_path::{PACKET, Path};
-use crate::rtcp::ReportBlock;
-
-/// Rates of the renditions, from the best to the least, in bits per second.
-const RATES: [u64; 4] = [4_600_000, 2_600_000, 1_300_000, 700_000];
-
-/// Milliseconds between two keyframes of every rendition.
-const KEYFRAME_INTERVAL: u64 = 1000;
-
-/// Milliseconds after which a rendition has a keyframe for a viewer that moves down.
-const KEYFRAME_DELAY: u64 = 200;
-
-/// Queue in microseconds that a receiver notices for its REMB.
-const QUEUE_SEEN: u64 = 100_000;
-
-/// The bandwidth of a path and the rate of other traffic in it over time, in milliseconds.
-type Course = Box<dyn Fn(u64) -> (u64, u64)>;
-
-/// A viewer on a path.
-struct Watching {
-    path: Path,
-    selector: Selector,
-    rungs: Vec<Rung<usize>>,
-    course: Course,
-    /// Milliseconds since the start.
-    millis: u64,
-    present: usize,
-    /// The rendition that it moves to at the next keyframe.
-    pending: Option<usize>,
-    /// When a keyframe comes that was requested.
-    requested: Option<u64>,
-    /// Packets to send: when their frame came.
-    backlog: Vec<u64>,
-    awaits_keyframe: bool,
-    credit: f64,
-    probe_bytes: u64,
-    media_bytes: u64,
-    has_feedback: bool,
-    /// True if a viewer without transport-wide feedback sends REMB beside receiver reports.
-    has_remb: bool,
-    /// Time of its report within each second, in milliseconds.
-    phase: u64,
-    /// Time and place of each switch.
-    switches: Vec<(u64, usize)>,
-    /// Place of the rendition in each millisecond.
-    places: Vec<usize>,
-    /// Longest time without a frame that was sent whole, in milliseconds.
-    last_frame: u64,
-    longest_gap: u64,
-}
-
-impl Watching {
-    /// Watches over a path with a longest queue of `queue` microseconds that loses `loss` of 1000
-    /// packets.
-    fn over(
-        course: impl Fn(u64) -> (u64, u64) + 'static,
-        queue: u64,
-        loss: u64,
-        seed: u64,
-    ) -> Self {
-        let mut viewer = Self::new(true, course);
-        viewer.path.longest_queue = queue;
-        viewer.path.loss_permille = loss;
-        viewer.path.random = seed;
-        viewer
-    }
-
-    fn new(has_feedback: bool, course: impl Fn(u64) -> (u64, u64) + 'static) -> Self {
-        let mut path = Path::new(course(0).0);
-        path.longest_queue = 400_000;
-        if !has_feedback {
-            path.estimator = PathEstimator::new(path.start, 40_000_000, false);
-        }
-        let rung = |(id, rate): (usize, &u64)| Rung {
-            id,
-            height: 1080 - 200 * id as u32,
-            rate: *rate,
-        };
-        Self {
-            selector: Selector::new(path.start),
-            path,
-            rungs: RATES.iter().enumerate().map(rung).collect(),
-            course: Box::new(course),
-            millis: 0,
-            present: 0,
-            pending: None,
-            requested: None,
-            backlog: Vec::new(),
-            awaits_keyframe: false,
-            credit: 0.0,
-            probe_bytes: 0,
-            media_bytes: 0,
-            has_feedback,
-            has_remb: true,
-            phase: 0,
-            switches: Vec::new(),
-            places: Vec::new(),
-            last_frame: 0,
-            longest_gap: 0,
-        }
-    }
-
-    fn run(&mut self, seconds: u64) {
-        let end = self.millis + 1000 * seconds;
-        while self.millis < end {
-            let (capacity, other) = (self.course)(self.millis);
-            self.path.capacity = capacity;
-            self.path.carry_other_traffic(other);
-            self.publish();
-            self.send();
-            if self.millis.is_multiple_of(5) {
-                self.send_probe();
-            }
-            self.path.now += 1000;
-            self.millis += 1;
-            if self.has_feedback && self.path.now >= self.path.next_feedback {
-                self.path.next_feedback += 60_000;
-                self.path.feed_back();
-                self.decide();
-            }
-            if !self.has_feedback && self.millis % 1000 == self.phase {
-                self.report();
-                self.decide();
-            }
-            self.places.push(self.present);
-        }
-    }
-
-    /// Adds the packets of a frame, 30 times a second; keyframes are four times as large.
-    fn publish(&mut self) {
-        let is_frame = self.millis * 3 / 100 != (self.millis.max(1) - 1) * 3 / 100;
-        let is_requested = self.requested.take_if(|at| *at <= self.millis).is_some();
-        let is_keyframe = is_requested || self.millis.is_multiple_of(KEYFRAME_INTERVAL);
-        if !is_frame && !is_keyframe {
-            return;
-        }
-        if is_keyframe {
-            self.awaits_keyframe = false;
-            self.requested = None;
-            if let Some(to) = self.pending.take() {
-                self.switch(to);
-            }
-        }
-        if self.awaits_keyframe {
-            return;
-        }
-        let each = RATES[self.present] / 8 / 33;
-        let bytes = if is_keyframe {
-            4 * each
-        } else {
-            each * 29 / 32
-        };
-        let packets = bytes.div_ceil(PACKET as u64);
-        self.backlog
-            .extend(std::iter::repeat_n(self.millis, packets as usize));
-    }
-
-    fn switch(&mut self, to: usize) {
-        self.present = to;
-        self.switches.push((self.millis, to));
-        self.backlog.clear();
-        let state = self.path.estimator.state();
-        self.selector.note_moved(self.path.instant(), &state);
-    }
-
-    fn send(&mut self) {
-        let limit = self.path.estimator.limit();
-        self.credit = match limit {
-            None => f64::MAX,
-            Some(limit) => self.credit.min(6000.0) + limit as f64 / 8.0 * 0.001,
-        };
-        let mut sent = 0;
-        while sent < self.backlog.len() && self.credit >= PACKET as f64 {
-            self.path.send_packet();
-            self.credit -= PACKET as f64;
-            sent += 1;
-        }
-        self.backlog.drain(..sent);
-        self.media_bytes += (sent * PACKET) as u64;
-        if sent > 0 && self.backlog.is_empty() {
-            self.longest_gap = self.longest_gap.max(self.millis - self.last_frame);
-            self.last_frame = self.millis;
-        }
-        let oldest = self.backlog.first().copied().unwrap_or(self.millis);
-        if limit.is_some() && self.millis - oldest > 300 {
-            self.path.estimator.note_held(self.path.instant());
-            // Too late: nothing more before the next keyframe.
-            self.backlog.clear();
-            self.awaits_keyframe = true;
-        }
-    }
-
-    fn send_probe(&mut self) {
-        let Some(due) = self.path.estimator.probe_due(self.path.instant()) else {
-            return;
-        };
-        let packets = due.div_ceil(PACKET);
-        for _ in 0..packets {
-            self.path.send_packet();
-        }
-        self.probe_bytes += (packets * PACKET) as u64;
-        let now = self.path.instant();
-        self.path.estimator.note_probe(now, packets * PACKET);
-    }
-
-    fn report(&mut self) {
-        let arrived = |(_, at): &(u16, Option<u64>)| at.is_some();
-        let total = self.path.under_way.len().max(1);
-        let lost = total
-            - self
-                .path
-                .under_way
-                .iter()
-                .filter(|entry| arrived(entry))
-                .count();
-        self.path.under_way.clear();
-        let waits = self.path.free_at.saturating_sub(self.path.now);
-        let round_trip = Duration::from_micros(2 * self.path.delay + waits);
-        let block = ReportBlock {
-            ssrc: 5,
-            fraction_lost: (256 * lost / total).min(255) as u8,
-            cumulative_lost: 0,
-            highest_sequence: 0,
-            jitter: 0,
-            last_sender_report: 0,
-            delay: 0,
-        };
-        let now = self.path.instant();
-        let estimator = &mut self.path.estimator;
-        if self.has_remb {
-            // The receiver's estimate is that of the path once it sees a queue.
-            let (capacity, other) = (self.course)(self.millis);
-            let present = RATES[self.present] * 3 / 2;
-            estimator.handle_remb(match waits {
-                QUEUE_SEEN.. => present.min(capacity.saturating_sub(other) * 85 / 100),
-                _ => present,
-            });
-        }
-        estimator.handle_report(now, &block, Some(round_trip), self.media_bytes);
-    }
-
-    fn decide(&mut self) {
-        let now = self.path.instant();
-        let probe = self.path.estimator.take_probe(now);
-        let state = self.path.estimator.state();
-        let present = self.pending.unwrap_or(self.present);
-        let preference = Preference::default();
-        let step = self
-            .selector
-            .poll(now, &state, probe, &self.rungs, Some(present), &preference);
-        match step {
-            Some(Step::Move { to, .. }) if to == self.present => self.pending = None,
-            Some(Step::Move { to, .. }) => {
-                if to > self.present && self.pending.is_none() {
-                    self.requested = Some(self.millis + KEYFRAME_DELAY);
-                }
-                self.pending = Some(to);
-            }
-            Some(Step::Probe { rate }) => {
-                assert!(self.path.estimator.begin_probe(now, rate));
-            }
-            None => {}
-        }
-    }
-
-    /// Returns the longest time for which the rendition was a fifth more than the path carries, in
-    /// milliseconds.
-    fn longest_excess(&self) -> u64 {
-        let (mut excess, mut longest) = (0, 0);
-        for (millis, place) in self.places.iter().enumerate() {
-            let (capacity, other) = (self.course)(millis as u64);
-            let carries = capacity.saturating_sub(other) * 6 / 5;
-            // Less than the least rendition there is none.
-            let is_excess = RATES[*place] > carries && *place + 1 < RATES.len();
-            excess = if is_excess { excess + 1 } else { 0 };
-            longest = longest.max(excess);
-        }
-        longest
-    }
-
-    /// Returns the place of the best rendition for which the path has some bandwidth to spare.
-    fn best(&self, millis: u64) -> usize {
-        let (capacity, other) = (self.course)(millis);
-        let carries = capacity.saturating_sub(other);
-        let fits = |rate: &u64| rate * 4 / 3 <= carries;
-        RATES.iter().position(fits).unwrap_or(RATES.len() - 1)
-    }
-}
+use crate::bandwidth::PathCondition;
+use watching::{RATES, Watching};
 
 /// A path of `rates` bits per second, each for some seconds.
 fn steps(rates: &'static [(u64, u64)]) -> impl Fn(u64) -> (u64, u64) {
@@ -327,6 +42,137 @@ fn path_that_slows_down_and_recovers_takes_one_switch_each_way() {
         viewer.switches
     );
     assert!(viewer.probe_bytes * 100 <= viewer.media_bytes * 15);
+}
+
+#[test]
+fn path_that_collapses_shows_the_lower_rendition_in_time() {
+    for drop in (10_100..10_900).step_by(60) {
+        let course = move |millis: u64| match millis {
+            millis if millis >= drop && millis < 25_000 => (1_000_000, 0),
+            _ => (6_000_000, 0),
+        };
+        let mut viewer = Watching::new(true, course);
+        viewer.run(50);
+        let first = viewer.received.first_below(0, drop).unwrap() - drop;
+        let gap = viewer.received.longest_gap(drop, 25_000);
+        assert!(
+            first <= 1200 && gap <= 550,
+            "{first}, {gap}: {:?}",
+            viewer.switches
+        );
+        assert!(viewer.switches.len() <= 4, "{:?}", viewer.switches);
+        let (back, place) = viewer.switches[viewer.switches.len() - 1];
+        assert!(place == 0 && back <= 37_000, "{:?}", viewer.switches);
+    }
+}
+
+#[test]
+fn swing_takes_at_most_one_switch_in_ten_seconds() {
+    for (low, high, half) in [(1_000_000, 1_800_000, 2), (2_000_000, 3_600_000, 5)] {
+        let swing = move |millis: u64| match millis / 1000 {
+            ..10 => (u64::midpoint(low, high), 0),
+            seconds if ((seconds - 10) / half).is_multiple_of(2) => (high, 0),
+            _ => (low, 0),
+        };
+        for seed in [0, 15, 30, 45] {
+            let mut viewer = Watching::new(true, swing);
+            viewer.path.next_feedback += seed * 1000;
+            viewer.run(10);
+            viewer.switches.clear();
+            viewer.run(60);
+            let gap = viewer.received.longest_gap(10_000, 70_000);
+            assert!(gap <= 200, "{gap} ms without a frame");
+            let apart = viewer.switches.windows(2).map(|pair| pair[1].0 - pair[0].0);
+            assert!(
+                apart.min().is_none_or(|least| least >= 10_000),
+                "{:?}",
+                viewer.switches
+            );
+        }
+    }
+}
+
+#[test]
+fn viewer_without_transport_feedback_climbs_back_in_time() {
+    for (has_remb, fast) in [(true, 6_000_000), (false, 6_000_000), (false, 20_000_000)] {
+        for phase in [100, 500, 900] {
+            let course = move |millis: u64| match millis {
+                15_000..30_000 => (1_000_000, 0),
+                _ => (fast, 0),
+            };
+            let mut viewer = Watching::new(false, course);
+            viewer.has_remb = has_remb;
+            viewer.phase = phase;
+            viewer.run(80);
+            let back = viewer
+                .switches
+                .iter()
+                .find(|(at, place)| *at > 30_000 && *place == 0);
+            assert!(
+                back.is_some_and(|(at, _)| *at <= 50_000),
+                "{:?}",
+                viewer.switches
+            );
+            assert!(viewer.switches.len() <= 5, "{:?}", viewer.switches);
+        }
+    }
+}
+
+#[test]
+fn disturbance_common_to_all_viewers_moves_nobody_unless_it_lasts() {
+    let mut viewer = Watching::new(true, |_| (6_000_000, 0));
+    let slow = PathCondition {
+        carried: Some(1_000_000),
+        queue: Duration::from_millis(300),
+        can_probe: true,
+        ..PathCondition::default()
+    };
+    let preference = Preference::default();
+    let start = viewer.path.start;
+    let mut poll = |millis: u64| {
+        let now = start + Duration::from_millis(millis);
+        if millis == 10_000 {
+            viewer.selector.note_disturbance(now);
+        }
+        let rungs = &viewer.rungs;
+        viewer
+            .selector
+            .poll(now, &slow, None, rungs, Some(0), &preference)
+    };
+    assert_eq!(poll(10_000), None);
+    assert_eq!(poll(11_400), None);
+    let reason = Reason::Congestion;
+    assert_eq!(poll(11_600), Some(Step::Move { to: 3, reason }));
+}
+
+#[test]
+fn path_that_slows_down_again_while_a_viewer_is_about_to_move_up_ends_the_move() {
+    let mut viewer = Watching::new(true, |_| (20_000_000, 0));
+    let now = viewer.path.start;
+    let clear = PathCondition {
+        is_clear: true,
+        is_blind: true,
+        ..PathCondition::default()
+    };
+    let preference = Preference::default();
+    let mut poll = |millis, path: &PathCondition| {
+        let now = now + Duration::from_millis(millis);
+        let rungs = &viewer.rungs;
+        viewer
+            .selector
+            .poll(now, path, None, rungs, Some(3), &preference)
+    };
+    assert_eq!(poll(3000, &clear), None);
+    let up = Step::Move {
+        to: 2,
+        reason: Reason::Bandwidth,
+    };
+    assert_eq!(poll(9000, &clear), Some(up));
+    let slow = PathCondition {
+        carried: Some(100_000),
+        ..PathCondition::default()
+    };
+    assert_eq!(poll(9100, &slow), None, "it is the least");
 }
 
 #[test]
@@ -480,7 +326,7 @@ proptest! {
         loss in 0_u64..30,
         seed in 1_u64..1_000_000,
     ) {
-        let seconds = 30;
+        let seconds = 40;
         let count = rates.len() as u64;
         let course = move |millis: u64| {
             let place = (millis / 1000 / seconds) as usize;
@@ -488,13 +334,13 @@ proptest! {
         };
         let mut viewer = Watching::over(course, queue, loss, seed);
         for step in 0..count {
-            viewer.run(12);
+            viewer.run(20);
             let best = RATES[viewer.best(viewer.millis - 1)];
             prop_assert!(
                 RATES[viewer.present] * 5 >= best * 4,
                 "{} of {best} in step {step}: {:?}", RATES[viewer.present], viewer.switches
             );
-            viewer.run(seconds - 12);
+            viewer.run(seconds - 20);
         }
     }
 

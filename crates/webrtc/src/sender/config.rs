@@ -98,7 +98,7 @@ impl SenderConfig {
     }
 
     /// Returns SSRC and payload type of the RTX stream.
-    pub(super) fn rtx(&self) -> Option<(u32, u8)> {
+    pub(crate) fn rtx(&self) -> Option<(u32, u8)> {
         match self.resend {
             Resend::Rtx { ssrc, payload_type } => Some((ssrc, payload_type)),
             Resend::Never | Resend::Same => None,

@@ -1,0 +1,395 @@
+//! A viewer on a simulated path: what it is sent, and what it sees.
+
+use std::time::Duration;
+
+use crate::bandwidth::test_path::{PACKET, Path};
+use crate::bandwidth::{PathEstimator, StreamPart};
+use crate::quality::{Preference, Rung, Selector, Step};
+use crate::rtcp::ReportBlock;
+
+/// Rates of the renditions, from the best to the least, in bits per second.
+pub(super) const RATES: [u64; 4] = [4_600_000, 2_600_000, 1_300_000, 700_000];
+
+/// Milliseconds between two keyframes of every rendition.
+const KEYFRAME_INTERVAL: u64 = 1000;
+
+/// Milliseconds after which a rendition that is made has a keyframe for a viewer that moves down.
+const KEYFRAME_DELAY: u64 = 100;
+
+/// Milliseconds that an encoder of a rendition needs before its first frame.
+const ENCODER_START: u64 = 500;
+
+/// Milliseconds for which an encoder goes on when nobody needs its rendition.
+const ENCODER_IDLE: u64 = 10_000;
+
+/// Part of the rate of a rendition, in percent, below which the rest of it is useless.
+const USELESS: u64 = 60;
+
+/// Queue in microseconds that a receiver notices for its REMB.
+const QUEUE_SEEN: u64 = 100_000;
+
+/// The bandwidth of a path and the rate of other traffic in it over time, in milliseconds.
+pub(super) type Course = Box<dyn Fn(u64) -> (u64, u64)>;
+
+/// A viewer on a path.
+pub(super) struct Watching {
+    pub(super) path: Path,
+    pub(super) selector: Selector,
+    pub(super) rungs: Vec<Rung<usize>>,
+    course: Course,
+    /// Milliseconds since the start.
+    pub(super) millis: u64,
+    pub(super) present: usize,
+    /// The rendition that it moves to at the next keyframe.
+    pending: Option<usize>,
+    /// When a keyframe comes that was requested.
+    requested: Option<u64>,
+    /// When the encoder of each rendition returns its first frame, and when it ends.
+    encoders: Vec<Option<(u64, u64)>>,
+    /// True while nothing more of the present rendition is sent.
+    is_halted: bool,
+    /// Packets to send: when their frame came, and whether they are the last of it.
+    backlog: Vec<(u64, bool)>,
+    pub(super) received: Received,
+    awaits_keyframe: bool,
+    credit: f64,
+    pub(super) probe_bytes: u64,
+    pub(super) media_bytes: u64,
+    has_feedback: bool,
+    /// True if a viewer without transport-wide feedback sends REMB beside receiver reports.
+    pub(super) has_remb: bool,
+    /// Time of its report within each second, in milliseconds.
+    pub(super) phase: u64,
+    /// The sender report behind a cluster that no report has quoted: its time, and how long it
+    /// waited in microseconds.
+    quoted: (u32, u64),
+    /// Time and place of each switch.
+    pub(super) switches: Vec<(u64, usize)>,
+    /// Place of the rendition in each millisecond.
+    places: Vec<usize>,
+}
+
+/// What the viewer has seen. A frame is shown when it and all since its keyframe have arrived whole;
+/// lost packets are not sent again here.
+#[derive(Default)]
+pub(super) struct Received {
+    /// Place of the rendition of the frame that is being sent, and its arrival so far; `None` if it
+    /// is damaged, or one that it needs.
+    place: usize,
+    arrival: Option<u64>,
+    /// Arrival of each frame that was shown in milliseconds, and its place.
+    shown: Vec<(u64, usize)>,
+}
+
+impl Received {
+    /// Returns the longest time without a frame between two times, in milliseconds.
+    pub(super) fn longest_gap(&self, from: u64, to: u64) -> u64 {
+        let pairs = self.shown.windows(2);
+        let within = pairs.filter(|pair| pair[1].0 >= from && pair[1].0 < to);
+        within.map(|pair| pair[1].0 - pair[0].0).max().unwrap_or(0)
+    }
+
+    /// Returns the arrival of the first frame of a lesser rendition than `place` from a time on.
+    pub(super) fn first_below(&self, place: usize, from: u64) -> Option<u64> {
+        let mut later = self.shown.iter().filter(|(at, _)| *at >= from);
+        later.find(|(_, shown)| *shown > place).map(|(at, _)| *at)
+    }
+}
+
+impl Watching {
+    /// Watches over a path with a longest queue of `queue` microseconds that loses `loss` of 1000
+    /// packets.
+    pub(super) fn over(
+        course: impl Fn(u64) -> (u64, u64) + 'static,
+        queue: u64,
+        loss: u64,
+        seed: u64,
+    ) -> Self {
+        let mut viewer = Self::new(true, course);
+        viewer.path.longest_queue = queue;
+        viewer.path.loss_permille = loss;
+        viewer.path.random = seed;
+        viewer
+    }
+
+    pub(super) fn new(has_feedback: bool, course: impl Fn(u64) -> (u64, u64) + 'static) -> Self {
+        let mut path = Path::new(course(0).0);
+        path.longest_queue = 400_000;
+        if !has_feedback {
+            path.estimator = PathEstimator::new(path.start, 40_000_000, false);
+        }
+        let rung = |(id, rate): (usize, &u64)| Rung {
+            id,
+            height: 1080 - 200 * id as u32,
+            rate: *rate,
+        };
+        Self {
+            selector: Selector::new(path.start),
+            path,
+            rungs: RATES.iter().enumerate().map(rung).collect(),
+            course: Box::new(course),
+            millis: 0,
+            present: 0,
+            pending: None,
+            requested: None,
+            encoders: vec![None; RATES.len()],
+            is_halted: false,
+            backlog: Vec::new(),
+            received: Received::default(),
+            awaits_keyframe: false,
+            credit: 0.0,
+            probe_bytes: 0,
+            media_bytes: 0,
+            has_feedback,
+            has_remb: true,
+            phase: 0,
+            quoted: (0, 0),
+            switches: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(&mut self, seconds: u64) {
+        let end = self.millis + 1000 * seconds;
+        while self.millis < end {
+            let (capacity, other) = (self.course)(self.millis);
+            self.path.capacity = capacity;
+            self.path.carry_other_traffic(other);
+            self.publish();
+            self.send();
+            if self.millis.is_multiple_of(5) {
+                self.send_probe();
+            }
+            self.path.now += 1000;
+            self.millis += 1;
+            if self.has_feedback && self.path.now >= self.path.next_feedback {
+                self.path.next_feedback += 60_000;
+                self.path.feed_back();
+                self.decide();
+            }
+            if !self.has_feedback && self.millis % 1000 == self.phase {
+                self.report();
+                self.decide();
+            }
+            self.places.push(self.present);
+        }
+    }
+
+    /// Adds the packets of a frame, 30 times a second; keyframes are four times as large.
+    fn publish(&mut self) {
+        let is_frame = self.millis * 3 / 100 != (self.millis.max(1) - 1) * 3 / 100;
+        let is_requested = self.requested.take_if(|at| *at <= self.millis).is_some();
+        let is_keyframe = is_requested || self.millis.is_multiple_of(KEYFRAME_INTERVAL);
+        if !is_frame && !is_keyframe {
+            return;
+        }
+        self.keep_encoders();
+        if is_keyframe && let Some(to) = self.pending.filter(|to| self.is_made(*to)) {
+            self.pending = None;
+            self.switch(to);
+        }
+        if is_keyframe {
+            self.awaits_keyframe = false;
+        }
+        if self.awaits_keyframe || self.is_halted {
+            return;
+        }
+        let each = RATES[self.present] / 8 / 33;
+        let bytes = if is_keyframe {
+            4 * each
+        } else {
+            each * 29 / 32
+        };
+        let packets = bytes.div_ceil(PACKET as u64);
+        let millis = self.millis;
+        self.backlog
+            .extend((1..=packets).map(|packet| (millis, packet == packets)));
+        if is_keyframe {
+            self.received.arrival = Some(0);
+            self.received.place = self.present;
+        }
+    }
+
+    /// Returns whether a rendition has frames.
+    fn is_made(&self, place: usize) -> bool {
+        place == 0 || self.encoders[place].is_some_and(|(from, _)| from <= self.millis)
+    }
+
+    /// Starts the encoder of a rendition, or keeps it for some time. Returns when it has a frame.
+    fn need(&mut self, place: usize) -> u64 {
+        let (from, _) = self.encoders[place].unwrap_or((self.millis + ENCODER_START, 0));
+        self.encoders[place] = Some((from, self.millis + ENCODER_IDLE));
+        from
+    }
+
+    fn keep_encoders(&mut self) {
+        for place in [Some(self.present), self.pending].into_iter().flatten() {
+            self.need(place);
+        }
+        for encoder in &mut self.encoders {
+            encoder.take_if(|(_, until)| *until <= self.millis);
+        }
+    }
+
+    fn switch(&mut self, to: usize) {
+        self.present = to;
+        self.switches.push((self.millis, to));
+        self.backlog.clear();
+        self.is_halted = false;
+        self.path.estimator.note_moved(self.path.instant());
+        let state = self.path.estimator.state();
+        self.selector.note_moved(self.path.instant(), &state);
+    }
+
+    fn send(&mut self) {
+        let estimator = &mut self.path.estimator;
+        estimator.catch_up_rate(RATES[self.present], StreamPart::Backlog);
+        let limit = self.path.estimator.limit();
+        self.credit = match limit {
+            None => f64::MAX,
+            Some(limit) => self.credit.min(6000.0) + limit as f64 / 8.0 * 0.001,
+        };
+        let mut sent = 0;
+        while sent < self.backlog.len() && self.credit >= PACKET as f64 {
+            let arrival = self.path.send_packet();
+            let received = &mut self.received;
+            received.arrival = received.arrival.zip(arrival).map(|(_, at)| at);
+            if let (true, Some(at)) = (self.backlog[sent].1, received.arrival) {
+                received.shown.push((at / 1000, received.place));
+            }
+            self.credit -= PACKET as f64;
+            sent += 1;
+        }
+        self.backlog.drain(..sent);
+        self.media_bytes += (sent * PACKET) as u64;
+        let oldest = self.backlog.first().map_or(self.millis, |(at, _)| *at);
+        if limit.is_some() && self.millis - oldest > 300 {
+            self.path.estimator.note_held(self.path.instant());
+            // Too late: nothing more before the next keyframe.
+            self.backlog.clear();
+            self.received.arrival = None;
+            self.awaits_keyframe = true;
+        }
+    }
+
+    fn send_probe(&mut self) {
+        let Some(due) = self.path.estimator.probe_due(self.path.instant()) else {
+            return;
+        };
+        let packets = due.div_ceil(PACKET);
+        for _ in 0..packets {
+            let _ = self.path.send_packet();
+        }
+        self.probe_bytes += (packets * PACKET) as u64;
+        let now = self.path.instant();
+        self.path.estimator.note_probe(now, packets * PACKET);
+        if self.path.estimator.wants_report() {
+            let time = self.path.now as u32 / 1000;
+            self.path.estimator.note_sender_report(now, time);
+            let waits = self.path.free_at.saturating_sub(self.path.now);
+            self.quoted = (time, waits);
+        }
+    }
+
+    fn report(&mut self) {
+        let arrived = |(_, at): &(u16, Option<u64>)| at.is_some();
+        let total = self.path.under_way.len().max(1);
+        let lost = total
+            - self
+                .path
+                .under_way
+                .iter()
+                .filter(|entry| arrived(entry))
+                .count();
+        self.path.under_way.clear();
+        // The newest sender report was sent up to a second ago, or just behind a cluster.
+        let waits = self.path.free_at.saturating_sub(self.path.now);
+        let (report, waits) = match std::mem::take(&mut self.quoted) {
+            (0, _) => (1, waits),
+            quoted => quoted,
+        };
+        let round_trip = Duration::from_micros(2 * self.path.delay + waits);
+        let block = ReportBlock {
+            ssrc: 5,
+            fraction_lost: (256 * lost / total).min(255) as u8,
+            cumulative_lost: 0,
+            highest_sequence: 0,
+            jitter: 0,
+            last_sender_report: report,
+            delay: 0,
+        };
+        let now = self.path.instant();
+        let estimator = &mut self.path.estimator;
+        if self.has_remb {
+            // The receiver's estimate is that of the path once it sees a queue.
+            let (capacity, other) = (self.course)(self.millis);
+            let present = RATES[self.present] * 3 / 2;
+            estimator.handle_remb(match waits {
+                QUEUE_SEEN.. => present.min(capacity.saturating_sub(other) * 85 / 100),
+                _ => present,
+            });
+        }
+        estimator.handle_report(now, &block, Some(round_trip), self.media_bytes);
+    }
+
+    fn decide(&mut self) {
+        let now = self.path.instant();
+        let probe = self.path.estimator.take_probe(now);
+        let state = self.path.estimator.state();
+        let present = self.pending.unwrap_or(self.present);
+        let preference = Preference::default();
+        let step = self
+            .selector
+            .poll(now, &state, probe, &self.rungs, Some(present), &preference);
+        match step {
+            Some(Step::Move { to, .. }) if to == self.present => {
+                self.pending = None;
+                self.is_halted = false;
+            }
+            Some(Step::Move { to, .. }) => {
+                let from = self.need(to);
+                let is_first = self.pending.is_none();
+                if to > self.present && (is_first || !self.is_made(to)) {
+                    self.requested = Some(from.max(self.millis) + KEYFRAME_DELAY);
+                    let carried = state.carried.unwrap_or(u64::MAX);
+                    if is_first && carried < RATES[self.present] * USELESS / 100 {
+                        self.is_halted = true;
+                        self.backlog.clear();
+                        self.received.arrival = None;
+                    }
+                }
+                self.pending = Some(to);
+            }
+            Some(Step::Prepare { to }) => {
+                self.need(to);
+            }
+            Some(Step::Probe { rate }) => {
+                assert!(self.path.estimator.begin_probe(now, rate));
+            }
+            None => {}
+        }
+    }
+
+    /// Returns the longest time for which the rendition was a fifth more than the path carries, in
+    /// milliseconds.
+    pub(super) fn longest_excess(&self) -> u64 {
+        let (mut excess, mut longest) = (0, 0);
+        for (millis, place) in self.places.iter().enumerate() {
+            let (capacity, other) = (self.course)(millis as u64);
+            let carries = capacity.saturating_sub(other) * 6 / 5;
+            // Less than the least rendition there is none.
+            let is_excess = RATES[*place] > carries && *place + 1 < RATES.len();
+            excess = if is_excess { excess + 1 } else { 0 };
+            longest = longest.max(excess);
+        }
+        longest
+    }
+
+    /// Returns the place of the best rendition for which the path has some bandwidth to spare.
+    pub(super) fn best(&self, millis: u64) -> usize {
+        let (capacity, other) = (self.course)(millis);
+        let carries = capacity.saturating_sub(other);
+        let fits = |rate: &u64| rate * 4 / 3 <= carries;
+        RATES.iter().position(fits).unwrap_or(RATES.len() - 1)
+    }
+}
