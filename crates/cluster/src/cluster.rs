@@ -17,11 +17,11 @@ use crate::arbiter::{Arbiter, ArbiterDriver};
 use crate::config::{ClusterConfig, ConfigFault, Label};
 use crate::context::{Context, now};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
-use crate::edge::Edges;
+use crate::edges::Edges;
 use crate::keeps::Keeps;
 use crate::link::{Link, LinkDriver, LinkError, LinkState, reply_to};
 use crate::nodes::{Change, Node, Nodes};
-use crate::owner::Owners;
+use crate::owners::Owners;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
 

@@ -1,12 +1,5 @@
-//! The streams of other nodes that viewers of this node watch.
-//!
-//! ```text
-//! hub: demand ──► Edges ──► one task per stream: find the owner ─► join ─► publish in the hub
-//!                                     ▲                                        │
-//!                                     └── the owner ends, moves or is silent ──┘
-//! ```
+//! One stream of another node that viewers of this node watch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,20 +8,19 @@ use distributary_media::MediaTime;
 use distributary_names::StreamName;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tracing::{Instrument, debug, error_span, info};
+use tracing::{debug, info};
 
+use crate::ask::{Asked, ask_owner};
 use crate::config::Label;
+use crate::content::EndReason;
 use crate::context::{Context, now};
-use crate::control::{Announced, Control, Holds, Join};
+use crate::control::{Control, Holds, Join};
 use crate::feed;
 use crate::follow::{Answered, Event, Follower};
 use crate::form::Form;
 use crate::keeps::Keeps;
 use crate::message::Part;
-use crate::owner::{Asked, Owners, ask_owner};
-use crate::reassembly::EndReason;
 use crate::tracks::TrackSet;
 use crate::turn::{Turn, Whose};
 
@@ -51,144 +43,19 @@ const ASK_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_SILENT: usize = 3;
 
 /// Commands in the queue of one stream, and viewers that wait for it.
-const MAX_COMMANDS: usize = 1024;
+pub(crate) const MAX_COMMANDS: usize = 1024;
 
 /// A command for the task of one stream.
 #[derive(Debug)]
-enum Command {
+pub(crate) enum Command {
     Demand(Demand),
     /// This node owns the stream in this epoch from now on.
     Announced(Label, u64),
 }
 
-/// The streams of other nodes that viewers of this node watch.
-pub(crate) struct Edges {
-    context: Arc<Context>,
-    owners: Arc<Owners>,
-    keeps: Arc<Keeps>,
-    running: HashMap<StreamName, (Id, mpsc::Sender<Command>)>,
-    tasks: JoinSet<()>,
-}
-
-impl Edges {
-    pub(crate) fn new(context: Arc<Context>, owners: Arc<Owners>, keeps: Arc<Keeps>) -> Self {
-        Self {
-            context,
-            owners,
-            keeps,
-            running: HashMap::new(),
-            tasks: JoinSet::new(),
-        }
-    }
-
-    /// Completes when the task of a stream has ended and was removed; never if none runs.
-    pub(crate) async fn tidy(&mut self) {
-        match self.tasks.join_next_with_id().await {
-            Some(ended) => {
-                let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
-                self.running.retain(|_, (running, _)| *running != id);
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Finds a stream that viewers request, and joins it.
-    pub(crate) fn demand(&mut self, demand: Demand) {
-        let name = demand.name().clone();
-        if self.owners.has(&name) {
-            // A publisher of this node is about to begin, or another provider of it.
-            demand.answer(Err(DemandError::NoProvider));
-            return;
-        }
-        if let Err(Command::Demand(demand)) = self.send(&name, Command::Demand(demand)) {
-            self.start(&name, vec![demand], false);
-        }
-    }
-
-    /// Handles the announcement of a node that it owns a stream from now on: viewers may wait for
-    /// it here.
-    pub(crate) fn announced(&mut self, announced: Announced) {
-        let Announced {
-            node,
-            stream: name,
-            epoch,
-        } = announced;
-        if node == self.context.node {
-            return;
-        }
-        if self.send(&name, Command::Announced(node, epoch)).is_err() {
-            self.revive(&name);
-        }
-    }
-
-    /// Joins a stream that a publisher of this node has lost to another node.
-    pub(crate) fn take_over(&mut self, name: &StreamName) {
-        let stream = self.context.hub.stream(name);
-        let is_watched = stream.is_some_and(|stream| *stream.subscribers().borrow() > 0);
-        if is_watched {
-            self.start(name, Vec::new(), true);
-        } else {
-            dismiss(&self.context, name);
-        }
-    }
-
-    /// Looks for owners of all streams that viewers wait for.
-    pub(crate) fn revive_all(&mut self) {
-        for stream in self.context.hub.streams() {
-            self.revive(stream.name());
-        }
-    }
-
-    fn revive(&mut self, name: &StreamName) {
-        let stream = self.context.hub.stream(name);
-        let is_missed =
-            stream.is_some_and(|stream| !stream.is_live() && *stream.subscribers().borrow() > 0);
-        if is_missed && !self.running.contains_key(name) {
-            self.start(name, Vec::new(), false);
-        }
-    }
-
-    fn start(&mut self, name: &StreamName, demands: Vec<Demand>, replaces: bool) {
-        let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-        let edge = Edge {
-            context: Arc::clone(&self.context),
-            keeps: Arc::clone(&self.keeps),
-            name: name.clone(),
-            commands,
-            demands,
-            replaces,
-            follower: None,
-            turn: None,
-            tracks: None,
-            is_displaced: false,
-            last_owner: None,
-        };
-        let span = error_span!("cluster", stream = %name);
-        let id = self.tasks.spawn(edge.run().instrument(span)).id();
-        self.running.insert(name.clone(), (id, sender));
-    }
-
-    /// Sends a command to the task of a stream. Returns it if there is none.
-    fn send(&self, name: &StreamName, command: Command) -> Result<(), Command> {
-        let Some((_, sender)) = self.running.get(name) else {
-            return Err(command);
-        };
-        match sender.try_send(command) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(command)) => Err(command),
-            Err(mpsc::error::TrySendError::Full(command)) => {
-                if let Command::Demand(demand) = command {
-                    demand.answer(Err(DemandError::Busy));
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
 /// Ends the publisher of this node that has lost its name: its encoder connects again, and the name
 /// is claimed anew.
-fn dismiss(context: &Context, name: &StreamName) {
+pub(crate) fn dismiss(context: &Context, name: &StreamName) {
     if context
         .hub
         .stream(name)
@@ -199,7 +66,7 @@ fn dismiss(context: &Context, name: &StreamName) {
 }
 
 /// The task of one stream.
-struct Edge {
+pub(crate) struct Edge {
     context: Arc<Context>,
     keeps: Arc<Keeps>,
     name: StreamName,
@@ -234,7 +101,32 @@ enum End {
 }
 
 impl Edge {
-    async fn run(mut self) {
+    /// Returns the task of a stream for the viewers that wait for it. One that `replaces` takes the
+    /// stream from a publisher of this node, which has lost the name.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        keeps: Arc<Keeps>,
+        name: StreamName,
+        commands: mpsc::Receiver<Command>,
+        demands: Vec<Demand>,
+        replaces: bool,
+    ) -> Self {
+        Self {
+            context,
+            keeps,
+            name,
+            commands,
+            demands,
+            replaces,
+            follower: None,
+            turn: None,
+            tracks: None,
+            is_displaced: false,
+            last_owner: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
         let end = self.follow_owners().await;
         let nobody: Result<(), DemandError> = Err(DemandError::NoProvider);
         match end {

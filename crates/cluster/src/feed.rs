@@ -18,11 +18,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::debug;
 
 use crate::config::Label;
+use crate::content::{EndReason, data_body};
 use crate::context::{Context, micros, now};
 use crate::form::Form;
 use crate::interest::Interest;
 use crate::message::{Header, Kind, encode, encode_frame, is_sendable};
-use crate::reassembly::{EndReason, data_body};
 use crate::tracks::TrackSet;
 
 /// Interval of signs of life.

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime, TimedData};
 
+use crate::content::{Content, EndReason};
 use crate::message::Part;
-use crate::reassembly::{Content, EndReason, Reassembly, Whole};
+use crate::reassembly::{Reassembly, Whole};
 use crate::tracks::TrackSet;
 use crate::transit::Transit;
 
@@ -216,7 +217,7 @@ impl Follower {
     }
 
     fn content(&mut self, whole: Whole) -> Option<Content> {
-        let content = whole.content();
+        let content = Content::read(&whole.header, whole.body);
         if content.is_err() {
             self.faults.malformed += 1;
         }

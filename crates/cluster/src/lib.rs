@@ -17,8 +17,8 @@
 //! State machines and formats, without sockets and clocks:
 //!
 //! * `subject`: the subjects; `form`: the form of the audio.
-//! * [`message`]: media messages; [`reassembly`]: parts in, whole messages out; [`tracks`]: the
-//!   tracks as they travel.
+//! * [`message`]: media messages; [`reassembly`]: parts in, whole messages out; [`content`]: the
+//!   content of a message; [`tracks`]: the tracks as they travel.
 //! * [`control`]: control messages.
 //! * `claim`: the claim of a name. `interest`: who watches a stream. `nodes`: the table of nodes.
 //! * `transit`: how late messages are. `follow`: one stream of another node, from messages to
@@ -28,18 +28,24 @@
 //!
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
 //! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names.
-//! * `owner`: the names that publishers of this node use; `feed`: sends one stream.
-//! * `edge`: the streams of other nodes; `turn`: one of them in the hub; `keeps`: says which are
-//!   watched.
+//! * `owners`: the names that publishers of this node use; `owner`: one of them; `claimant`: takes
+//!   the steps of a claim; `feed`: sends one stream.
+//! * `edges`: the streams of other nodes; `edge`: one of them; `turn`: what the hub has of it;
+//!   `keeps`: says which are watched.
+//! * `ask`: the question who owns a stream.
 //! * [`config`]: the section `[cluster]`. `stats`: counters. `context`: what all tasks share.
 
 mod arbiter;
+mod ask;
 mod claim;
+mod claimant;
 mod cluster;
 pub mod config;
+pub mod content;
 mod context;
 pub mod control;
 mod edge;
+mod edges;
 mod feed;
 mod follow;
 mod form;
@@ -49,6 +55,7 @@ mod link;
 pub mod message;
 mod nodes;
 mod owner;
+mod owners;
 pub mod reassembly;
 mod stats;
 mod subject;

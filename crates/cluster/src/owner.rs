@@ -1,15 +1,10 @@
-//! The names that publishers of this node use.
-//!
-//! ```text
-//! hub: admission ──► Owners ──► one task per name: claim ─► answer questions, start feeds, compare
-//!                                                             the arbiter's entry ─► release
-//! ```
+//! The owner of one name that publishers of this node use.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -18,22 +13,19 @@ use distributary_names::StreamName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{Instrument, error_span, info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
 
-use crate::arbiter::Written;
-use crate::claim::{Claim, Event, Holder, Step, Verdict};
+use crate::claim::{Claim, Event, Step, Verdict};
+use crate::claimant::{Check, compare, confirm, take_step};
 use crate::config::Label;
+use crate::content::EndReason;
 use crate::context::Context;
-use crate::control::{Announced, Ask, Control, Entry, Holds, Join, Keep, MAX_KEPT};
+use crate::control::{Announced, Ask, Control, Holds, Join};
 use crate::feed::{Feed, FeedCommand, refuse};
 use crate::form::Form;
-use crate::link::{Reply, reply_to};
-use crate::reassembly::EndReason;
+use crate::link::reply_to;
 use crate::subject;
-
-/// Timeout of a question for the owner of a stream.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Interval at which an owner compares the arbiter's entry.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -41,14 +33,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The same while the arbiter has not confirmed the name.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Commands in the queue of one name.
-const MAX_COMMANDS: usize = 256;
-
 /// Set in the epoch of a name that the arbiter has not confirmed.
 const PROVISIONAL: u64 = 1 << 63;
 
 /// A command for the owner of one name.
-enum Command {
+pub(crate) enum Command {
     Admit(Admission),
     Join(Join, String),
     Keep(Label, Form, u64, u8),
@@ -58,142 +47,11 @@ enum Command {
     Announce,
 }
 
-/// A command that was not sent.
-enum Unsent {
-    /// This node does not have the name.
-    NoOwner(Command),
-    /// The owner has too many commands.
-    Busy(Command),
-}
-
-/// The names that publishers of this node use.
-pub(crate) struct Owners {
-    context: Arc<Context>,
-    names: Mutex<HashMap<StreamName, mpsc::Sender<Command>>>,
-    /// Receives the names that this node has lost to another one.
-    lost: mpsc::Sender<StreamName>,
-}
-
-impl Owners {
-    pub(crate) fn new(context: Arc<Context>, lost: mpsc::Sender<StreamName>) -> Arc<Self> {
-        Arc::new(Self {
-            context,
-            names: Mutex::default(),
-            lost,
-        })
-    }
-
-    /// Returns the number of names.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Returns whether this node owns a name, or claims it.
-    pub(crate) fn has(&self, name: &StreamName) -> bool {
-        self.lock().contains_key(name)
-    }
-
-    /// Answers a request to publish a name, after claiming it unless this node has it.
-    pub(crate) fn admit(self: &Arc<Self>, admission: Admission) {
-        let name = admission.name().clone();
-        match self.send(&name, Command::Admit(admission)) {
-            Err(Unsent::NoOwner(Command::Admit(admission))) => self.start(name, admission),
-            Err(Unsent::Busy(Command::Admit(admission))) => {
-                admission.refuse(AdmissionError::NoArbiter);
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-
-    /// Starts the owner of a name, which claims it.
-    fn start(self: &Arc<Self>, name: StreamName, admission: Admission) {
-        let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-        self.lock().insert(name.clone(), sender.clone());
-        let span = error_span!("cluster", stream = %name);
-        let owner = Owner {
-            key: subject::token(&name),
-            context: Arc::clone(&self.context),
-            owners: Arc::clone(self),
-            name,
-            commands,
-            questions: None,
-            permits: FuturesUnordered::new(),
-            feeds: HashMap::new(),
-            epoch: 0,
-        };
-        let owners = Arc::clone(self);
-        let task = async move {
-            let name = owner.name.clone();
-            owner.run(admission).await;
-            let mut names = owners.lock();
-            // Another task may have the name by now.
-            if names
-                .get(&name)
-                .is_some_and(|other| other.same_channel(&sender))
-            {
-                names.remove(&name);
-            }
-        };
-        tokio::spawn(task.instrument(span));
-    }
-
-    /// Answers the request of another node to join a stream.
-    pub(crate) async fn join(&self, join: Join, reply: String) {
-        let name = join.stream.clone();
-        let (reply, reason) = match self.send(&name, Command::Join(join, reply)) {
-            Err(Unsent::NoOwner(Command::Join(_, reply))) => (reply, EndReason::Moved),
-            Err(Unsent::Busy(Command::Join(_, reply))) => (reply, EndReason::Busy),
-            Ok(()) | Err(_) => return,
-        };
-        refuse(&self.context, &reply, reason).await;
-    }
-
-    /// Notes which streams another node watches.
-    pub(crate) fn keep(&self, keep: Keep) {
-        for kept in keep.streams.into_iter().take(MAX_KEPT) {
-            let command = Command::Keep(keep.node.clone(), kept.form, kept.epoch, kept.loss);
-            // Fails if the stream has just ended.
-            let _ = self.send(&kept.stream, command);
-        }
-    }
-
-    /// Compares the arbiter's entry now: another node says that it owns the name.
-    pub(crate) fn check(&self, name: &StreamName) {
-        // Fails if this node does not have the name, or has many commands: it is compared soon
-        // anyway.
-        let _ = self.send(name, Command::Check);
-    }
-
-    /// Announces all names again, after the connection was lost.
-    pub(crate) fn announce_all(&self) {
-        let names = self.lock().values().cloned().collect::<Vec<_>>();
-        for name in names {
-            // Viewers that wait look for the owner again anyway.
-            let _ = name.try_send(Command::Announce);
-        }
-    }
-
-    /// Sends a command to the owner of a name.
-    fn send(&self, name: &StreamName, command: Command) -> Result<(), Unsent> {
-        let sender = self.lock().get(name).cloned();
-        let Some(sender) = sender else {
-            return Err(Unsent::NoOwner(command));
-        };
-        sender.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(command) => Unsent::Busy(command),
-            mpsc::error::TrySendError::Closed(command) => Unsent::NoOwner(command),
-        })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, mpsc::Sender<Command>>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The owner of one name.
-struct Owner {
+pub(crate) struct Owner {
     context: Arc<Context>,
-    owners: Arc<Owners>,
+    /// Receives the name if this node loses it to another one.
+    lost: mpsc::Sender<StreamName>,
     name: StreamName,
     /// The key of the arbiter's entry.
     key: String,
@@ -206,30 +64,40 @@ struct Owner {
     epoch: u64,
 }
 
-/// The outcome of comparing the arbiter's entry.
-enum Check {
-    /// Nothing has changed, or it is not known.
-    Same,
-    /// The arbiter has confirmed the name, in this epoch.
-    Confirmed(u64),
-    /// Another node has the name.
-    Lost,
-    /// The entry is gone.
-    Gone,
-}
-
 type Checking = Pin<Box<dyn Future<Output = Check> + Send>>;
 
 impl Owner {
-    async fn run(mut self, first: Admission) {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        lost: mpsc::Sender<StreamName>,
+        name: StreamName,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            key: subject::token(&name),
+            context,
+            lost,
+            name,
+            commands,
+            questions: None,
+            permits: FuturesUnordered::new(),
+            feeds: HashMap::new(),
+            epoch: 0,
+        }
+    }
+
+    /// Claims the name for the first publisher, and owns it until the last one has ended, or the
+    /// name is lost. Returns the publishers that came too late, for which it has to be claimed
+    /// again.
+    pub(crate) async fn run(mut self, first: Admission) -> Vec<Admission> {
         let Some(waiting) = self.claim(first).await else {
-            return;
+            return Vec::new();
         };
         for admission in waiting {
             self.permits.push(admission.grant());
         }
         self.announce().await;
-        self.serve().await;
+        self.serve().await
     }
 
     fn is_provisional(&self) -> bool {
@@ -308,7 +176,7 @@ impl Owner {
     }
 
     /// Serves other nodes until the last publisher has ended, or the name is lost.
-    async fn serve(mut self) {
+    async fn serve(mut self) -> Vec<Admission> {
         let mut checking: Option<Checking> = None;
         let mut check_at = Instant::now() + self.check_interval();
         loop {
@@ -345,7 +213,10 @@ impl Owner {
                             self.change_epoch(PROVISIONAL | rand::random::<u64>());
                             check_at = Instant::now();
                         }
-                        Check::Lost => return self.lost().await,
+                        Check::Lost => {
+                            self.lost().await;
+                            return Vec::new();
+                        }
                     }
                 }
             }
@@ -371,14 +242,7 @@ impl Owner {
         if self.is_provisional() {
             return Box::pin(async move { confirm(&context, &name, &key).await });
         }
-        Box::pin(async move {
-            match context.arbiter.read(&key).await {
-                None => Check::Same,
-                Some(entry) if entry.revision == epoch => Check::Same,
-                Some(entry) if entry.revision > epoch && entry.is_live => Check::Lost,
-                Some(_) => Check::Gone,
-            }
-        })
+        Box::pin(async move { compare(&context, &key, epoch).await })
     }
 
     async fn confirmed(&mut self, epoch: u64) {
@@ -398,7 +262,7 @@ impl Owner {
         self.context.counters.fenced.note();
         warn!("another node has taken the stream over");
         // Received as long as the node runs.
-        let _ = self.owners.lost.send(self.name).await;
+        let _ = self.lost.send(self.name).await;
     }
 
     async fn announce(&self) {
@@ -470,8 +334,8 @@ impl Owner {
         feed.is_some_and(|feed| feed.try_send(command).is_ok())
     }
 
-    /// Gives the name back.
-    async fn release(mut self) {
+    /// Gives the name back. Returns the publishers that came too late.
+    async fn release(mut self) -> Vec<Admission> {
         // From now on nobody answers for it, and the feeds say that they end.
         self.questions = None;
         self.feeds.clear();
@@ -488,97 +352,7 @@ impl Owner {
         if !self.is_provisional() {
             self.context.arbiter.remove(&self.key, self.epoch).await;
         }
-        for admission in late {
-            self.owners.admit(admission);
-        }
-    }
-}
-
-/// Takes one step of a claim, except listening.
-async fn take_step(context: &Context, name: &StreamName, key: &str, step: Step) -> Event {
-    match step {
-        Step::Read => match context.arbiter.read(key).await {
-            Some(entry) => Event::Read(entry),
-            None => Event::Unavailable,
-        },
-        Step::AskLater => {
-            sleep(ANSWER_TIMEOUT).await;
-            ask(context, name).await
-        }
-        Step::Ask => ask(context, name).await,
-        Step::Listen => Event::Listening,
-        Step::Write(revision) => {
-            let entry = Entry {
-                node: context.node.clone(),
-                instance: context.instance,
-            };
-            match context.arbiter.write(key, entry.to_json(), revision).await {
-                Written::Revision(revision) => Event::Written(revision),
-                Written::Conflict => Event::Conflict,
-                Written::Unavailable => Event::Unavailable,
-            }
-        }
-    }
-}
-
-async fn ask(context: &Context, name: &StreamName) -> Event {
-    match ask_owner(context, name).await {
-        Asked::Held(holds) => Event::Held(Holder {
-            node: holds.node,
-            provisional: holds.provisional,
-            draining: holds.draining,
-        }),
-        Asked::Nobody => Event::Nobody,
-        Asked::Silent => Event::Silent,
-    }
-}
-
-/// The answer to the question who owns a stream.
-#[derive(Debug)]
-pub(crate) enum Asked {
-    Held(Holds),
-    Nobody,
-    Silent,
-}
-
-/// Asks once who owns a stream.
-pub(crate) async fn ask_owner(context: &Context, name: &StreamName) -> Asked {
-    let subject = context.subjects.owner(name);
-    let ask = Ask {
-        node: context.node.clone(),
-        instance: context.instance,
-    };
-    match context
-        .link
-        .ask(&subject, ask.to_json(), ANSWER_TIMEOUT)
-        .await
-    {
-        Reply::Answer(answer) => match Holds::from_json(&answer) {
-            Some(holds) => Asked::Held(holds),
-            None => {
-                context.counters.malformed.note();
-                Asked::Silent
-            }
-        },
-        Reply::Nobody => Asked::Nobody,
-        Reply::Silent => Asked::Silent,
-    }
-}
-
-/// Asks the arbiter to confirm a name that is used provisionally.
-async fn confirm(context: &Context, name: &StreamName, key: &str) -> Check {
-    let (mut claim, step) = Claim::confirm();
-    let mut next = Ok(step);
-    loop {
-        match next {
-            Ok(step) => {
-                let event = take_step(context, name, key, step).await;
-                next = claim.handle(event);
-            }
-            Err(Verdict::Owned(epoch)) => return Check::Confirmed(epoch),
-            Err(Verdict::Elsewhere(_)) => return Check::Lost,
-            Err(Verdict::Provisional | Verdict::NoArbiter) => return Check::Same,
-        }
+        late
     }
 }
 

@@ -1,15 +1,8 @@
 //! Parts of messages in, whole messages out.
 
 use bytes::{Bytes, BytesMut};
-use distributary_media::{AudioFrame, Frame, MediaTime, TimedData, VideoFrame};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::message::{self, Header, Kind, MAX_BODY, MessageError, Part};
-use crate::tracks::TrackSet;
-
-/// Maximum bytes of timed data.
-const MAX_DATA: usize = 256 << 10;
+use crate::message::{Header, MAX_BODY, Part};
 
 /// Puts the parts of one subject together.
 ///
@@ -48,70 +41,6 @@ pub struct Outcome {
     pub has_gap: bool,
     /// The message that is whole now.
     pub whole: Option<Whole>,
-}
-
-/// The content of a message.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Content {
-    /// A frame.
-    Frame(Frame),
-    /// Timed data.
-    Data(TimedData),
-    /// The tracks.
-    Tracks(TrackSet),
-    /// A sign of life.
-    Tick,
-    /// The end of the stream.
-    End(EndReason),
-    /// The end of the answer to a request to join, with the number of the next live part.
-    Joined {
-        /// The number of the next part of the live stream.
-        next: u64,
-    },
-}
-
-/// The reason why an owner sends no more of a stream, or refuses a request to join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// Its publisher has ended the stream.
-    Finished,
-    /// The connection of its publisher was lost.
-    Lost,
-    /// Another node owns the stream, or this one owns it in another epoch.
-    Moved,
-    /// The node has too many requests to join.
-    Busy,
-}
-
-impl EndReason {
-    const ALL: [Self; 4] = [Self::Finished, Self::Lost, Self::Moved, Self::Busy];
-
-    pub(crate) fn to_body(self) -> [u8; 1] {
-        [self as u8]
-    }
-
-    fn from_body(body: &[u8]) -> Result<Self, MessageError> {
-        let byte = body.first().ok_or(MessageError::Short)?;
-        let reason = Self::ALL.get(usize::from(*byte)).copied();
-        reason.ok_or(MessageError::Undefined("reason of the end"))
-    }
-}
-
-/// Timed data as JSON.
-#[derive(Serialize, Deserialize)]
-struct DataBody {
-    name: String,
-    values: Vec<Value>,
-}
-
-/// Returns the body of a message with timed data; `None` if it is too large to be sent.
-pub(crate) fn data_body(data: &TimedData) -> Option<Vec<u8>> {
-    let body = DataBody {
-        name: data.name.clone(),
-        values: data.values.clone(),
-    };
-    let json = serde_json::to_vec(&body).ok()?;
-    (json.len() <= MAX_DATA).then_some(json)
 }
 
 impl Reassembly {
@@ -188,57 +117,13 @@ fn compact(body: BytesMut) -> Bytes {
     }
 }
 
-impl Whole {
-    /// Reads the content.
-    ///
-    /// # Errors
-    /// Returns [`MessageError`] if it is malformed.
-    pub fn content(self) -> Result<Content, MessageError> {
-        let Self { header, body, .. } = self;
-        match header.kind {
-            Kind::Video => Ok(Content::Frame(Frame::Video(VideoFrame {
-                codec: message::video_codec(header.codec)?,
-                pts: header.pts,
-                dts: header.dts,
-                keyframe: header.keyframe,
-                info: header.info,
-                units: message::units(&body)?,
-            }))),
-            Kind::Audio => Ok(Content::Frame(Frame::Audio(AudioFrame {
-                codec: message::audio_codec(header.codec)?,
-                pts: header.dts,
-                data: body,
-            }))),
-            Kind::Data => data(&body, header.dts).map(Content::Data),
-            Kind::Tracks => {
-                let tracks = TrackSet::from_json(&body).ok_or(MessageError::Undefined("track"))?;
-                Ok(Content::Tracks(tracks))
-            }
-            Kind::Tick => Ok(Content::Tick),
-            Kind::End => EndReason::from_body(&body).map(Content::End),
-            Kind::Joined => {
-                let next = body.first_chunk().ok_or(MessageError::Short)?;
-                let next = u64::from_be_bytes(*next);
-                Ok(Content::Joined { next })
-            }
-        }
-    }
-}
-
-fn data(body: &[u8], time: MediaTime) -> Result<TimedData, MessageError> {
-    if body.len() > MAX_DATA {
-        return Err(MessageError::Large);
-    }
-    let DataBody { name, values } =
-        serde_json::from_slice(body).map_err(|_| MessageError::Undefined("timed data"))?;
-    Ok(TimedData { time, name, values })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{MAX_PART, encode, encode_frame};
+    use crate::content::Content;
+    use crate::message::{MAX_PART, encode_frame};
     use distributary_media::test_util::{opus_frame, video_frame};
+    use distributary_media::{Frame, MediaTime};
     use proptest::prelude::*;
 
     fn parts(frame: &Frame, sequence: u64) -> Vec<Part> {
@@ -270,7 +155,7 @@ mod tests {
         }
         let out: Vec<_> = out
             .into_iter()
-            .map(|whole| whole.content().unwrap())
+            .map(|whole| Content::read(&whole.header, whole.body).unwrap())
             .collect();
         assert_eq!(out, frames.map(Content::Frame));
     }
@@ -332,30 +217,6 @@ mod tests {
         assert!(whole.all(|whole| whole.is_none()));
     }
 
-    #[test]
-    fn data_and_reasons_come_out_as_they_went_in() {
-        let given = TimedData {
-            time: MediaTime::from_millis(7),
-            name: "onCuePoint".to_owned(),
-            values: vec![1.into(), "a".into()],
-        };
-        let mut header = Header::new(Kind::Data, 1);
-        header.dts = given.time;
-        let body = data_body(&given).unwrap();
-        let read = |header: &Header, body: &[u8]| {
-            let message = encode(header, &[body], 0, 0).remove(0);
-            let part = Part::decode(&message).unwrap();
-            Reassembly::default().handle(&part).whole.unwrap().content()
-        };
-        assert_eq!(read(&header, &body), Ok(Content::Data(given)));
-        for reason in EndReason::ALL {
-            let end = Header::new(Kind::End, 1);
-            assert_eq!(read(&end, &reason.to_body()), Ok(Content::End(reason)));
-        }
-        assert!(read(&Header::new(Kind::End, 1), &[9]).is_err());
-        assert!(read(&Header::new(Kind::Joined, 1), &[9]).is_err());
-    }
-
     proptest! {
         #[test]
         fn whatever_is_lost_only_whole_frames_come_out(
@@ -376,7 +237,7 @@ mod tests {
                         continue;
                     }
                     if let Some(whole) = reassembly.handle(&part).whole {
-                        prop_assert_eq!(&whole.content().unwrap(), &Content::Frame(frame.clone()));
+                        prop_assert_eq!(&Content::read(&whole.header, whole.body).unwrap(), &Content::Frame(frame.clone()));
                     }
                 }
             }

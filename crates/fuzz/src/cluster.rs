@@ -1,9 +1,10 @@
 //! Targets for what nodes of a cluster send each other.
 
 use bytes::Bytes;
+use distributary_cluster::content::Content;
 use distributary_cluster::control;
 use distributary_cluster::message::{MAX_BODY, Part};
-use distributary_cluster::reassembly::{Content, Reassembly};
+use distributary_cluster::reassembly::Reassembly;
 use distributary_media::Frame;
 
 use crate::pieces;
@@ -26,7 +27,7 @@ pub fn cluster_message(data: &[u8]) {
         };
         assert!(whole.body.len() <= MAX_BODY);
         let len = whole.body.len();
-        match whole.content() {
+        match Content::read(&whole.header, whole.body) {
             Ok(Content::Frame(Frame::Video(video))) => {
                 assert!(!video.units.is_empty());
                 assert!(video.units.iter().all(|unit| !unit.is_empty()));

@@ -1,0 +1,44 @@
+//! The question who owns a stream.
+
+use std::time::Duration;
+
+use distributary_names::StreamName;
+
+use crate::context::Context;
+use crate::control::{Ask, Control, Holds};
+use crate::link::Reply;
+
+/// Timeout of a question for the owner of a stream.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The answer to the question who owns a stream.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Held(Holds),
+    Nobody,
+    Silent,
+}
+
+/// Asks once who owns a stream.
+pub(crate) async fn ask_owner(context: &Context, name: &StreamName) -> Asked {
+    let subject = context.subjects.owner(name);
+    let ask = Ask {
+        node: context.node.clone(),
+        instance: context.instance,
+    };
+    match context
+        .link
+        .ask(&subject, ask.to_json(), ANSWER_TIMEOUT)
+        .await
+    {
+        Reply::Answer(answer) => match Holds::from_json(&answer) {
+            Some(holds) => Asked::Held(holds),
+            None => {
+                context.counters.malformed.note();
+                Asked::Silent
+            }
+        },
+        Reply::Nobody => Asked::Nobody,
+        Reply::Silent => Asked::Silent,
+    }
+}

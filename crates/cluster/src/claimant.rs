@@ -1,0 +1,93 @@
+//! Takes the steps of a claim: asks the arbiter and the other nodes.
+
+use distributary_names::StreamName;
+use tokio::time::sleep;
+
+use crate::arbiter::Written;
+use crate::ask::{ANSWER_TIMEOUT, Asked, ask_owner};
+use crate::claim::{Claim, Event, Holder, Step, Verdict};
+use crate::context::Context;
+use crate::control::{Control, Entry};
+
+/// The outcome of comparing the arbiter's entry.
+pub(crate) enum Check {
+    /// Nothing has changed, or it is not known.
+    Same,
+    /// The arbiter has confirmed the name, in this epoch.
+    Confirmed(u64),
+    /// Another node has the name.
+    Lost,
+    /// The entry is gone.
+    Gone,
+}
+
+/// Takes one step of a claim, except listening.
+pub(crate) async fn take_step(
+    context: &Context,
+    name: &StreamName,
+    key: &str,
+    step: Step,
+) -> Event {
+    match step {
+        Step::Read => match context.arbiter.read(key).await {
+            Some(entry) => Event::Read(entry),
+            None => Event::Unavailable,
+        },
+        Step::AskLater => {
+            sleep(ANSWER_TIMEOUT).await;
+            ask(context, name).await
+        }
+        Step::Ask => ask(context, name).await,
+        Step::Listen => Event::Listening,
+        Step::Write(revision) => {
+            let entry = Entry {
+                node: context.node.clone(),
+                instance: context.instance,
+            };
+            match context.arbiter.write(key, entry.to_json(), revision).await {
+                Written::Revision(revision) => Event::Written(revision),
+                Written::Conflict => Event::Conflict,
+                Written::Unavailable => Event::Unavailable,
+            }
+        }
+    }
+}
+
+async fn ask(context: &Context, name: &StreamName) -> Event {
+    match ask_owner(context, name).await {
+        Asked::Held(holds) => Event::Held(Holder {
+            node: holds.node,
+            provisional: holds.provisional,
+            draining: holds.draining,
+        }),
+        Asked::Nobody => Event::Nobody,
+        Asked::Silent => Event::Silent,
+    }
+}
+
+/// Asks the arbiter to confirm a name that is used provisionally.
+pub(crate) async fn confirm(context: &Context, name: &StreamName, key: &str) -> Check {
+    let (mut claim, step) = Claim::confirm();
+    let mut next = Ok(step);
+    loop {
+        match next {
+            Ok(step) => {
+                let event = take_step(context, name, key, step).await;
+                next = claim.handle(event);
+            }
+            Err(Verdict::Owned(epoch)) => return Check::Confirmed(epoch),
+            Err(Verdict::Elsewhere(_)) => return Check::Lost,
+            Err(Verdict::Provisional | Verdict::NoArbiter) => return Check::Same,
+        }
+    }
+}
+
+/// Compares the arbiter's entry of a name that this node owns in the epoch `epoch`.
+pub(crate) async fn compare(context: &Context, key: &str, epoch: u64) -> Check {
+    match context.arbiter.read(key).await {
+        None => Check::Same,
+        Some(entry) if entry.revision == epoch => Check::Same,
+        Some(entry) if entry.revision > epoch && entry.is_live => Check::Lost,
+        Some(_) => Check::Gone,
+    }
+}
