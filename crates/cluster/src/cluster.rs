@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use distributary_hub::{Admission, Demand, Hub};
-use distributary_names::StreamName;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,6 +20,7 @@ use crate::edges::Edges;
 use crate::keeps::Keeps;
 use crate::link::{Link, LinkDriver, LinkError, LinkState, reply_to};
 use crate::nodes::{Change, Node, Nodes};
+use crate::owner::Lost;
 use crate::owners::Owners;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
@@ -60,7 +60,7 @@ pub struct ClusterDriver {
     arbiter: ArbiterDriver,
     demands: mpsc::Receiver<Demand>,
     admissions: mpsc::Receiver<Admission>,
-    lost: mpsc::Receiver<StreamName>,
+    lost: mpsc::Receiver<Lost>,
 }
 
 /// The state of a node and of its cluster.
@@ -282,7 +282,7 @@ async fn serve(
     cluster: &Cluster,
     mut demands: mpsc::Receiver<Demand>,
     mut admissions: mpsc::Receiver<Admission>,
-    mut lost: mpsc::Receiver<StreamName>,
+    mut lost: mpsc::Receiver<Lost>,
 ) {
     let (context, owners) = (&cluster.context, &cluster.owners);
     let mut joins = subscribe(context, &context.subjects.join(&context.node)).await;
@@ -298,10 +298,10 @@ async fn serve(
     search.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = search.tick() => edges.revive_all(),
+            _ = search.tick() => edges.search(now()),
             Some(demand) = demands.recv() => edges.demand(demand),
             Some(admission) = admissions.recv() => owners.admit(admission),
-            Some(name) = lost.recv() => edges.take_over(&name),
+            Some(lost) = lost.recv() => edges.take_over(lost),
             () = edges.tidy() => {}
             Ok(()) = link.changed() => {
                 if *link.borrow_and_update() == LinkState::Connected {

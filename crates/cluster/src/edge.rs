@@ -1,21 +1,33 @@
 //! One stream of another node that viewers of this node watch.
+//!
+//! ```text
+//! find the owner ─► join ─► live
+//!    ▲                       │
+//!    └── it ends, moves, is silent, or a later owner announces itself
+//! ```
+//!
+//! Whatever it waits for, it reacts to commands, and ends when the hub dismisses the stream or nobody
+//! watches it any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Demand, DemandError, Dismissal};
-use distributary_media::MediaTime;
+use async_nats::Subscriber;
+use distributary_hub::{Demand, DemandError, Dismissal, Tenure};
 use distributary_names::StreamName;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info};
 
+use crate::anchor::Anchor;
 use crate::ask::{Asked, ask_owner};
+use crate::backoff::Backoff;
 use crate::config::Label;
 use crate::content::EndReason;
 use crate::context::{Context, now};
 use crate::control::{Control, Holds, Join};
+use crate::epoch::LatestOwner;
 use crate::feed;
 use crate::follow::{Answered, Event, Follower};
 use crate::form::Form;
@@ -36,8 +48,8 @@ const MAX_ANSWER: usize = 2 * feed::MAX_ANSWER;
 /// Time for which viewers of a stream without an owner keep it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Interval of questions for the owner during this time.
-const ASK_INTERVAL: Duration = Duration::from_millis(100);
+/// Delay before an owner is looked for again: the first, and the longest after joins that failed.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Questions without an answer after which an owner counts as dead.
 const MAX_SILENT: usize = 3;
@@ -53,15 +65,11 @@ pub(crate) enum Command {
     Announced(Label, u64),
 }
 
-/// Ends the publisher of this node that has lost its name: its encoder connects again, and the name
-/// is claimed anew.
-pub(crate) fn dismiss(context: &Context, name: &StreamName) {
-    if context
-        .hub
-        .stream(name)
-        .is_some_and(|stream| stream.is_live())
-    {
-        drop(context.hub.publish_remote(name, true, now(), now()));
+/// Ends the publishers of this node that have lost the name: their encoders connect again, and the
+/// name is claimed anew.
+pub(crate) fn dismiss(context: &Context, name: &StreamName, tenure: &Tenure) {
+    if let Some(stream) = context.hub.stream(name) {
+        stream.dismiss_tenure(tenure);
     }
 }
 
@@ -73,16 +81,22 @@ pub(crate) struct Edge {
     commands: mpsc::Receiver<Command>,
     /// The viewers that wait until the stream is live.
     demands: Vec<Demand>,
-    /// It takes the stream from a publisher of this node, which has lost the name.
-    replaces: bool,
+    /// The ownership of this node that has ended, if it takes the stream from publishers of it.
+    replaces: Option<Tenure>,
+    /// The owner and the epoch that are followed at this moment.
+    following: Option<(Label, u64)>,
     follower: Option<(Label, u64, Follower)>,
+    latest: LatestOwner,
     /// The stream in the hub, once it is live.
     turn: Option<Turn>,
+    /// True once the answer to a request to join was complete: viewers can begin.
+    has_joined: bool,
     /// The tracks of the owner that is followed, as far as they are known.
     tracks: Option<TrackSet>,
     /// A publisher of this node has the stream.
     is_displaced: bool,
     last_owner: Option<Label>,
+    retry: Backoff,
 }
 
 /// The end of following one owner.
@@ -90,6 +104,10 @@ pub(crate) struct Edge {
 enum End {
     /// The owner has to be looked for again.
     Again,
+    /// The same, after a request to join that failed.
+    Failed,
+    /// The same, after its owner has said that it has lost the name, or has it in another epoch.
+    Moved,
     /// The publisher has ended.
     Over(EndReason),
     /// Nobody watches anymore.
@@ -101,16 +119,17 @@ enum End {
 }
 
 impl Edge {
-    /// Returns the task of a stream for the viewers that wait for it. One that `replaces` takes the
-    /// stream from a publisher of this node, which has lost the name.
+    /// Returns the task of a stream for the viewers that wait for it. With `replaces` it takes the
+    /// stream from the publishers of this node that were admitted during this ownership.
     pub(crate) fn new(
         context: Arc<Context>,
         keeps: Arc<Keeps>,
         name: StreamName,
         commands: mpsc::Receiver<Command>,
         demands: Vec<Demand>,
-        replaces: bool,
+        replaces: Option<Tenure>,
     ) -> Self {
+        let (first, longest) = RETRY;
         Self {
             context,
             keeps,
@@ -118,19 +137,24 @@ impl Edge {
             commands,
             demands,
             replaces,
+            following: None,
             follower: None,
+            latest: LatestOwner::default(),
             turn: None,
+            has_joined: false,
             tracks: None,
             is_displaced: false,
             last_owner: None,
+            retry: Backoff::new(first, longest),
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// Watches the stream until it ends. Returns whether it was live.
+    pub(crate) async fn run(mut self) -> bool {
         let end = self.follow_owners().await;
         let nobody: Result<(), DemandError> = Err(DemandError::NoProvider);
         match end {
-            None if self.turn.is_none() && !self.replaces => {}
+            None if self.turn.is_none() && self.replaces.is_none() => {}
             None => info!("no node has the stream any more"),
             Some(End::Over(reason)) => {
                 info!(?reason, "the stream has ended");
@@ -140,10 +164,10 @@ impl Edge {
             }
             Some(End::Dismissed(reason)) => debug!(?reason, "no longer watched from another node"),
             Some(End::Unwatched) => info!("no viewers: no longer watched from another node"),
-            Some(End::Shutdown | End::Again) => {}
+            Some(End::Shutdown | End::Again | End::Failed | End::Moved) => {}
         }
-        if self.replaces {
-            dismiss(&self.context, &self.name);
+        if let Some(tenure) = &self.replaces {
+            dismiss(&self.context, &self.name, tenure);
         }
         self.turn = None;
         self.commands.close();
@@ -155,53 +179,101 @@ impl Edge {
         for demand in self.demands.drain(..) {
             demand.answer(nobody.clone());
         }
+        self.has_joined
     }
 
     /// Follows one owner after the other. `None` if there is no further one.
     async fn follow_owners(&mut self) -> Option<End> {
         let mut lost: Option<Instant> = None;
         loop {
-            if let Some(holds) = self.find().await {
-                match self.follow(&holds, &mut lost).await {
-                    End::Again => {}
+            let mut delay = self.retry.first();
+            match self.find().await {
+                Ok(Some(holds)) => match self.follow(&holds, &mut lost).await {
+                    End::Again | End::Moved => {}
+                    End::Failed => delay = self.retry.fail(),
                     end => return Some(end),
-                }
-            } else if self.turn.is_none() && !self.replaces {
-                return None;
-            }
-            if let Some(dismissal) = self.turn.as_ref().and_then(Turn::dismissal) {
-                return Some(End::Dismissed(dismissal));
+                },
+                Ok(None) if self.turn.is_none() && self.replaces.is_none() => return None,
+                Ok(None) | Err(End::Again) => {}
+                Err(end) => return Some(end),
             }
             let since = *lost.get_or_insert_with(Instant::now);
             if since.elapsed() >= PATIENCE {
                 return None;
             }
-            // An announcement ends the pause.
-            let pause = sleep(ASK_INTERVAL);
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    command = self.commands.recv() => match command {
-                        Some(Command::Demand(demand)) => self.wait(demand),
-                        Some(Command::Announced(..)) => break,
-                        None => return Some(End::Shutdown),
-                    }
+            tokio::select! {
+                () = sleep(delay) => {}
+                end = self.attend() => match end {
+                    // A later owner has announced itself.
+                    End::Again => {}
+                    end => return Some(end),
                 }
             }
         }
     }
 
     /// Asks who owns the stream, until an answer comes or it is clear that nobody does.
-    async fn find(&self) -> Option<Holds> {
-        for _ in 0..MAX_SILENT {
-            match ask_owner(&self.context, &self.name).await {
-                Asked::Held(holds) => return Some(holds),
-                Asked::Nobody => return None,
-                Asked::Silent => {}
+    async fn find(&mut self) -> Result<Option<Holds>, End> {
+        let (context, name) = (Arc::clone(&self.context), self.name.clone());
+        let asked = async move {
+            for _ in 0..MAX_SILENT {
+                match ask_owner(&context, &name).await {
+                    Asked::Held(holds) => return Some(holds),
+                    Asked::Nobody => return None,
+                    Asked::Silent => {}
+                }
+            }
+            None
+        };
+        let found = tokio::select! {
+            found = asked => found,
+            end = self.attend() => return Err(end),
+        };
+        match found {
+            Some(holds) if !self.latest.allows(&holds.node, holds.epoch, now()) => {
+                debug!(owner = %holds.node, epoch = holds.epoch, "an earlier owner is not followed");
+                Err(End::Again)
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// Handles commands until one of them, or the hub, ends what it waits for.
+    async fn attend(&mut self) -> End {
+        loop {
+            let Self { turn, commands, .. } = self;
+            let ends = async {
+                let Some(turn) = turn else {
+                    return std::future::pending().await;
+                };
+                let (gone, dismissed) = turn.ends();
+                tokio::select! {
+                    dismissal = dismissed => End::Dismissed(dismissal),
+                    () = gone => End::Unwatched,
+                }
+            };
+            let command = tokio::select! {
+                end = ends => return end,
+                command = commands.recv() => command,
+            };
+            match command {
+                Some(Command::Demand(demand)) => {
+                    self.wait(demand);
+                    self.answer_demands();
+                }
+                Some(Command::Announced(node, epoch)) => {
+                    let is_followed = self
+                        .following
+                        .as_ref()
+                        .is_some_and(|(known, current)| *known == node && *current == epoch);
+                    if !is_followed && self.latest.allows(&node, epoch, now()) {
+                        self.latest.note(&node, epoch, now());
+                        return End::Again;
+                    }
+                }
+                None => return End::Shutdown,
             }
         }
-        None
     }
 
     /// Joins the stream at its owner, and passes on what comes.
@@ -209,75 +281,89 @@ impl Edge {
         let (context, form) = (Arc::clone(&self.context), Form::Opus);
         let Holds { node, epoch, .. } = holds;
         let subject = context.subjects.media(node, *epoch, &self.name, form);
-        let Some(mut live) = context.link.subscribe(&subject).await else {
+        let Some(live) = context.link.subscribe(&subject).await else {
             return End::Again;
         };
         let _watch = self.keeps.keep(&self.name, node, *epoch, form);
-        self.prepare(node, *epoch);
+        self.following = Some((node.clone(), *epoch));
+        let end = self.receive(node, *epoch, live, lost).await;
+        self.following = None;
+        match end {
+            End::Over(_) | End::Moved => self.latest.forget(),
+            _ => self.latest.renew(node, *epoch, self.heard()),
+        }
+        end
+    }
+
+    /// Joins the stream, and passes on what comes from its owner.
+    async fn receive(
+        &mut self,
+        node: &Label,
+        epoch: u64,
+        mut live: Subscriber,
+        lost: &mut Option<Instant>,
+    ) -> End {
+        let context = Arc::clone(&self.context);
+        self.prepare(node, epoch);
         if let Some((_, _, follower)) = &mut self.follower {
             follower.resubscribe(now());
         }
-        if let Err(end) = self.join(node, *epoch, form).await {
+        if let Err(end) = self.join(node, epoch).await {
             context.counters.joins_failed.note();
             return end;
         }
+        self.retry.succeed();
+        self.latest.note(node, epoch, now());
         if self.last_owner.as_ref() != Some(node) {
             info!(owner = %node, epoch, "watched from another node");
             self.last_owner = Some(node.clone());
         }
         loop {
-            self.answer_demands();
             *lost = None;
             let heard = self.heard();
-            let Some(turn) = &mut self.turn else {
-                return End::Again;
-            };
-            let (gone, dismissed) = turn.ends();
-            tokio::select! {
-                message = live.next() => {
-                    let Some(message) = message else {
-                        return End::Shutdown;
-                    };
-                    match self.handle(&message.payload) {
-                        Some(Event::End(EndReason::Moved)) => return End::Again,
-                        Some(Event::End(reason)) => return End::Over(reason),
-                        Some(Event::Rejoin) => {
-                            context.counters.rejoins.note();
-                            self.prepare(node, *epoch);
-                            if let Err(end) = self.join(node, *epoch, form).await {
-                                return end;
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-                command = self.commands.recv() => match command {
-                    Some(Command::Demand(demand)) => self.wait(demand),
-                    Some(Command::Announced(other, later)) => {
-                        if other != *node || later != *epoch {
-                            return End::Again;
-                        }
-                    }
-                    None => return End::Shutdown,
-                },
-                () = gone => return End::Unwatched,
-                dismissal = dismissed => return End::Dismissed(dismissal),
+            let message = tokio::select! {
+                message = live.next() => message,
+                end = self.attend() => return end,
                 () = sleep_until((heard + context.silence).into()) => {
                     debug!(owner = %node, "the owner is silent");
                     return End::Again;
                 }
+            };
+            let Some(message) = message else {
+                return End::Shutdown;
+            };
+            match self.handle(&message.payload) {
+                Some(Event::End(EndReason::Moved)) => {
+                    return End::Moved;
+                }
+                Some(Event::End(reason)) => return End::Over(reason),
+                Some(Event::Rejoin) => {
+                    context.counters.rejoins.note();
+                    self.prepare(node, epoch);
+                    if let Err(end) = self.join(node, epoch).await {
+                        return end;
+                    }
+                }
+                _ => {}
             }
         }
     }
 
     /// Prepares the follower for a request to join.
     fn prepare(&mut self, node: &Label, epoch: u64) {
+        let is_watched = self.turn.is_some() || self.replaces.is_some();
         match &mut self.follower {
-            Some((known, same, follower)) if known == node && *same == epoch => {
-                follower.rejoin(now());
+            Some((known, current, follower)) if known == node => {
+                if *current == epoch {
+                    follower.rejoin(now());
+                } else {
+                    *current = epoch;
+                    follower.change_epoch(epoch, is_watched, now());
+                }
             }
             _ => {
-                self.follower = Some((node.clone(), epoch, Follower::new(epoch, now())));
+                let follower = Follower::new(epoch, is_watched, now());
+                self.follower = Some((node.clone(), epoch, follower));
                 self.tracks = None;
             }
         }
@@ -289,7 +375,7 @@ impl Edge {
     }
 
     /// Joins the stream: passes on the answer of the owner.
-    async fn join(&mut self, node: &Label, epoch: u64, form: Form) -> Result<(), End> {
+    async fn join(&mut self, node: &Label, epoch: u64) -> Result<(), End> {
         let context = Arc::clone(&self.context);
         let inbox = context.link.inbox();
         let Some(mut answer) = context.link.subscribe(&inbox).await else {
@@ -299,7 +385,7 @@ impl Edge {
             node: context.node.clone(),
             stream: self.name.clone(),
             epoch,
-            form,
+            form: Form::Opus,
         };
         let subject = context.subjects.join(node);
         context.link.request(&subject, &inbox, join.to_json()).await;
@@ -307,36 +393,48 @@ impl Edge {
         let mut received = 0;
         loop {
             let silent = deadline.min(Instant::now() + JOIN_TIMEOUT);
-            let message = match timeout_at(silent, answer.next()).await {
+            let message = tokio::select! {
+                message = timeout_at(silent, answer.next()) => message,
+                end = self.attend() => return Err(end),
+            };
+            let message = match message {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(End::Shutdown),
-                Err(_) => return Err(End::Again),
+                Err(_) => return Err(End::Failed),
             };
             received += message.payload.len();
             if received > MAX_ANSWER {
-                return Err(End::Again);
+                return Err(End::Failed);
             }
             let Some(Ok(part)) =
                 (!message.payload.is_empty()).then(|| Part::decode(&message.payload))
             else {
                 // Nobody listens at that node, or the answer makes no sense.
-                return Err(End::Again);
+                return Err(End::Failed);
             };
             let joined_at = part.header.dts;
             let Some((_, _, follower)) = &mut self.follower else {
-                return Err(End::Again);
+                return Err(End::Failed);
             };
             match follower.handle_answer(&part, now()) {
                 Ok(event) => self.pass(event),
                 Err(Answered::Complete) => {
-                    self.begin(joined_at, now());
+                    let at = now();
+                    self.begin(Anchor {
+                        time: joined_at,
+                        at,
+                    });
                     if self.is_displaced {
                         return Err(End::Dismissed(Dismissal::Replaced));
                     }
                     context.counters.joins.note();
+                    self.has_joined = true;
+                    self.answer_demands();
                     return Ok(());
                 }
-                Err(Answered::Refused(_) | Answered::Broken) => return Err(End::Again),
+                // Another epoch of this owner, or another owner, is there by now.
+                Err(Answered::Refused(EndReason::Moved)) => return Err(End::Moved),
+                Err(Answered::Refused(_) | Answered::Broken) => return Err(End::Failed),
             }
         }
     }
@@ -369,7 +467,13 @@ impl Edge {
         match event {
             Some(Event::Frame(frame, arrived)) => {
                 self.context.counters.frames_in.note();
-                self.begin(frame.dts(), arrived);
+                let anchor = self.follower.as_ref().and_then(|(_, _, one)| one.anchor());
+                let frame_anchor = Anchor {
+                    time: frame.dts(),
+                    at: arrived,
+                };
+                let origin = anchor.map_or(frame_anchor, |anchor| anchor.at_frame(frame.dts()));
+                self.begin(origin);
                 if let Some(turn) = &mut self.turn {
                     turn.push(frame, arrived, now());
                 }
@@ -391,30 +495,30 @@ impl Edge {
 
     fn is_current(&self, turn: &Turn) -> bool {
         let follower = self.follower.as_ref();
-        follower.is_some_and(|(node, epoch, _)| turn.is_of(node, *epoch))
+        follower.is_some_and(|(node, _, follower)| turn.is_of(node, follower.timeline()))
     }
 
     /// Makes the stream live, or lets it continue with the owner that is followed now, unless that
-    /// has happened. Its frame of the time `base` arrived at its owner at `arrived`.
-    fn begin(&mut self, base: MediaTime, arrived: std::time::Instant) {
+    /// has happened. Its timeline begins at `origin`.
+    fn begin(&mut self, origin: Anchor) {
         if self.turn.as_ref().is_some_and(|turn| self.is_current(turn)) {
             return;
         }
-        let Some((node, epoch, _)) = &self.follower else {
+        let Some((node, _, follower)) = &self.follower else {
             return;
         };
         let whose = Whose {
             node,
-            epoch: *epoch,
-            replaces: self.replaces,
+            timeline: follower.timeline(),
+            replaces: self.replaces.as_ref(),
         };
-        let turn = Turn::begin(&self.context, &self.name, &whose, base, arrived, now());
+        let turn = Turn::begin(&self.context, &self.name, &whose, origin, now());
         self.is_displaced = turn.is_none();
         if let Some(turn) = turn {
             if let Some(tracks) = &self.tracks {
                 turn.set_tracks(tracks);
             }
-            self.replaces = false;
+            self.replaces = None;
             self.turn = Some(turn);
         }
     }
@@ -429,9 +533,9 @@ impl Edge {
         }
     }
 
-    /// Tells the viewers that wait that the stream is live.
+    /// Tells the viewers that wait that the stream is live, if it is.
     fn answer_demands(&mut self) {
-        let Some(turn) = &mut self.turn else {
+        let Some(turn) = self.turn.as_mut().filter(|_| self.has_joined) else {
             return;
         };
         for demand in self.demands.drain(..) {

@@ -8,17 +8,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use distributary_hub::{Demand, DemandError};
+use distributary_hub::{Demand, DemandError, Tenure};
 use distributary_names::StreamName;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{Instrument, error_span};
 
-use crate::context::Context;
+use crate::backoff::Backoff;
+use crate::context::{Context, now};
 use crate::control::Announced;
 use crate::edge::{Command, Edge, MAX_COMMANDS, dismiss};
 use crate::keeps::Keeps;
+use crate::owner::Lost;
 use crate::owners::Owners;
 
 /// The streams of other nodes that viewers of this node watch.
@@ -27,8 +30,14 @@ pub(crate) struct Edges {
     owners: Arc<Owners>,
     keeps: Arc<Keeps>,
     running: HashMap<StreamName, (Id, mpsc::Sender<Command>)>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<bool>,
+    /// The streams that viewers wait for, and that could not be watched, with the time of the next
+    /// search.
+    missed: HashMap<StreamName, (Backoff, Instant)>,
 }
+
+/// Delay before the next search for a stream that could not be watched, and the longest after many.
+const SEARCH: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(16));
 
 impl Edges {
     pub(crate) fn new(context: Arc<Context>, owners: Arc<Owners>, keeps: Arc<Keeps>) -> Self {
@@ -38,6 +47,7 @@ impl Edges {
             keeps,
             running: HashMap::new(),
             tasks: JoinSet::new(),
+            missed: HashMap::new(),
         }
     }
 
@@ -45,8 +55,21 @@ impl Edges {
     pub(crate) async fn tidy(&mut self) {
         match self.tasks.join_next_with_id().await {
             Some(ended) => {
-                let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
-                self.running.retain(|_, (running, _)| *running != id);
+                let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+                let was_live = ended.is_ok_and(|(_, was_live)| was_live);
+                let mut names = self.running.extract_if(|_, (running, _)| *running == id);
+                let Some((name, _)) = names.next() else {
+                    return;
+                };
+                drop(names);
+                if was_live {
+                    self.missed.remove(&name);
+                } else if self.is_missed(&name) {
+                    let (first, longest) = SEARCH;
+                    let backoff = || (Backoff::new(first, longest), now());
+                    let (backoff, next) = self.missed.entry(name).or_insert_with(backoff);
+                    *next = now() + backoff.fail();
+                }
             }
             None => std::future::pending().await,
         }
@@ -61,7 +84,7 @@ impl Edges {
             return;
         }
         if let Err(Command::Demand(demand)) = self.send(&name, Command::Demand(demand)) {
-            self.start(&name, vec![demand], false);
+            self.start(&name, vec![demand], None);
         }
     }
 
@@ -81,14 +104,15 @@ impl Edges {
         }
     }
 
-    /// Joins a stream that a publisher of this node has lost to another node.
-    pub(crate) fn take_over(&mut self, name: &StreamName) {
-        let stream = self.context.hub.stream(name);
+    /// Joins a stream that publishers of this node have lost to another node.
+    pub(crate) fn take_over(&mut self, lost: Lost) {
+        let Lost { name, tenure } = lost;
+        let stream = self.context.hub.stream(&name);
         let is_watched = stream.is_some_and(|stream| *stream.subscribers().borrow() > 0);
         if is_watched {
-            self.start(name, Vec::new(), true);
+            self.start(&name, Vec::new(), Some(tenure));
         } else {
-            dismiss(&self.context, name);
+            dismiss(&self.context, &name, &tenure);
         }
     }
 
@@ -99,16 +123,33 @@ impl Edges {
         }
     }
 
-    fn revive(&mut self, name: &StreamName) {
-        let stream = self.context.hub.stream(name);
-        let is_missed =
-            stream.is_some_and(|stream| !stream.is_live() && *stream.subscribers().borrow() > 0);
-        if is_missed && !self.running.contains_key(name) {
-            self.start(name, Vec::new(), false);
+    /// The same for those whose last search, at `now`, is long enough ago.
+    pub(crate) fn search(&mut self, now: Instant) {
+        let streams = self.context.hub.streams();
+        let mut missed = std::mem::take(&mut self.missed);
+        missed.retain(|name, _| self.is_missed(name));
+        self.missed = missed;
+        for stream in streams {
+            let next = self.missed.get(stream.name()).map(|(_, next)| *next);
+            if next.is_none_or(|next| next <= now) {
+                self.revive(stream.name());
+            }
         }
     }
 
-    fn start(&mut self, name: &StreamName, demands: Vec<Demand>, replaces: bool) {
+    fn revive(&mut self, name: &StreamName) {
+        if self.is_missed(name) && !self.running.contains_key(name) {
+            self.start(name, Vec::new(), None);
+        }
+    }
+
+    /// Returns whether viewers wait for a stream.
+    fn is_missed(&self, name: &StreamName) -> bool {
+        let stream = self.context.hub.stream(name);
+        stream.is_some_and(|stream| !stream.is_live() && *stream.subscribers().borrow() > 0)
+    }
+
+    fn start(&mut self, name: &StreamName, demands: Vec<Demand>, replaces: Option<Tenure>) {
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
         let edge = Edge::new(
             Arc::clone(&self.context),

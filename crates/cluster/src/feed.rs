@@ -17,9 +17,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::debug;
 
+use crate::anchor::Place;
 use crate::config::Label;
 use crate::content::{EndReason, data_body};
 use crate::context::{Context, micros, now};
+use crate::control::{Announced, Control};
 use crate::form::Form;
 use crate::interest::Interest;
 use crate::message::{Header, Kind, encode, encode_frame, is_sendable};
@@ -65,8 +67,8 @@ pub(crate) struct Feed {
     subscription: Subscription,
     /// The tracks as they were sent last.
     sent: Option<Tracks>,
-    /// The reason that is sent when it ends.
-    reason: EndReason,
+    /// The stream is offline, and the other nodes know that.
+    is_offline: bool,
 }
 
 impl Feed {
@@ -96,7 +98,7 @@ impl Feed {
             queue,
             subscription,
             sent: None,
-            reason: EndReason::Moved,
+            is_offline: false,
         };
         tokio::spawn(feed.run());
         Some(sender)
@@ -113,7 +115,8 @@ impl Feed {
                     None => break,
                 },
                 Some(delivery) = self.queue.recv() => self.deliver(delivery).await,
-                _ = tick.tick() => {
+                // The owner tells when it ends; until then the stream can come back.
+                _ = tick.tick(), if !self.is_offline => {
                     if !self.interest.expire(now()) && self.commands.is_empty() {
                         return self.leave().await;
                     }
@@ -124,8 +127,9 @@ impl Feed {
         while let Ok(delivery) = self.queue.try_recv() {
             self.deliver(delivery).await;
         }
-        let header = Header::new(Kind::End, self.epoch);
-        self.send(&header, &[&self.reason.to_body()]).await;
+        if !self.is_offline {
+            self.end(EndReason::Moved).await;
+        }
     }
 
     /// Ends because no other node watches.
@@ -143,6 +147,9 @@ impl Feed {
     async fn handle(&mut self, command: FeedCommand) {
         match command {
             FeedCommand::Keep { node, loss } => self.interest.renew(&node, loss, now()),
+            FeedCommand::Join { reply, .. } if self.is_offline => {
+                refuse(&self.context, &reply, EndReason::Lost).await;
+            }
             FeedCommand::Join { node, reply } => {
                 self.interest.renew(&node, 0, now());
                 self.answer(reply).await;
@@ -158,6 +165,7 @@ impl Feed {
 
     async fn deliver(&mut self, delivery: Delivery) {
         match &delivery.event {
+            StreamEvent::Frame(_) | StreamEvent::Data(_) if self.is_offline => {}
             StreamEvent::Frame(frame) => {
                 if frame.is_keyframe() || self.sent.is_none() {
                     self.send_tracks().await;
@@ -168,15 +176,38 @@ impl Feed {
             }
             StreamEvent::Data(data) => self.send_data(data).await,
             StreamEvent::Offline => {
-                self.reason = if self.stream.has_ended() {
+                let reason = if self.stream.has_ended() {
                     EndReason::Finished
                 } else {
                     EndReason::Lost
                 };
+                self.end(reason).await;
+                self.is_offline = true;
             }
-            StreamEvent::Online => self.reason = EndReason::Moved,
-            StreamEvent::Renditions => {}
+            StreamEvent::Online if self.is_offline => {
+                self.is_offline = false;
+                self.announce().await;
+            }
+            StreamEvent::Online | StreamEvent::Renditions => {}
         }
+    }
+
+    /// Tells the other nodes that the stream ends.
+    async fn end(&mut self, reason: EndReason) {
+        let header = Header::new(Kind::End, self.epoch);
+        self.send(&header, &[&reason.to_body()]).await;
+    }
+
+    /// Tells the other nodes that the stream is there again: their viewers may wait for it.
+    async fn announce(&mut self) {
+        let context = &self.context;
+        let announced = Announced {
+            node: context.node.clone(),
+            stream: self.stream.name().clone(),
+            epoch: self.epoch,
+        };
+        let subject = context.subjects.owned(&context.node);
+        context.link.publish(&subject, announced.to_json()).await;
     }
 
     async fn send_frame(&mut self, frame: &Frame, age: Duration) {
@@ -235,20 +266,36 @@ impl Feed {
         }
     }
 
+    /// Returns the number of the stream's timeline, which no other stream and no other process has.
+    fn timeline(&self) -> u64 {
+        let origin = self.context.clock(self.stream.epoch());
+        self.context.instance.wrapping_add(origin)
+    }
+
     /// Answers a request to join, beside the live stream.
     async fn answer(&self, reply: String) {
         let Ok(slot) = Arc::clone(&self.context.joins).try_acquire_owned() else {
             return refuse(&self.context, &reply, EndReason::Busy).await;
         };
-        let mut snapshot = self.stream.snapshot();
-        let newest = snapshot.frames.last().map(|frame| frame.dts());
+        let now = now();
+        let mut snapshot = self.stream.snapshot(now);
         bound(&mut snapshot.frames);
+        let since_origin = now.saturating_duration_since(self.stream.epoch());
+        let present = snapshot.present.unwrap_or(MediaTime::ZERO + since_origin);
+        let is_empty = snapshot.frames.is_empty();
+        let place = Place {
+            timeline: self.timeline(),
+            present: present.as_nanos(),
+            since: snapshot
+                .since
+                .filter(|_| !is_empty)
+                .map(MediaTime::as_nanos),
+        };
         let answer = Answer {
             context: Arc::clone(&self.context),
-            stream: Arc::clone(&self.stream),
             snapshot,
-            newest,
-            tracks: TrackSet::of(&self.stream.stats(), self.form),
+            present,
+            tracks: TrackSet::of(&self.stream.stats(), self.form).at(place),
             epoch: self.epoch,
             next_live: self.sequence,
             reply,
@@ -277,10 +324,9 @@ fn bound(frames: &mut Vec<Arc<Frame>>) {
 /// The answer to a request to join.
 struct Answer {
     context: Arc<Context>,
-    stream: Arc<Stream>,
     snapshot: Snapshot,
-    /// The decoding time of the newest frame.
-    newest: Option<MediaTime>,
+    /// The time that the stream has reached.
+    present: MediaTime,
     tracks: TrackSet,
     epoch: u64,
     /// The number of the live part that follows.
@@ -306,21 +352,16 @@ impl Answer {
         }
         let frames = std::mem::take(&mut self.snapshot.frames);
         for frame in frames {
-            let age = self.present().saturating_since(frame.dts());
+            let age = self.present.saturating_since(frame.dts());
             let header = Header::of_frame(&frame, self.epoch, age_field(age));
             self.publish(|sequence, clock| encode_frame(&frame, &header, sequence, clock))
                 .await;
         }
         let mut header = Header::new(Kind::Joined, self.epoch);
-        header.dts = self.newest.unwrap_or_else(|| self.present());
+        header.dts = self.present;
         let next = self.next_live.to_be_bytes();
         self.publish(|sequence, clock| encode(&header, &[&next], sequence, clock))
             .await;
-    }
-
-    /// Returns the present on the timeline of the stream.
-    fn present(&self) -> MediaTime {
-        MediaTime::ZERO + now().saturating_duration_since(self.stream.epoch())
     }
 
     async fn publish(&mut self, encode: impl FnOnce(u64, u64) -> Vec<Bytes>) {

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime, TimedData};
 
+use crate::anchor::{Anchor, Place};
+use crate::backoff::Backoff;
 use crate::content::{Content, EndReason};
 use crate::message::Part;
 use crate::reassembly::{Reassembly, Whole};
@@ -14,8 +16,16 @@ use crate::transit::Transit;
 /// connection, stood still.
 const MAX_LATE: Duration = Duration::from_secs(1);
 
-/// Minimum time between two requests to join again.
-const REJOIN_INTERVAL: Duration = Duration::from_secs(2);
+/// Minimum time between two requests to join again: the first, and the longest after many.
+const REJOIN_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(16));
+
+/// Time without such a request after which the next one counts as the first.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Maximum media time that viewers who watch the stream already get at once when it goes on at
+/// another owner. Otherwise their video goes on at the next keyframe, as after a takeover on one
+/// machine: they would see the frames since the last keyframe in fast motion.
+const MAX_CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The outcome of a message.
 #[derive(Debug, PartialEq)]
@@ -40,7 +50,7 @@ pub(crate) struct Faults {
     pub(crate) malformed: u64,
 }
 
-/// One stream of another node, in one epoch.
+/// One stream of another node, in one epoch after the other.
 ///
 /// First the answer to the request to join is handled, by [`handle_answer`](Self::handle_answer),
 /// then the live messages that arrived meanwhile and from then on. A frame that the answer has is
@@ -49,6 +59,14 @@ pub(crate) struct Faults {
 #[derive(Debug)]
 pub(crate) struct Follower {
     epoch: u64,
+    /// The number of the owner's timeline, once it is known.
+    timeline: Option<u64>,
+    /// The place of this timeline on the clock of this node.
+    anchor: Option<Anchor>,
+    /// Viewers have seen the stream from another owner.
+    is_watched: bool,
+    /// The video of the answer is not passed on: viewers wait for the next keyframe.
+    skips_video: bool,
     answer: Reassembly,
     live: Reassembly,
     transit: Transit,
@@ -63,15 +81,25 @@ pub(crate) struct Follower {
     /// has video.
     awaited: bool,
     last_join: Instant,
+    rejoins: Backoff,
+    /// Minimum time from the last request to join to the next.
+    rejoin_after: Duration,
     heard: Instant,
     faults: Faults,
 }
 
 impl Follower {
-    /// Returns the follower of a stream that is about to be joined.
-    pub(crate) fn new(epoch: u64, now: Instant) -> Self {
+    /// Returns the follower of a stream that is about to be joined. `is_watched`: viewers have seen
+    /// it from another owner.
+    pub(crate) fn new(epoch: u64, is_watched: bool, now: Instant) -> Self {
+        let (first, longest) = REJOIN_INTERVAL;
+        let mut rejoins = Backoff::new(first, longest);
         Self {
             epoch,
+            timeline: None,
+            anchor: None,
+            is_watched,
+            skips_video: false,
             answer: Reassembly::starting_at(0),
             live: Reassembly::default(),
             transit: Transit::new(now),
@@ -81,14 +109,26 @@ impl Follower {
             has_withheld: false,
             awaited: true,
             last_join: now,
+            rejoin_after: rejoins.fail(),
+            rejoins,
             heard: now,
             faults: Faults::default(),
         }
     }
 
+    /// Prepares for the answer to a request to join in another epoch of the same node. What was
+    /// passed on is not repeated if its timeline is still the same.
+    pub(crate) fn change_epoch(&mut self, epoch: u64, is_watched: bool, now: Instant) {
+        self.rejoin(now);
+        self.epoch = epoch;
+        self.live = Reassembly::default();
+        self.is_watched = is_watched;
+    }
+
     /// Prepares for the answer to another request to join.
     pub(crate) fn rejoin(&mut self, now: Instant) {
         self.answer = Reassembly::starting_at(0);
+        self.skips_video = false;
         // The answer begins with a keyframe, or has no video.
         self.awaited = std::mem::take(&mut self.awaiting_keyframe);
         self.has_withheld = false;
@@ -99,6 +139,17 @@ impl Follower {
     /// Prepares for another subscription to the live messages, which may take another way.
     pub(crate) fn resubscribe(&mut self, now: Instant) {
         self.transit = Transit::new(now);
+    }
+
+    /// Returns the number of the timeline of the frames, which is the same as long as they are on
+    /// one.
+    pub(crate) fn timeline(&self) -> u64 {
+        self.timeline.unwrap_or(self.epoch)
+    }
+
+    /// Returns the place of this timeline on the clock of this node, if its owner describes it.
+    pub(crate) fn anchor(&self) -> Option<Anchor> {
+        self.anchor
     }
 
     /// Returns the time of the last message.
@@ -133,18 +184,53 @@ impl Follower {
                 // Live messages from here on follow without a gap.
                 self.live = Reassembly::starting_at(next);
                 self.awaiting_keyframe = self.awaited;
+                self.has_withheld |= self.skips_video;
+                // Whoever waits for long after all gets the whole answer to the next request.
+                self.skips_video = false;
+                self.is_watched = false;
                 Err(Answered::Complete)
             }
             Some(Content::End(reason)) => Err(Answered::Refused(reason)),
             Some(Content::Frame(frame)) => {
-                self.awaited &= matches!(frame, Frame::Audio(_));
-                let arrived = now.checked_sub(age).unwrap_or(now);
+                if let Frame::Video(video) = &frame {
+                    // Nobody needs a frame of the past for decoding that no other refers to.
+                    if self.skips_video || self.is_watched && video.info.disposable {
+                        return Ok(None);
+                    }
+                    self.awaited = false;
+                }
+                let arrived = match self.anchor {
+                    Some(anchor) => anchor.arrival(frame.dts()),
+                    None => now.checked_sub(age).unwrap_or(now),
+                };
                 Ok(self.pass(frame, arrived))
             }
             Some(Content::Data(data)) => Ok(Some(Event::Data(data))),
-            Some(Content::Tracks(tracks)) => Ok(Some(Event::Tracks(tracks))),
+            Some(Content::Tracks(tracks)) => {
+                if let Some(place) = tracks.place() {
+                    self.enter(&place, now);
+                }
+                Ok(Some(Event::Tracks(tracks)))
+            }
             Some(Content::Tick) | None => Ok(None),
         }
+    }
+
+    /// Takes up the timeline at the place that the answer describes.
+    fn enter(&mut self, place: &Place, now: Instant) {
+        self.anchor = Some(Anchor {
+            time: MediaTime::from_nanos(place.present),
+            at: now,
+        });
+        let has_passed = self.last_video.is_some() || self.last_audio.is_some();
+        if has_passed && self.timeline == Some(place.timeline) {
+            self.is_watched = false;
+            return;
+        }
+        self.timeline = Some(place.timeline);
+        self.skips_video = self.is_watched && place.behind() > MAX_CATCH_UP;
+        (self.last_video, self.last_audio) = (None, None);
+        self.awaited = true;
     }
 
     /// Handles a live message.
@@ -165,6 +251,10 @@ impl Follower {
         match event {
             Some(event) => Some(event),
             None if self.is_rejoin_due(now) => {
+                if now.saturating_duration_since(self.last_join) >= CALM {
+                    self.rejoins.succeed();
+                }
+                self.rejoin_after = self.rejoins.fail();
                 self.last_join = now;
                 Some(Event::Rejoin)
             }
@@ -175,7 +265,8 @@ impl Follower {
     fn live_event(&mut self, whole: Whole, late: Duration, now: Instant) -> Option<Event> {
         let age = Duration::from_micros(whole.header.age.into());
         match self.content(whole)? {
-            Content::Frame(frame) if late > MAX_LATE => {
+            // It has waited here, or at its owner.
+            Content::Frame(frame) if late + age > MAX_LATE => {
                 self.faults.late += 1;
                 if matches!(frame, Frame::Video(_)) {
                     self.awaiting_keyframe = true;
@@ -227,7 +318,7 @@ impl Follower {
     fn is_rejoin_due(&self, now: Instant) -> bool {
         self.awaiting_keyframe
             && self.has_withheld
-            && now.saturating_duration_since(self.last_join) >= REJOIN_INTERVAL
+            && now.saturating_duration_since(self.last_join) >= self.rejoin_after
     }
 }
 
@@ -256,29 +347,38 @@ mod tests {
 
     /// The owner's side.
     struct Sender {
+        epoch: u64,
         live: u64,
         answer: u64,
     }
 
     impl Sender {
-        fn part(frame: &Frame, sequence: u64, at: u64) -> Part {
-            let header = Header::of_frame(frame, EPOCH, 0);
+        fn new(epoch: u64) -> Self {
+            Self {
+                epoch,
+                live: 0,
+                answer: 0,
+            }
+        }
+
+        fn part(&self, frame: &Frame, sequence: u64, at: u64) -> Part {
+            let header = Header::of_frame(frame, self.epoch, 0);
             let message = encode_frame(frame, &header, sequence, 1000 * at).remove(0);
             Part::decode(&message).unwrap()
         }
 
         fn live(&mut self, frame: &Frame, at: u64) -> Part {
             self.live += 1;
-            Self::part(frame, self.live - 1, at)
+            self.part(frame, self.live - 1, at)
         }
 
         fn answer(&mut self, frame: &Frame) -> Part {
             self.answer += 1;
-            Self::part(frame, self.answer - 1, 0)
+            self.part(frame, self.answer - 1, 0)
         }
 
         fn joined(&mut self) -> Part {
-            let header = Header::new(Kind::Joined, EPOCH);
+            let header = Header::new(Kind::Joined, self.epoch);
             let body = self.live.to_be_bytes();
             let message = encode(&header, &[&body], self.answer, 0).remove(0);
             self.answer = 0;
@@ -304,11 +404,9 @@ mod tests {
     }
 
     fn joined(start: Instant) -> (Follower, Sender) {
-        let mut follower = Follower::new(EPOCH, start);
-        let mut sender = Sender {
-            live: 50,
-            answer: 0,
-        };
+        let mut follower = Follower::new(EPOCH, false, start);
+        let mut sender = Sender::new(EPOCH);
+        sender.live = 50;
         for (millis, keyframe) in [(0, true), (40, false)] {
             let part = sender.answer(&video(millis, keyframe));
             let event = follower.handle_answer(&part, start).unwrap();
@@ -330,6 +428,149 @@ mod tests {
             assert_eq!(time(event), expected, "{millis}");
         }
         assert_eq!(follower.take_faults(), Faults::default());
+    }
+
+    fn tracks(sender: &mut Sender, timeline: u64, present: i64, since: i64) -> Part {
+        let nanos = 1_000_000;
+        let place = Place {
+            timeline,
+            present: present * nanos,
+            since: Some(since * nanos),
+        };
+        let body = TrackSet::default().at(place).to_json();
+        let header = Header::new(Kind::Tracks, sender.epoch);
+        let message = encode(&header, &[&body], sender.answer, 0).remove(0);
+        sender.answer += 1;
+        Part::decode(&message).unwrap()
+    }
+
+    /// Handles the answer to a request to join, with these frames. Returns the times of those that
+    /// are passed on.
+    fn answer(
+        follower: &mut Follower,
+        sender: &mut Sender,
+        (timeline, present): (u64, i64),
+        frames: impl IntoIterator<Item = i64>,
+        now: Instant,
+    ) -> Vec<i64> {
+        let frames: Vec<_> = frames.into_iter().collect();
+        let part = tracks(sender, timeline, present, frames[0]);
+        assert!(matches!(
+            follower.handle_answer(&part, now),
+            Ok(Some(Event::Tracks(_)))
+        ));
+        let mut passed = Vec::new();
+        for (at, millis) in frames.into_iter().enumerate() {
+            let part = sender.answer(&video(millis, at == 0));
+            passed.extend(time(follower.handle_answer(&part, now).unwrap()));
+        }
+        let end = follower.handle_answer(&sender.joined(), now);
+        assert_eq!(end, Err(Answered::Complete));
+        passed
+    }
+
+    #[test]
+    fn old_keyframe_does_not_move_the_timeline_of_a_long_stream() {
+        // Twelve hours of intra refresh: the only keyframe is the first frame of all.
+        let long = 12 * 3_600_000;
+        let start = at(Instant::now(), 100_000);
+        let mut follower = Follower::new(EPOCH, false, start);
+        let mut sender = Sender::new(EPOCH);
+        let frames = [0, long - 80, long - 40];
+        let passed = answer(&mut follower, &mut sender, (1, long), frames, start);
+        assert_eq!(passed, frames);
+        let anchor = follower.anchor().unwrap();
+        let newest = MediaTime::from_millis(long - 40);
+        assert_eq!(anchor.arrival(newest), start - Duration::from_millis(40));
+        let origin = anchor.at_frame(MediaTime::ZERO);
+        let since_origin = newest.saturating_since(origin.time);
+        assert_eq!(origin.at + since_origin, start - Duration::from_millis(40));
+    }
+
+    #[test]
+    fn viewers_of_an_earlier_owner_do_not_see_a_long_gop_of_the_next() {
+        let start = Instant::now();
+        let mut follower = Follower::new(EPOCH, true, start);
+        let mut sender = Sender::new(EPOCH);
+        let gop = (0..3_000).step_by(40);
+        let passed = answer(&mut follower, &mut sender, (1, 3_000), gop, start);
+        assert!(passed.is_empty(), "it would be shown in fast motion");
+        let part = sender.live(&video(3_000, false), 0);
+        assert_eq!(time(follower.handle(&part, start)), None);
+        let part = sender.live(&video(3_040, true), 40);
+        assert_eq!(time(follower.handle(&part, at(start, 40))), Some(3_040));
+    }
+
+    #[test]
+    fn viewers_of_an_earlier_owner_get_the_long_gop_if_no_keyframe_follows() {
+        let start = Instant::now();
+        let mut follower = Follower::new(EPOCH, true, start);
+        let mut sender = Sender::new(EPOCH);
+        let gop = (0..3_000).step_by(40);
+        answer(&mut follower, &mut sender, (1, 3_000), gop, start);
+        let part = sender.live(&video(5_000, false), 2_000);
+        assert_eq!(time(follower.handle(&part, at(start, 2_000))), Some(-1));
+        follower.rejoin(at(start, 2_000));
+        let gop = (0..=5_000).step_by(1_000);
+        let passed = answer(&mut follower, &mut sender, (1, 5_000), gop, start);
+        assert_eq!(passed.len(), 6);
+    }
+
+    #[test]
+    fn viewers_of_an_earlier_owner_catch_up_with_a_short_gop() {
+        let start = Instant::now();
+        let mut follower = Follower::new(EPOCH, true, start);
+        let mut sender = Sender::new(EPOCH);
+        let passed = answer(&mut follower, &mut sender, (1, 200), [0, 40, 80], start);
+        assert_eq!(passed, [0, 40, 80]);
+    }
+
+    #[test]
+    fn nothing_is_repeated_when_the_same_owner_gets_another_epoch() {
+        let start = Instant::now();
+        let mut follower = Follower::new(EPOCH, false, start);
+        let mut sender = Sender::new(EPOCH);
+        let gop = (0..3_000).step_by(1_000);
+        answer(&mut follower, &mut sender, (7, 3_000), gop, start);
+        follower.change_epoch(EPOCH + 1, true, start);
+        let mut sender = Sender::new(EPOCH + 1);
+        let gop = (0..=4_000).step_by(1_000);
+        let passed = answer(&mut follower, &mut sender, (7, 4_000), gop, start);
+        assert_eq!(passed, [3_000, 4_000], "only what is missing");
+        // The publisher has begun anew since then: that is another timeline.
+        follower.change_epoch(EPOCH + 2, true, start);
+        let mut sender = Sender::new(EPOCH + 2);
+        let passed = answer(&mut follower, &mut sender, (8, 100), [0, 40], start);
+        assert_eq!(passed, [0, 40]);
+    }
+
+    #[test]
+    fn frames_that_waited_at_their_owner_are_dropped() {
+        let start = Instant::now();
+        let (mut follower, mut sender) = joined(start);
+        let frame = video(80, true);
+        let header = Header::of_frame(&frame, EPOCH, 3_000_000);
+        let message = encode_frame(&frame, &header, sender.live, 80_000).remove(0);
+        sender.live += 1;
+        let part = Part::decode(&message).unwrap();
+        assert_eq!(time(follower.handle(&part, at(start, 80))), None);
+        assert_eq!(follower.take_faults().late, 1);
+    }
+
+    #[test]
+    fn streams_that_lose_frames_all_the_time_are_joined_less_and_less_often() {
+        let start = Instant::now();
+        let (mut follower, mut sender) = joined(start);
+        let mut joins = Vec::new();
+        for millis in (0..70_000).step_by(40) {
+            sender.live += 1;
+            let part = sender.live(&video(1_000 + millis, false), millis as u64);
+            let event = follower.handle(&part, at(start, millis as u64));
+            if matches!(event, Some(Event::Rejoin)) {
+                joins.push(millis / 1_000);
+            }
+        }
+        assert_eq!(joins, [2, 6, 14, 30, 46, 62]);
     }
 
     #[test]
@@ -401,8 +642,8 @@ mod tests {
     #[test]
     fn answer_without_video_lets_video_begin_with_a_keyframe() {
         let start = Instant::now();
-        let mut follower = Follower::new(EPOCH, start);
-        let mut sender = Sender { live: 0, answer: 0 };
+        let mut follower = Follower::new(EPOCH, false, start);
+        let mut sender = Sender::new(EPOCH);
         let audio = sender.answer(&Frame::Audio(opus_frame(0, &[1])));
         let event = follower.handle_answer(&audio, start).unwrap();
         assert_eq!(time(event), Some(0));
@@ -416,8 +657,8 @@ mod tests {
     #[test]
     fn audio_without_video_is_not_joined_again() {
         let start = Instant::now();
-        let mut follower = Follower::new(EPOCH, start);
-        let mut sender = Sender { live: 0, answer: 0 };
+        let mut follower = Follower::new(EPOCH, false, start);
+        let mut sender = Sender::new(EPOCH);
         let _ = follower.handle_answer(&sender.joined(), start);
         for millis in (0..10_000).step_by(20) {
             let part = sender.live(&Frame::Audio(opus_frame(millis, &[1])), millis as u64);
@@ -450,8 +691,8 @@ mod tests {
     #[test]
     fn answer_with_lost_parts_is_broken() {
         let start = Instant::now();
-        let mut follower = Follower::new(EPOCH, start);
-        let mut sender = Sender { live: 0, answer: 0 };
+        let mut follower = Follower::new(EPOCH, false, start);
+        let mut sender = Sender::new(EPOCH);
         let _lost = sender.answer(&video(0, true));
         let part = sender.answer(&video(40, false));
         let broken = follower.handle_answer(&part, start);

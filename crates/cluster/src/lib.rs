@@ -21,7 +21,8 @@
 //!   content of a message; [`tracks`]: the tracks as they travel.
 //! * [`control`]: control messages.
 //! * `claim`: the claim of a name. `interest`: who watches a stream. `nodes`: the table of nodes.
-//! * `transit`: how late messages are. `follow`: one stream of another node, from messages to
+//! * `epoch`: the order of owners; `backoff`: delays between attempts.
+//! * `transit`: how late messages are; `anchor`: when frames arrived at their owner. `follow`: one stream of another node, from messages to
 //!   frames.
 //!
 //! Drivers:
@@ -35,8 +36,10 @@
 //! * `ask`: the question who owns a stream.
 //! * [`config`]: the section `[cluster]`. `stats`: counters. `context`: what all tasks share.
 
+mod anchor;
 mod arbiter;
 mod ask;
+mod backoff;
 mod claim;
 mod claimant;
 mod cluster;
@@ -46,6 +49,7 @@ mod context;
 pub mod control;
 mod edge;
 mod edges;
+mod epoch;
 mod feed;
 mod follow;
 mod form;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use distributary_hub::{Admission, AdmissionError, PermitEnd};
+use distributary_hub::{Admission, AdmissionError, PermitEnd, Tenure};
 use distributary_names::StreamName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -22,6 +22,7 @@ use crate::config::Label;
 use crate::content::EndReason;
 use crate::context::Context;
 use crate::control::{Announced, Ask, Control, Holds, Join};
+use crate::epoch::{is_provisional, provisional};
 use crate::feed::{Feed, FeedCommand, refuse};
 use crate::form::Form;
 use crate::link::reply_to;
@@ -32,9 +33,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The same while the arbiter has not confirmed the name.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Set in the epoch of a name that the arbiter has not confirmed.
-const PROVISIONAL: u64 = 1 << 63;
 
 /// A command for the owner of one name.
 pub(crate) enum Command {
@@ -47,11 +45,19 @@ pub(crate) enum Command {
     Announce,
 }
 
+/// A name that this node has lost to another one.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) name: StreamName,
+    /// The ownership that has ended, with the permits that were granted during it.
+    pub(crate) tenure: Tenure,
+}
+
 /// The owner of one name.
 pub(crate) struct Owner {
     context: Arc<Context>,
     /// Receives the name if this node loses it to another one.
-    lost: mpsc::Sender<StreamName>,
+    lost: mpsc::Sender<Lost>,
     name: StreamName,
     /// The key of the arbiter's entry.
     key: String,
@@ -60,6 +66,8 @@ pub(crate) struct Owner {
     questions: Option<Subscriber>,
     /// The publishers that use the name.
     permits: FuturesUnordered<PermitEnd>,
+    /// The ownership during which they were granted.
+    tenure: Tenure,
     feeds: HashMap<Form, mpsc::Sender<FeedCommand>>,
     epoch: u64,
 }
@@ -69,7 +77,7 @@ type Checking = Pin<Box<dyn Future<Output = Check> + Send>>;
 impl Owner {
     pub(crate) fn new(
         context: Arc<Context>,
-        lost: mpsc::Sender<StreamName>,
+        lost: mpsc::Sender<Lost>,
         name: StreamName,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
@@ -81,6 +89,7 @@ impl Owner {
             commands,
             questions: None,
             permits: FuturesUnordered::new(),
+            tenure: Tenure::default(),
             feeds: HashMap::new(),
             epoch: 0,
         }
@@ -94,14 +103,14 @@ impl Owner {
             return Vec::new();
         };
         for admission in waiting {
-            self.permits.push(admission.grant());
+            self.permits.push(admission.grant(&self.tenure));
         }
         self.announce().await;
         self.serve().await
     }
 
     fn is_provisional(&self) -> bool {
-        self.epoch & PROVISIONAL != 0
+        is_provisional(self.epoch)
     }
 
     /// Claims the name. Returns the admissions to grant; `None` if they were refused.
@@ -132,7 +141,7 @@ impl Owner {
             }
             Err(Verdict::Provisional) => {
                 counters.claims_provisional.note();
-                self.epoch = PROVISIONAL | rand::random::<u64>();
+                self.epoch = provisional();
                 warn!(
                     "the arbiter of stream names does not answer: the name is used provisionally"
                 );
@@ -184,7 +193,7 @@ impl Owner {
             tokio::select! {
                 question = receive(questions) => self.answer(question).await,
                 Some(command) = self.commands.recv() => match command {
-                    Command::Admit(admission) => self.permits.push(admission.grant()),
+                    Command::Admit(admission) => self.permits.push(admission.grant(&self.tenure)),
                     Command::Join(join, reply) => self.join(join, reply).await,
                     Command::Keep(node, form, epoch, loss) => self.keep(node, form, epoch, loss),
                     Command::Check => check_at = Instant::now(),
@@ -210,7 +219,7 @@ impl Owner {
                         Check::Confirmed(epoch) => self.confirmed(epoch).await,
                         Check::Gone => {
                             // It is claimed again, as if it had never been confirmed.
-                            self.change_epoch(PROVISIONAL | rand::random::<u64>());
+                            self.change_epoch(provisional());
                             check_at = Instant::now();
                         }
                         Check::Lost => {
@@ -261,8 +270,10 @@ impl Owner {
     async fn lost(self) {
         self.context.counters.fenced.note();
         warn!("another node has taken the stream over");
+        self.tenure.revoke();
+        let Self { name, tenure, .. } = self;
         // Received as long as the node runs.
-        let _ = self.lost.send(self.name).await;
+        let _ = self.lost.send(Lost { name, tenure }).await;
     }
 
     async fn announce(&self) {

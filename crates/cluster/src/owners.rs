@@ -17,7 +17,7 @@ use crate::content::EndReason;
 use crate::context::Context;
 use crate::control::{Join, Keep, MAX_KEPT};
 use crate::feed::refuse;
-use crate::owner::{Command, Owner};
+use crate::owner::{Command, Lost, Owner};
 
 /// Commands in the queue of one name.
 const MAX_COMMANDS: usize = 256;
@@ -35,11 +35,11 @@ pub(crate) struct Owners {
     context: Arc<Context>,
     names: Mutex<HashMap<StreamName, mpsc::Sender<Command>>>,
     /// Receives the names that this node has lost to another one.
-    lost: mpsc::Sender<StreamName>,
+    lost: mpsc::Sender<Lost>,
 }
 
 impl Owners {
-    pub(crate) fn new(context: Arc<Context>, lost: mpsc::Sender<StreamName>) -> Arc<Self> {
+    pub(crate) fn new(context: Arc<Context>, lost: mpsc::Sender<Lost>) -> Arc<Self> {
         Arc::new(Self {
             context,
             names: Mutex::default(),

@@ -6,6 +6,7 @@ use distributary_hub::{PublisherInfo, StreamStats};
 use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::anchor::Place;
 use crate::form::Form;
 
 /// Maximum bytes of a decoder configuration.
@@ -38,6 +39,9 @@ pub struct TrackSet {
     /// Bitrate of the audio in kbit/s, as declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     audio_kbps: Option<f64>,
+    /// The place at which a node joins, in the answer to its request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +96,19 @@ impl TrackSet {
             frame_rate: info.and_then(|info| info.frame_rate),
             video_kbps: info.and_then(|info| info.video_kbps),
             audio_kbps: info.and_then(|info| info.audio_kbps),
+            place: None,
         }
+    }
+
+    /// Returns it for the answer to a request to join.
+    pub(crate) fn at(self, place: Place) -> Self {
+        let place = Some(place);
+        Self { place, ..self }
+    }
+
+    /// Returns the place at which the node joins.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place
     }
 
     /// Returns it as JSON.

@@ -1,13 +1,13 @@
-//! The stream of another node in the hub of this one, during one epoch.
+//! The stream of another node in the hub of this one, on one timeline of its owner.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Audience, Dismissal, Publisher};
+use distributary_hub::{Audience, Dismissal, Publisher, Tenure};
 use distributary_media::{Frame, MediaTime, TimedData};
 use distributary_names::StreamName;
-use futures_util::FutureExt;
 
+use crate::anchor::Anchor;
 use crate::config::Label;
 use crate::context::Context;
 use crate::tracks::TrackSet;
@@ -15,54 +15,52 @@ use crate::tracks::TrackSet;
 /// Time for which a stream without viewers is watched.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The stream of another node in the hub of this one, during one epoch.
+/// The stream of another node in the hub of this one, on one timeline of its owner.
 pub(crate) struct Turn {
     publisher: Publisher,
     audience: Audience,
     node: Label,
-    epoch: u64,
+    timeline: u64,
     /// The time on the owner's timeline that is the origin of the one that the hub follows.
     base: MediaTime,
     /// Time of arrival of the last frame at its owner.
     last: Instant,
 }
 
-/// The owner and the epoch of a turn.
+/// The owner and the timeline of a turn.
 pub(crate) struct Whose<'a> {
     pub(crate) node: &'a Label,
-    pub(crate) epoch: u64,
-    /// The stream is taken from a publisher of this node.
-    pub(crate) replaces: bool,
+    pub(crate) timeline: u64,
+    /// The ownership of this node that has ended, whose publishers are replaced.
+    pub(crate) replaces: Option<&'a Tenure>,
 }
 
 impl Turn {
-    /// Publishes the stream in the hub. Its frame of the time `base` arrived at its owner at
-    /// `arrived`. `None` if a publisher of this node has the stream.
+    /// Publishes the stream in the hub, on a timeline that begins at `origin`. `None` if a publisher
+    /// of this node has the stream.
     pub(crate) fn begin(
         context: &Context,
         name: &StreamName,
         whose: &Whose<'_>,
-        base: MediaTime,
-        arrived: Instant,
+        origin: Anchor,
         now: Instant,
     ) -> Option<Self> {
-        let publisher = context
-            .hub
-            .publish_remote(name, whose.replaces, arrived, now)?;
-        let publisher = publisher.from_node(whose.node.as_str().into(), arrived);
+        let hub = &context.hub;
+        let publisher = hub.publish_remote(name, whose.replaces, origin.at, now)?;
+        let publisher = publisher.from_node(whose.node.as_str().into(), origin.at);
         Some(Self {
             audience: Audience::new(publisher.stream(), IDLE_TIMEOUT),
             publisher,
             node: whose.node.clone(),
-            epoch: whose.epoch,
-            base,
-            last: arrived,
+            timeline: whose.timeline,
+            base: origin.time,
+            last: origin.at,
         })
     }
 
-    /// Returns whether it is that of this owner and epoch.
-    pub(crate) fn is_of(&self, node: &Label, epoch: u64) -> bool {
-        self.node == *node && self.epoch == epoch
+    /// Returns whether it is that of this owner and timeline.
+    pub(crate) fn is_of(&self, node: &Label, timeline: u64) -> bool {
+        self.node == *node && self.timeline == timeline
     }
 
     /// Sets the tracks and the description of the publisher.
@@ -80,8 +78,11 @@ impl Turn {
     pub(crate) fn push(&mut self, mut frame: Frame, arrived: Instant, now: Instant) {
         match &mut frame {
             Frame::Video(video) => {
-                video.dts = self.rebased(video.dts);
-                video.pts = self.rebased(video.pts);
+                let composition = video.pts.as_nanos().saturating_sub(video.dts.as_nanos());
+                // A keyframe that is much older counts as the first frame.
+                video.dts = self.rebased(video.dts).max(MediaTime::ZERO);
+                let pts = video.dts.as_nanos().saturating_add(composition);
+                video.pts = MediaTime::from_nanos(pts);
             }
             Frame::Audio(audio) => audio.pts = self.rebased(audio.pts),
         }
@@ -104,11 +105,6 @@ impl Turn {
     /// Notes that the publisher itself has ended the stream.
     pub(crate) fn finish(&mut self) {
         self.publisher.finish();
-    }
-
-    /// Returns whether it was taken over or removed.
-    pub(crate) fn dismissal(&self) -> Option<Dismissal> {
-        self.publisher.dismissed().now_or_never()
     }
 
     /// Returns what completes when the stream has had no viewers for some time, and when it is

@@ -31,7 +31,7 @@ async fn viewer_on_one_node_watches_a_publisher_on_another() {
         publisher.push(false, mark, 5_000);
     }
     let mut viewer = b.watch(&test).await;
-    let published = publisher.publisher.stream().snapshot().frames;
+    let published = publisher.publisher.stream().snapshot(common::now()).frames;
     let stream = viewer.subscription.stream().clone();
     assert_eq!(stream.node().as_deref(), Some("a"));
     assert_eq!(stream.tracks(), publisher.publisher.stream().tracks());

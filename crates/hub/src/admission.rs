@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use distributary_names::StreamName;
@@ -22,9 +23,16 @@ pub struct Admission {
     answer: oneshot::Sender<Result<Permit, AdmissionError>>,
 }
 
+/// The ownership of a name by this gateway, during which the arbiter grants permits. A clone is a
+/// handle to the same ownership.
+#[derive(Clone, Debug, Default)]
+pub struct Tenure(Arc<AtomicBool>);
+
 /// The right to publish a name. The arbiter is told when it is dropped.
 #[derive(Debug, Default)]
 pub struct Permit {
+    /// The ownership during which it was granted; `None` without an arbiter.
+    pub(crate) tenure: Option<Tenure>,
     /// Closed when this is dropped.
     _held: Option<oneshot::Sender<Infallible>>,
 }
@@ -60,11 +68,16 @@ impl Admission {
         self.answer.is_closed()
     }
 
-    /// Grants the request. The returned future completes when the publisher has ended.
-    pub fn grant(self) -> PermitEnd {
+    /// Grants the request during this ownership. The returned future completes when the publisher
+    /// has ended.
+    pub fn grant(self, tenure: &Tenure) -> PermitEnd {
         let (held, end) = oneshot::channel();
+        let permit = Permit {
+            tenure: Some(tenure.clone()),
+            _held: Some(held),
+        };
         // If the requester has left, the permit is dropped, and the end follows.
-        let _ = self.answer.send(Ok(Permit { _held: Some(held) }));
+        let _ = self.answer.send(Ok(permit));
         end
     }
 
@@ -72,6 +85,22 @@ impl Admission {
     pub fn refuse(self, error: AdmissionError) {
         // The requester may have left.
         let _ = self.answer.send(Err(error));
+    }
+}
+
+impl Tenure {
+    /// Ends the ownership: a publisher that begins with one of its permits from now on is dismissed
+    /// at once. [`Stream::dismiss_tenure`](crate::Stream::dismiss_tenure) dismisses the others.
+    pub fn revoke(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -142,7 +171,7 @@ mod tests {
         let mut requests = hub.arbitrate();
         let mut end = None;
         let arbiter = async {
-            end = Some(requests.recv().await.unwrap().grant());
+            end = Some(requests.recv().await.unwrap().grant(&Tenure::default()));
             let refused = requests.recv().await.unwrap();
             assert!(refused.replaces());
             refused.refuse(AdmissionError::Elsewhere("a".into()));

@@ -97,6 +97,12 @@ impl GopCache {
         self.frames.iter()
     }
 
+    /// Returns the decoding time of the first frame that is followed without a gap.
+    pub fn since(&self) -> Option<MediaTime> {
+        let (since, _) = self.since.filter(|_| !self.frames.is_empty())?;
+        Some(since)
+    }
+
     /// Returns the bytes of memory held.
     pub fn bytes(&self) -> usize {
         self.bytes

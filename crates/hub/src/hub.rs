@@ -10,7 +10,7 @@ use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 
-use crate::admission::{Admission, AdmissionError, Arbiter, Permit};
+use crate::admission::{Admission, AdmissionError, Arbiter, Permit, Tenure};
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::journal::Journal;
@@ -117,12 +117,12 @@ impl Hub {
     }
 
     /// Starts publishing `name` as it arrives from another gateway. Subscribers see the stream
-    /// continue if it is live. `None` if it is published on this gateway, unless this `replaces`
-    /// that publisher.
+    /// continue if it is live. `None` if it is published on this gateway, unless all its publishers
+    /// have permits of the ownership that this `replaces`.
     pub fn publish_remote(
         &self,
         name: &StreamName,
-        replaces: bool,
+        replaces: Option<&Tenure>,
         epoch: Instant,
         now: Instant,
     ) -> Option<Publisher> {

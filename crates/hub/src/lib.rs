@@ -61,7 +61,7 @@ mod transcoder_stats;
 pub mod viewers;
 mod watchable;
 
-pub use admission::{Admission, AdmissionError, Permit, PermitEnd};
+pub use admission::{Admission, AdmissionError, Permit, PermitEnd, Tenure};
 pub use config::{HubConfig, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use event_limit::EventLimit;

@@ -217,13 +217,19 @@ impl Timeline {
         MediaTime::ZERO + now.saturating_duration_since(self.epoch)
     }
 
+    /// Returns the time that the tracks have reached at `now` at their pace, whatever the time since
+    /// the origin: publishers' clocks drift. `None` before the first frame.
+    pub fn reached(&self, now: Instant) -> Option<MediaTime> {
+        let tracks = [&self.video, &self.audio].into_iter();
+        tracks.filter_map(|track| track.present(now)).max()
+    }
+
     /// Returns the time on this timeline for something that arrives at `now`: never before a time
     /// already used.
     fn present(&self, now: Instant) -> MediaTime {
         let arrival = self.arrival(now);
-        let tracks = [&self.video, &self.audio].into_iter();
-        let latest = tracks.filter_map(|track| track.present(now)).max();
-        latest.map_or(arrival, |latest| arrival.max(latest + TICK))
+        self.reached(now)
+            .map_or(arrival, |latest| arrival.max(latest + TICK))
     }
 }
 
@@ -330,6 +336,20 @@ mod tests {
                 late + 200
             );
         }
+    }
+
+    #[test]
+    fn slow_clock_reaches_the_time_of_its_newest_frame() {
+        let mut clock = Harness::new();
+        assert_eq!(clock.timeline.reached(clock.epoch), None);
+        // At half the speed for an hour.
+        for n in 0..90_000 {
+            clock.video(20 * n, 40 * n as u64);
+        }
+        let at = |millis| clock.epoch + Duration::from_millis(millis);
+        let reached = |millis| clock.timeline.reached(at(millis)).unwrap().as_millis();
+        assert_eq!(reached(40 * 89_999), 20 * 89_999);
+        assert_eq!(reached(40 * 89_999 + 30), 20 * 89_999 + 30);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::activity::{Activity, MAX_PAUSE};
 use super::contribution::Contribution;
 use super::standing::{Dismissal, Position, Standing};
 use super::{PublisherBFrames, State, Stream};
+use crate::admission::Tenure;
 use crate::subscriber::StreamEvent;
 
 /// Maximum number of publishers of one name that stand by.
@@ -40,6 +41,8 @@ pub(super) struct Claimant {
     pub(super) id: u64,
     pub(super) since: Instant,
     pub(super) activity: Activity,
+    /// The ownership of the name during which it was admitted, once it is known.
+    tenure: Option<Tenure>,
     position: watch::Sender<Position>,
 }
 
@@ -59,9 +62,15 @@ impl Claimant {
             id,
             since: now,
             activity: Activity::new(now),
+            tenure: None,
             position: sender,
         };
         (claimant, Claim { id, position })
+    }
+
+    /// Returns whether it was admitted during this ownership of the name.
+    fn is_of(&self, tenure: &Tenure) -> bool {
+        self.tenure.as_ref().is_some_and(|own| own.is(tenure))
     }
 
     pub(super) fn is_dismissed(&self) -> bool {
@@ -88,13 +97,15 @@ impl Stream {
     }
 
     /// Makes the caller the active publisher of a stream from another gateway, and dismisses one
-    /// that is another one's as well. Publishers of this gateway keep the stream, unless this
-    /// `replaces` them all. Subscribers see the stream continue.
-    pub(crate) fn take_remotely(&self, replaces: bool, now: Instant) -> Option<Claim> {
+    /// that is another one's as well. Publishers of this gateway keep the stream, unless all of them
+    /// have permits of the ownership that this `replaces`. Subscribers see the stream continue.
+    pub(crate) fn take_remotely(&self, replaces: Option<&Tenure>, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
-        let is_local = state.active.is_some() && state.contribution.node.is_none();
-        let has_local = is_local || !state.standbys.is_empty();
-        if has_local && !replaces {
+        let active = state.active.as_ref();
+        let active = active.filter(|_| state.contribution.node.is_none());
+        let standbys = state.standbys.iter().map(|standby| &standby.claimant);
+        let mut local = active.into_iter().chain(standbys);
+        if local.any(|claimant| !replaces.is_some_and(|tenure| claimant.is_of(tenure))) {
             return None;
         }
         let replaced = std::mem::take(&mut state.standbys).into_iter();
@@ -242,6 +253,28 @@ impl Stream {
         found.is_some()
     }
 
+    /// Notes the ownership of the name during which a publisher was admitted. If it has ended, the
+    /// publisher is dismissed.
+    pub(super) fn note_tenure(&self, publisher: u64, tenure: Tenure) {
+        let mut state = self.lock();
+        let Some(claimant) = state.claimant_mut(publisher) else {
+            return;
+        };
+        if tenure.is_revoked() {
+            claimant.tell(Standing::Dismissed(Dismissal::Replaced));
+        }
+        claimant.tenure = Some(tenure);
+    }
+
+    /// Dismisses all publishers that were admitted during this ownership of the name, because another
+    /// gateway has it.
+    pub fn dismiss_tenure(&self, tenure: &Tenure) {
+        let state = self.lock();
+        for claimant in state.claimants().filter(|claimant| claimant.is_of(tenure)) {
+            claimant.tell(Standing::Dismissed(Dismissal::Replaced));
+        }
+    }
+
     /// Dismisses the active publisher and all standbys.
     pub fn dismiss_all(&self) {
         for claimant in self.lock().claimants() {
@@ -305,6 +338,13 @@ impl State {
     fn claimants(&self) -> impl Iterator<Item = &Claimant> {
         let standbys = self.standbys.iter().map(|standby| &standby.claimant);
         self.active.iter().chain(standbys)
+    }
+
+    fn claimant_mut(&mut self, publisher: u64) -> Option<&mut Claimant> {
+        let standbys = self.standbys.iter_mut();
+        let standbys = standbys.map(|standby| &mut standby.claimant);
+        let mut claimants = self.active.iter_mut().chain(standbys);
+        claimants.find(|claimant| claimant.id == publisher)
     }
 
     /// Returns the contribution of a publisher, active or not; `None` if it was replaced.

@@ -45,9 +45,13 @@ impl Publisher {
         }
     }
 
-    /// Holds the permit of an arbiter until this is dropped.
+    /// Holds the permit of an arbiter until this is dropped. It is dismissed if the name has another
+    /// owner by now.
     #[must_use]
     pub fn with_permit(mut self, permit: Permit) -> Self {
+        if let Some(tenure) = permit.tenure.clone() {
+            self.stream.note_tenure(self.claim.id, tenure);
+        }
         self.permit = permit;
         self
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_media::{AudioTrack, Frame, TimedData, VideoTrack};
+use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 
 use super::{Publisher, State, Stream};
 
@@ -12,6 +12,11 @@ use super::{Publisher, State, Stream};
 pub struct Snapshot {
     /// The frames of the GOP cache.
     pub frames: Vec<Arc<Frame>>,
+    /// The time that the stream has reached; `None` before its first frame.
+    pub present: Option<MediaTime>,
+    /// Decoding time of the first of them that is followed without a gap. The first of all, a
+    /// keyframe, can be much older in a stream with intra refresh.
+    pub since: Option<MediaTime>,
     /// The last `onMetaData` of the publisher.
     pub metadata: Option<Arc<TimedData>>,
 }
@@ -21,11 +26,13 @@ pub struct Snapshot {
 pub type Tracks = (Option<Arc<VideoTrack>>, Option<Arc<AudioTrack>>);
 
 impl Stream {
-    /// Returns the frames and facts with which another gateway joins the stream.
-    pub fn snapshot(&self) -> Snapshot {
+    /// Returns the frames and facts with which another gateway joins the stream at `now`.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
         let state = self.lock();
         Snapshot {
             frames: state.cache.frames().cloned().collect(),
+            present: state.timeline.reached(now),
+            since: state.cache.since(),
             metadata: state.contribution.metadata.clone(),
         }
     }

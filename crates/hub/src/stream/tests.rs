@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Hub, PublishError, Sink, StreamEvent};
+use crate::{Hub, Permit, PublishError, Sink, StreamEvent, Tenure};
 use distributary_media::MediaTime;
 use distributary_media::test_util::video_frame;
 use tokio::sync::watch;
@@ -169,26 +169,57 @@ fn stream_without_publisher_can_be_taken_over() {
     assert!(hub.stream(&name).is_none());
 }
 
+/// Returns a permit that was granted during this ownership.
+fn permit(tenure: &Tenure) -> Permit {
+    let mut permit = Permit::default();
+    permit.tenure = Some(tenure.clone());
+    permit
+}
+
+#[test]
+fn end_of_an_ownership_spares_the_publisher_of_a_later_one() {
+    let hub = Hub::new(HubConfig::default());
+    let name = StreamName::parse("live/test").unwrap();
+    let now = Instant::now();
+    let (lost, later) = (Tenure::default(), Tenure::default());
+    let first = hub.publish(&name, now).unwrap().with_permit(permit(&lost));
+    let standby = hub.stand_by(&name, now).unwrap();
+    let standby = standby.with_permit(permit(&later));
+    lost.revoke();
+    first.stream().dismiss_tenure(&lost);
+    let replaced = Standing::Dismissed(Dismissal::Replaced);
+    assert_eq!(first.standings().current(), replaced);
+    assert_ne!(standby.standings().current(), replaced);
+    drop((first, standby));
+    // It was granted just before the name was lost.
+    let late = hub.publish(&name, now).unwrap().with_permit(permit(&lost));
+    assert_eq!(late.standings().current(), replaced);
+}
+
 #[tokio::test]
 async fn stream_of_another_gateway_gives_way_to_a_publisher_of_this_one() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let now = Instant::now();
-    let remote = |replaces| {
+    let remote = |replaces: Option<&Tenure>| {
         let publisher = hub.publish_remote(&name, replaces, now, now)?;
         Some(publisher.from_node("b".into(), now))
     };
-    let first = remote(false).unwrap();
+    let first = remote(None).unwrap();
     let (sink, mut queue) = Sink::channel(8);
     let _subscription = hub.subscribe(&name, sink, 0).unwrap();
     assert_eq!(first.stream().node().as_deref(), Some("b"));
+    let tenure = Tenure::default();
     let local = hub.publish(&name, now).unwrap();
+    let local = local.with_permit(permit(&tenure));
     assert_eq!(first.dismissed().await, Dismissal::Replaced);
     assert_eq!(local.stream().node(), None);
-    assert!(remote(false).is_none(), "this gateway publishes it");
-    let second = remote(true).unwrap();
+    assert!(remote(None).is_none(), "this gateway publishes it");
+    let other = Tenure::default();
+    assert!(remote(Some(&other)).is_none(), "the name was claimed again");
+    let second = remote(Some(&tenure)).unwrap();
     assert_eq!(local.dismissed().await, Dismissal::Replaced);
-    let third = remote(false).unwrap();
+    let third = remote(None).unwrap();
     assert_eq!(second.dismissed().await, Dismissal::Replaced);
     assert!(queue.try_recv().is_err(), "the stream was never offline");
     drop((first, local, second));
@@ -207,14 +238,14 @@ fn frames_of_another_gateway_are_placed_by_the_origin_of_their_timeline() {
     let now = Instant::now();
     // The GOP began two seconds before it arrives.
     let began = now.checked_sub(Duration::from_secs(2)).unwrap();
-    let publisher = hub.publish_remote(&name, false, began, now).unwrap();
+    let publisher = hub.publish_remote(&name, None, began, now).unwrap();
     let publisher = publisher.from_node("b".into(), began);
     for (millis, keyframe) in [(0, true), (1000, false), (2000, false)] {
         let arrived = began + Duration::from_millis(millis);
         let frame = video_frame(i64::try_from(millis).unwrap(), keyframe, 1);
         publisher.push(Frame::Video(frame), arrived).unwrap();
     }
-    let snapshot = publisher.stream().snapshot();
+    let snapshot = publisher.stream().snapshot(now);
     let times: Vec<_> = snapshot
         .frames
         .iter()
