@@ -1,22 +1,24 @@
 //! The arbiter of stream names: one entry per name in a bucket of JetStream.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::stream::{InfoError, LastRawMessageErrorKind};
 use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::claim::EntryState;
+use crate::context::now;
+use crate::entries::{self, News, Process, Unfollowed};
 use crate::link::{Link, LinkState};
 
 /// Timeout of the arbiter.
-const TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Timeout of finding the bucket, or creating it.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,14 +43,25 @@ pub(crate) struct Arbiter {
     store: watch::Receiver<Option<kv::Store>>,
     /// Notified when the bucket has disappeared.
     missing: Arc<Notify>,
+    reach: watch::Receiver<Reach>,
 }
 
-/// Finds the bucket of the arbiter, or creates it, after each connection.
+/// Whether the arbiter answers, and since when that is so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    pub(crate) is_reachable: bool,
+    pub(crate) since: Instant,
+}
+
+/// Finds the bucket of the arbiter, or creates it, after each connection, and follows its entries.
 pub(crate) struct ArbiterDriver {
     link: Link,
     bucket: String,
     store: watch::Sender<Option<kv::Store>>,
     missing: Arc<Notify>,
+    reach: watch::Sender<Reach>,
+    process: Process,
+    news: mpsc::Sender<News>,
 }
 
 /// The outcome of writing an entry.
@@ -60,21 +73,40 @@ pub(crate) enum Written {
 }
 
 impl Arbiter {
-    pub(crate) fn new(link: &Link, bucket: String) -> (Self, ArbiterDriver) {
+    /// Returns the arbiter for this process. `news` receives what changes in its bucket.
+    pub(crate) fn new(
+        link: &Link,
+        bucket: String,
+        process: Process,
+        news: mpsc::Sender<News>,
+    ) -> (Self, ArbiterDriver) {
         let (found, store) = watch::channel(None);
+        let (reach_in, reach) = watch::channel(Reach {
+            is_reachable: false,
+            since: now(),
+        });
         let missing = Arc::<Notify>::default();
         let driver = ArbiterDriver {
             link: link.clone(),
             bucket,
             store: found,
             missing: Arc::clone(&missing),
+            reach: reach_in,
+            process,
+            news,
         };
         let arbiter = Self {
             link: link.clone(),
             store,
             missing,
+            reach,
         };
         (arbiter, driver)
+    }
+
+    /// Returns whether it answers, and since when.
+    pub(crate) fn reach(&self) -> Reach {
+        *self.reach.borrow()
     }
 
     /// Reads an entry from the leader of the bucket, since a replica may not have the latest one;
@@ -96,7 +128,7 @@ impl Arbiter {
                 LastRawMessageErrorKind::NoMessageFound => Some(EntryState::default()),
                 kind => {
                     debug!(key, %error, "the arbiter's entry cannot be read");
-                    if is_missing(&kind) {
+                    if has_no_bucket(&kind) {
                         self.missing.notify_one();
                     }
                     None
@@ -155,13 +187,20 @@ impl Arbiter {
 }
 
 /// Returns whether an error says that the bucket does not exist.
-fn is_missing(kind: &LastRawMessageErrorKind) -> bool {
+fn has_no_bucket(kind: &LastRawMessageErrorKind) -> bool {
     match kind {
         LastRawMessageErrorKind::JetStream(error) => {
             error.error_code() == ErrorCode::STREAM_NOT_FOUND
         }
         _ => false,
     }
+}
+
+/// Returns whether the description of the bucket cannot be read because it does not exist.
+pub(crate) fn is_missing(error: &InfoError) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+    source.is_some_and(|error| error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// Returns whether an error says that no stream receives what was written.
@@ -180,18 +219,62 @@ impl ArbiterDriver {
             }
             link.mark_unchanged();
             self.find().await;
-            tokio::select! {
-                changed = link.changed() => if changed.is_err() {
-                    return;
-                },
-                () = self.missing.notified() => {
-                    warn!(
-                        bucket = self.bucket,
-                        "the bucket with the owners of streams has disappeared: it is created again"
-                    );
-                    self.store.send_replace(None);
+            let is_missing = tokio::select! {
+                changed = link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.note(false);
+                    false
                 }
+                () = self.missing.notified() => true,
+                () = self.follow() => true,
+            };
+            if is_missing {
+                warn!(
+                    bucket = self.bucket,
+                    "the bucket with the owners of streams has disappeared: it is created again"
+                );
+                self.store.send_replace(None);
             }
+        }
+    }
+
+    /// Follows the entries until the bucket has disappeared.
+    async fn follow(&self) {
+        let (mut delay, longest) = RETRY;
+        loop {
+            let store = self.store.borrow().clone();
+            let Some(store) = store else {
+                // The connection is lost.
+                return std::future::pending().await;
+            };
+            let note = |is_reachable| self.note(is_reachable);
+            match entries::follow(&store, &self.process, &self.news, note).await {
+                Unfollowed::Bucket => return,
+                Unfollowed::Watch => {}
+            }
+            sleep(delay).await;
+            delay = (2 * delay).min(longest);
+        }
+    }
+
+    /// Notes whether the arbiter answers.
+    fn note(&self, is_reachable: bool) {
+        let is_news = self.reach.send_if_modified(|reach| {
+            let is_news = reach.is_reachable != is_reachable;
+            if is_news {
+                *reach = Reach {
+                    is_reachable,
+                    since: now(),
+                };
+            }
+            is_news
+        });
+        if is_news && is_reachable {
+            info!("the arbiter of stream names answers");
+        } else if is_news && self.link.is_up() {
+            warn!("the arbiter of stream names does not answer");
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) async fn ask_owner(context: &Context, name: &StreamName) -> Asked {
         Reply::Answer(answer) => match Holds::from_json(&answer) {
             Some(holds) => Asked::Held(holds),
             None => {
-                context.counters.malformed.note();
+                context.note_unreadable(&answer);
                 Asked::Silent
             }
         },

@@ -11,8 +11,10 @@ use crate::control::{Control, Entry};
 
 /// The outcome of comparing the arbiter's entry.
 pub(crate) enum Check {
-    /// Nothing has changed, or it is not known.
+    /// Nothing has changed.
     Same,
+    /// The arbiter does not answer.
+    Unknown,
     /// The arbiter has confirmed the name, in this epoch.
     Confirmed(u64),
     /// Another node has the name.
@@ -77,7 +79,7 @@ pub(crate) async fn confirm(context: &Context, name: &StreamName, key: &str) -> 
             }
             Err(Verdict::Owned(epoch)) => return Check::Confirmed(epoch),
             Err(Verdict::Elsewhere(_)) => return Check::Lost,
-            Err(Verdict::Provisional | Verdict::NoArbiter) => return Check::Same,
+            Err(Verdict::Provisional | Verdict::NoArbiter) => return Check::Unknown,
         }
     }
 }
@@ -85,7 +87,7 @@ pub(crate) async fn confirm(context: &Context, name: &StreamName, key: &str) -> 
 /// Compares the arbiter's entry of a name that this node owns in the epoch `epoch`.
 pub(crate) async fn compare(context: &Context, key: &str, epoch: u64) -> Check {
     match context.arbiter.read(key).await {
-        None => Check::Same,
+        None => Check::Unknown,
         Some(entry) if entry.revision == epoch => Check::Same,
         Some(entry) if entry.revision > epoch && entry.is_live => Check::Lost,
         Some(_) => Check::Gone,

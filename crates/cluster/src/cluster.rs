@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use distributary_hub::{Admission, Demand, Hub};
+use distributary_hub::{Admission, Demand, EventLimit, Hub};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{debug, error, info};
 
 use crate::arbiter::{Arbiter, ArbiterDriver};
 use crate::config::{ClusterConfig, ConfigFault, Label};
 use crate::context::{Context, now};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edges::Edges;
+use crate::entries::{News, Process};
 use crate::keeps::Keeps;
 use crate::link::{Link, LinkDriver, LinkError, LinkState, reply_to};
 use crate::nodes::{Change, Node, Nodes};
@@ -24,6 +25,7 @@ use crate::owner::Lost;
 use crate::owners::Owners;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
+use crate::versions::OtherVersions;
 
 /// Interval of beacons.
 const BEACON_INTERVAL: Duration = Duration::from_millis(500);
@@ -31,6 +33,15 @@ const BEACON_INTERVAL: Duration = Duration::from_millis(500);
 /// Interval at which owners are looked for of streams that viewers wait for. Normally their
 /// announcement tells earlier; it can get lost with a connection.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Limit of log lines about nodes that come and go: a cluster of ordinary size at once.
+const CHANGES: EventLimit = EventLimit::new(64, Duration::from_secs(10));
+
+/// Maximum time for which a node that ends gives its names back.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// News of the arbiter's bucket in the queue; the watch waits for room.
+const MAX_NEWS: usize = 256;
 
 /// Maximum names in the queue of those that this node has lost; their owners wait for room.
 const MAX_LOST: usize = 64;
@@ -51,6 +62,8 @@ pub struct Cluster {
     owners: Arc<Owners>,
     keeps: Arc<Keeps>,
     nodes: Arc<Mutex<Nodes>>,
+    /// Limits the log lines about nodes that come and go.
+    changes: Arc<Mutex<EventLimit>>,
 }
 
 /// The tasks of a node, before they run.
@@ -61,6 +74,18 @@ pub struct ClusterDriver {
     demands: mpsc::Receiver<Demand>,
     admissions: mpsc::Receiver<Admission>,
     lost: mpsc::Receiver<Lost>,
+    news: mpsc::Receiver<News>,
+}
+
+/// The state of the arbiter of stream names, as one node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArbiterStatus {
+    /// True if it answers.
+    pub is_reachable: bool,
+    /// Time for which that has been so.
+    pub duration: Duration,
+    /// Names of this node that it has not confirmed.
+    pub unconfirmed: usize,
 }
 
 /// The state of a node and of its cluster.
@@ -74,6 +99,8 @@ pub struct ClusterStatus {
     pub server: Option<String>,
     /// The nodes, sorted by name.
     pub nodes: Vec<Node>,
+    /// The arbiter of stream names.
+    pub arbiter: ArbiterStatus,
     /// Streams that publishers of this node use.
     pub owned: usize,
     /// Streams of other nodes that this node watches.
@@ -113,8 +140,13 @@ impl ClusterSetup {
         let counters = Arc::<Counters>::default();
         let link = Link::open(&config, node.as_str(), Arc::clone(&counters));
         let (link, link_driver) = link.await?;
-        let (arbiter, arbiter_driver) = Arbiter::new(&link, subjects.bucket());
         let instance = rand::random();
+        let process = Process {
+            node: node.clone(),
+            instance,
+        };
+        let (news_in, news) = mpsc::channel(MAX_NEWS);
+        let (arbiter, arbiter_driver) = Arbiter::new(&link, subjects.bucket(), process, news_in);
         let context = Arc::new(Context {
             link,
             arbiter,
@@ -125,6 +157,7 @@ impl ClusterSetup {
             without_arbiter: config.without_arbiter,
             silence: config.silence,
             counters,
+            other_versions: OtherVersions::default(),
             origin: now(),
             draining: AtomicBool::new(false),
             joins: Context::join_slots(),
@@ -136,6 +169,7 @@ impl ClusterSetup {
             owners: Owners::new(Arc::clone(&context), lost_in),
             keeps: Arc::default(),
             nodes: Arc::new(Mutex::new(Nodes::new(node, instance))),
+            changes: Arc::new(Mutex::new(CHANGES)),
             context,
         };
         let driver = ClusterDriver {
@@ -145,6 +179,7 @@ impl ClusterSetup {
             demands: self.demands,
             admissions: self.admissions,
             lost,
+            news,
         };
         Ok((cluster, driver))
     }
@@ -153,8 +188,15 @@ impl ClusterSetup {
 impl Cluster {
     /// Returns the state of the node and of its cluster.
     pub fn status(&self) -> ClusterStatus {
+        let reach = self.context.arbiter.reach();
+        let arbiter = ArbiterStatus {
+            is_reachable: reach.is_reachable,
+            duration: now().saturating_duration_since(reach.since),
+            unconfirmed: self.owners.unconfirmed(),
+        };
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         ClusterStatus {
+            arbiter,
             node: self.context.node.to_string(),
             link: self.context.link.state().borrow().clone(),
             server: self.context.link.server(),
@@ -174,6 +216,18 @@ impl Cluster {
     /// once.
     pub fn set_draining(&self, draining: bool) {
         self.context.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Gives all names back, so that other nodes know at once, and does not wait for long.
+    async fn leave(&self) {
+        let left = async {
+            self.owners.close().await;
+            // What was said has to go out before the connection ends.
+            let _ = self.context.link.client().flush().await;
+        };
+        if timeout(LEAVE_LIMIT, left).await.is_err() {
+            debug!("not all names are given back in time");
+        }
     }
 
     async fn send_beacon(&self) {
@@ -197,40 +251,49 @@ impl Cluster {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let change = nodes.handle(beacon, now());
         drop(nodes);
-        log(change);
+        if let Some(change) = change {
+            self.log(&change);
+        }
     }
 
     fn expire_nodes(&self) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = nodes.expire(now());
         drop(nodes);
-        gone.into_iter().for_each(|change| log(Some(change)));
+        gone.iter().for_each(|change| self.log(change));
+    }
+
+    /// Logs a change in the table of nodes, unless there were many.
+    fn log(&self, change: &Change) {
+        let mut limit = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = limit.admit(now());
+        drop(limit);
+        let Some(held_back) = admitted else {
+            return;
+        };
+        match change {
+            Change::Joined(node) => info!(%node, held_back, "node has joined the cluster"),
+            Change::Left(node) => info!(%node, held_back, "node has left the cluster"),
+            Change::SameName(node) => error!(
+                %node, held_back,
+                "another node of the cluster has the same name: set node under [cluster] to different \
+                 names"
+            ),
+        }
     }
 
     /// Reads a control message of another node.
     fn read<T: Control>(&self, message: &Message) -> Option<T> {
         let read = T::from_json(&message.payload);
         if read.is_none() {
-            self.context.counters.malformed.note();
+            self.context.note_unreadable(&message.payload);
         }
         read
     }
 }
 
-fn log(change: Option<Change>) {
-    match change {
-        Some(Change::Joined(node)) => info!(%node, "node has joined the cluster"),
-        Some(Change::Left(node)) => info!(%node, "node has left the cluster"),
-        Some(Change::SameName(node)) => error!(
-            %node,
-            "another node of the cluster has the same name: set node under [cluster] to different names"
-        ),
-        None => {}
-    }
-}
-
 impl ClusterDriver {
-    /// Runs the node until `shutdown` completes.
+    /// Runs the node until `shutdown` completes, and then gives its names back, within a second.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
             cluster,
@@ -239,16 +302,27 @@ impl ClusterDriver {
             demands,
             admissions,
             lost,
+            news,
         } = self;
         let context = Arc::clone(&cluster.context);
         let keeps = Arc::clone(&cluster.keeps);
+        let parts = async {
+            tokio::select! {
+                () = link.run() => {}
+                () = arbiter.run() => {}
+                () = keeps.run(&context) => {}
+                () = beacons(&cluster) => {}
+                () = serve(&cluster, demands, admissions, lost, news) => {}
+            }
+        };
+        tokio::pin!(parts);
         tokio::select! {
             () = shutdown => {}
-            () = link.run() => {}
-            () = arbiter.run() => {}
-            () = keeps.run(&context) => {}
-            () = beacons(&cluster) => {}
-            () = serve(&cluster, demands, admissions, lost) => {}
+            () = &mut parts => return,
+        }
+        tokio::select! {
+            () = cluster.leave() => {}
+            () = &mut parts => {}
         }
     }
 }
@@ -283,6 +357,7 @@ async fn serve(
     mut demands: mpsc::Receiver<Demand>,
     mut admissions: mpsc::Receiver<Admission>,
     mut lost: mpsc::Receiver<Lost>,
+    mut news: mpsc::Receiver<News>,
 ) {
     let (context, owners) = (&cluster.context, &cluster.owners);
     let mut joins = subscribe(context, &context.subjects.join(&context.node)).await;
@@ -302,6 +377,7 @@ async fn serve(
             Some(demand) = demands.recv() => edges.demand(demand),
             Some(admission) = admissions.recv() => owners.admit(admission),
             Some(lost) = lost.recv() => edges.take_over(lost),
+            Some(news) = news.recv() => owners.handle(news),
             () = edges.tidy() => {}
             Ok(()) = link.changed() => {
                 if *link.borrow_and_update() == LinkState::Connected {

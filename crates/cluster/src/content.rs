@@ -11,6 +11,16 @@ use crate::tracks::TrackSet;
 /// Maximum bytes of timed data.
 const MAX_DATA: usize = 256 << 10;
 
+/// Maximum memory of timed data, by [`memory`].
+const MAX_DATA_MEMORY: usize = 1 << 20;
+
+/// Members of a JSON object for which memory is allocated at once, when they are few: half of a
+/// full node of its tree.
+const MEMBERS_PER_NODE: usize = 6;
+
+/// The memory of a node of an object's tree, with room for eleven names and values.
+const NODE: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 64;
+
 /// The content of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
@@ -108,11 +118,41 @@ pub(crate) fn data_body(data: &TimedData) -> Option<Vec<u8>> {
         values: data.values.clone(),
     };
     let json = serde_json::to_vec(&body).ok()?;
-    (json.len() <= MAX_DATA).then_some(json)
+    is_acceptable(&json).then_some(json)
+}
+
+/// Returns whether nodes accept timed data with this JSON.
+fn is_acceptable(json: &[u8]) -> bool {
+    json.len() <= MAX_DATA && memory(json) <= MAX_DATA_MEMORY
+}
+
+/// Estimates the memory of a JSON text once it is read, from above, without reading it: a short text
+/// can have many values, and each object takes a node of a tree.
+fn memory(json: &[u8]) -> usize {
+    let (mut values, mut objects, mut members, mut texts) = (1, 0, 0_usize, 0);
+    let (mut in_text, mut is_escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => {
+                in_text = !in_text;
+                texts += usize::from(in_text);
+            }
+            _ if in_text => {}
+            b'{' => objects += 1,
+            b':' => members += 1,
+            b'[' | b',' => values += 1,
+            _ => {}
+        }
+    }
+    // A list grows by doubling, and an allocation takes at least two words more than its content.
+    let nodes = objects + members.div_ceil(MEMBERS_PER_NODE);
+    json.len() + 2 * values * size_of::<Value>() + nodes * NODE + texts * 2 * size_of::<usize>()
 }
 
 fn data(body: &[u8], time: MediaTime) -> Result<TimedData, MessageError> {
-    if body.len() > MAX_DATA {
+    if !is_acceptable(body) {
         return Err(MessageError::Large);
     }
     let DataBody { name, values } =
@@ -123,6 +163,29 @@ fn data(body: &[u8], time: MediaTime) -> Result<TimedData, MessageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_text_with_large_memory_is_refused() {
+        let header = Header::new(Kind::Data, 1);
+        let read = |values: &str| {
+            let body = format!(r#"{{"name":"onCuePoint","values":[{values}]}}"#);
+            assert!(body.len() <= MAX_DATA);
+            Content::read(&header, body.into_bytes().into()).map(drop)
+        };
+        let text = format!(r#""{}""#, "a,[{:".repeat(50_000));
+        assert_eq!(read(&text), Ok(()), "one long text");
+        let objects = vec![r#"{"a":0}"#; 30_000].join(",");
+        assert_eq!(read(&objects), Err(MessageError::Large));
+        let lists = vec!["[]"; 80_000].join(",");
+        assert_eq!(read(&lists), Err(MessageError::Large));
+        // It is not sent either.
+        let data = TimedData {
+            time: MediaTime::ZERO,
+            name: "onCuePoint".to_owned(),
+            values: vec![serde_json::json!({"a": 0}); 30_000],
+        };
+        assert_eq!(data_body(&data), None);
+    }
 
     #[test]
     fn data_and_reasons_come_out_as_they_went_in() {

@@ -9,9 +9,12 @@ use tokio::sync::Semaphore;
 
 use crate::arbiter::Arbiter;
 use crate::config::{Label, WithoutArbiter};
+use crate::control;
 use crate::link::Link;
+use crate::message::{self, MessageError};
 use crate::stats::Counters;
 use crate::subject::Subjects;
+use crate::versions::OtherVersions;
 
 /// Maximum number of answers to requests to join that are sent at a time. Each holds a GOP.
 const MAX_JOINS: usize = 16;
@@ -31,6 +34,7 @@ pub(crate) struct Context {
     /// Silence of an owner after which it is asked for again.
     pub(crate) silence: Duration,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) other_versions: OtherVersions,
     /// The origin of the clock in messages.
     pub(crate) origin: Instant,
     pub(crate) draining: AtomicBool,
@@ -41,6 +45,27 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn join_slots() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(MAX_JOINS))
+    }
+
+    /// Notes a control message that cannot be read.
+    pub(crate) fn note_unreadable(&self, json: &[u8]) {
+        match control::other_version(json) {
+            Some(version) => self.note_version(version, control::VERSION),
+            None => self.counters.malformed.note(),
+        }
+    }
+
+    /// Notes a media message that cannot be read.
+    pub(crate) fn note_fault(&self, fault: MessageError) {
+        match fault {
+            MessageError::Version(version) => self.note_version(version, message::VERSION),
+            _ => self.counters.malformed.note(),
+        }
+    }
+
+    fn note_version(&self, version: u8, supported: u8) {
+        self.counters.other_version.note();
+        self.other_versions.note(version, supported);
     }
 
     /// Returns the clock of this node, in microseconds.

@@ -12,7 +12,7 @@ use crate::config::Label;
 use crate::form::Form;
 
 /// The version of the control messages.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// Maximum bytes of a control message.
 const MAX_LEN: usize = 64 << 10;
@@ -40,6 +40,20 @@ pub(crate) trait Control: Serialize + DeserializeOwned {
         let message: Versioned<Self> = serde_json::from_slice(json).ok()?;
         (message.v == VERSION).then_some(message.content)
     }
+}
+
+/// Returns the version of a control message that is not of this version; `None` if it is, or the
+/// message is malformed.
+pub(crate) fn other_version(json: &[u8]) -> Option<u8> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u8,
+    }
+    if json.len() > MAX_LEN {
+        return None;
+    }
+    let Version { v } = serde_json::from_slice(json).ok()?;
+    (v != VERSION).then_some(v)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,6 +217,9 @@ mod tests {
         assert_eq!((holds.epoch, holds.provisional), (3, false));
         assert_eq!(Holds::from_json(br#"{"v":2,"node":"a","epoch":3}"#), None);
         assert_eq!(Holds::from_json(br#"{"node":"a","epoch":3}"#), None);
+        assert_eq!(other_version(br#"{"v":2,"node":"a","epoch":3}"#), Some(2));
+        assert_eq!(other_version(br#"{"v":1,"node":"a"}"#), None);
+        assert_eq!(other_version(b"{}"), None);
     }
 
     #[test]

@@ -406,11 +406,16 @@ impl Edge {
             if received > MAX_ANSWER {
                 return Err(End::Failed);
             }
-            let Some(Ok(part)) =
-                (!message.payload.is_empty()).then(|| Part::decode(&message.payload))
-            else {
-                // Nobody listens at that node, or the answer makes no sense.
+            if message.payload.is_empty() {
+                // Nobody listens at that node.
                 return Err(End::Failed);
+            }
+            let part = match Part::decode(&message.payload) {
+                Ok(part) => part,
+                Err(fault) => {
+                    context.note_fault(fault);
+                    return Err(End::Failed);
+                }
             };
             let joined_at = part.header.dts;
             let Some((_, _, follower)) = &mut self.follower else {
@@ -443,9 +448,12 @@ impl Edge {
     fn handle(&mut self, message: &bytes::Bytes) -> Option<Event> {
         let counters = &self.context.counters;
         counters.bytes_in.add(message.len() as u64);
-        let Ok(part) = Part::decode(message) else {
-            counters.malformed.note();
-            return None;
+        let part = match Part::decode(message) {
+            Ok(part) => part,
+            Err(fault) => {
+                self.context.note_fault(fault);
+                return None;
+            }
         };
         let (_, _, follower) = self.follower.as_mut()?;
         let event = follower.handle(&part, now());

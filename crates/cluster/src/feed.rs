@@ -14,6 +14,7 @@ use bytes::Bytes;
 use distributary_hub::{Delivery, Sink, Snapshot, Stream, StreamEvent, Subscription, Tracks};
 use distributary_media::{Frame, MediaTime, TimedData};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::debug;
 
@@ -52,6 +53,13 @@ pub(crate) enum FeedCommand {
     Keep { node: Label, loss: u8 },
 }
 
+/// A feed that runs until its commands are dropped, or nobody watches any more.
+#[derive(Debug)]
+pub(crate) struct RunningFeed {
+    pub(crate) commands: mpsc::Sender<FeedCommand>,
+    pub(crate) task: JoinHandle<()>,
+}
+
 /// Sends one stream of this node to the nodes that watch it, in one form.
 pub(crate) struct Feed {
     context: Arc<Context>,
@@ -72,14 +80,13 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Starts sending a stream, until the returned sender is dropped or nobody watches anymore.
-    /// `None` if the hub does not have the stream.
+    /// Starts sending a stream. `None` if the hub does not have it.
     pub(crate) fn spawn(
         context: &Arc<Context>,
         stream: &Arc<Stream>,
         epoch: u64,
         form: Form,
-    ) -> Option<mpsc::Sender<FeedCommand>> {
+    ) -> Option<RunningFeed> {
         let name = stream.name();
         let capacity = stream.settings().queue_frames.max(1);
         let (sink, queue) = Sink::channel(capacity);
@@ -100,8 +107,10 @@ impl Feed {
             sent: None,
             is_offline: false,
         };
-        tokio::spawn(feed.run());
-        Some(sender)
+        Some(RunningFeed {
+            commands: sender,
+            task: tokio::spawn(feed.run()),
+        })
     }
 
     async fn run(mut self) {

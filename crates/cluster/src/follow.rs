@@ -547,11 +547,10 @@ mod tests {
     #[test]
     fn frames_that_waited_at_their_owner_are_dropped() {
         let start = Instant::now();
-        let (mut follower, mut sender) = joined(start);
+        let (mut follower, sender) = joined(start);
         let frame = video(80, true);
         let header = Header::of_frame(&frame, EPOCH, 3_000_000);
         let message = encode_frame(&frame, &header, sender.live, 80_000).remove(0);
-        sender.live += 1;
         let part = Part::decode(&message).unwrap();
         assert_eq!(time(follower.handle(&part, at(start, 80))), None);
         assert_eq!(follower.take_faults().late, 1);

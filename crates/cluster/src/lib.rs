@@ -28,13 +28,15 @@
 //! Drivers:
 //!
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
-//! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names.
+//! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names; `entries`:
+//!   follows it.
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `claimant`: takes
 //!   the steps of a claim; `feed`: sends one stream.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `turn`: what the hub has of it;
 //!   `keeps`: says which are watched.
 //! * `ask`: the question who owns a stream.
-//! * [`config`]: the section `[cluster]`. `stats`: counters. `context`: what all tasks share.
+//! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
+//!   versions. `context`: what all tasks share.
 
 mod anchor;
 mod arbiter;
@@ -49,6 +51,7 @@ mod context;
 pub mod control;
 mod edge;
 mod edges;
+mod entries;
 mod epoch;
 mod feed;
 mod follow;
@@ -68,8 +71,9 @@ pub mod test_util;
 pub mod tracks;
 mod transit;
 mod turn;
+mod versions;
 
-pub use cluster::{Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
+pub use cluster::{ArbiterStatus, Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
 pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};
 pub use link::{LinkError, LinkState};
 pub use nodes::Node;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -13,7 +13,7 @@ use distributary_names::StreamName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::claim::{Claim, Event, Step, Verdict};
@@ -23,24 +23,29 @@ use crate::content::EndReason;
 use crate::context::Context;
 use crate::control::{Announced, Ask, Control, Holds, Join};
 use crate::epoch::{is_provisional, provisional};
-use crate::feed::{Feed, FeedCommand, refuse};
+use crate::feed::{Feed, FeedCommand, RunningFeed, refuse};
 use crate::form::Form;
 use crate::link::reply_to;
 use crate::subject;
 
-/// Interval at which an owner compares the arbiter's entry.
-const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The same while the arbiter has not confirmed the name.
+/// Interval at which the arbiter is asked to confirm the name, and at which an entry is compared that
+/// could not be read.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Maximum time for which a feed tells other nodes that it ends.
+const FEED_END: Duration = Duration::from_millis(300);
 
 /// A command for the owner of one name.
 pub(crate) enum Command {
     Admit(Admission),
     Join(Join, String),
     Keep(Label, Form, u64, u8),
-    /// Another node says that it owns the name.
+    /// Another node may own the name: the entry has to be compared.
     Check,
+    /// The arbiter's entry has this revision.
+    Changed(u64),
+    /// The node ends: the name is given back.
+    Release,
     /// The connection is back: other nodes may have missed what was said before.
     Announce,
 }
@@ -68,7 +73,11 @@ pub(crate) struct Owner {
     permits: FuturesUnordered<PermitEnd>,
     /// The ownership during which they were granted.
     tenure: Tenure,
-    feeds: HashMap<Form, mpsc::Sender<FeedCommand>>,
+    feeds: HashMap<Form, RunningFeed>,
+    /// Shared with the list of names: the arbiter has not confirmed this one.
+    is_unconfirmed: Arc<AtomicBool>,
+    /// The node has begun to end during the claim.
+    is_released: bool,
     epoch: u64,
 }
 
@@ -80,6 +89,7 @@ impl Owner {
         lost: mpsc::Sender<Lost>,
         name: StreamName,
         commands: mpsc::Receiver<Command>,
+        is_unconfirmed: Arc<AtomicBool>,
     ) -> Self {
         Self {
             key: subject::token(&name),
@@ -91,6 +101,8 @@ impl Owner {
             permits: FuturesUnordered::new(),
             tenure: Tenure::default(),
             feeds: HashMap::new(),
+            is_unconfirmed,
+            is_released: false,
             epoch: 0,
         }
     }
@@ -127,7 +139,12 @@ impl Owner {
                     Command::Join(_, reply) => {
                         refuse(&self.context, &reply, EndReason::Moved).await;
                     }
-                    Command::Keep(..) | Command::Check | Command::Announce => {}
+                    Command::Release => self.is_released = true,
+                    // The claim finds out by itself.
+                    Command::Keep(..)
+                    | Command::Check
+                    | Command::Changed(_)
+                    | Command::Announce => {}
                 }
             }
         }
@@ -141,7 +158,7 @@ impl Owner {
             }
             Err(Verdict::Provisional) => {
                 counters.claims_provisional.note();
-                self.epoch = provisional();
+                self.change_epoch(provisional());
                 warn!(
                     "the arbiter of stream names does not answer: the name is used provisionally"
                 );
@@ -186,8 +203,11 @@ impl Owner {
 
     /// Serves other nodes until the last publisher has ended, or the name is lost.
     async fn serve(mut self) -> Vec<Admission> {
+        if self.is_released {
+            return self.release().await;
+        }
         let mut checking: Option<Checking> = None;
-        let mut check_at = Instant::now() + self.check_interval();
+        let mut check_at = self.next_check();
         loop {
             let questions = self.questions.as_mut();
             tokio::select! {
@@ -196,7 +216,13 @@ impl Owner {
                     Command::Admit(admission) => self.permits.push(admission.grant(&self.tenure)),
                     Command::Join(join, reply) => self.join(join, reply).await,
                     Command::Keep(node, form, epoch, loss) => self.keep(node, form, epoch, loss),
-                    Command::Check => check_at = Instant::now(),
+                    Command::Check => check_at = Some(Instant::now()),
+                    Command::Changed(revision) => {
+                        if revision > self.epoch {
+                            check_at = Some(Instant::now());
+                        }
+                    }
+                    Command::Release => return self.release().await,
                     Command::Announce => {
                         self.listen().await;
                         self.announce().await;
@@ -207,20 +233,24 @@ impl Owner {
                         return self.release().await;
                     }
                 }
-                () = sleep_until(check_at), if checking.is_none() => {
+                () = reached(check_at), if checking.is_none() => {
+                    check_at = None;
                     self.listen().await;
                     checking = Some(self.check());
                 }
                 outcome = finished(&mut checking) => {
                     checking = None;
-                    check_at = Instant::now() + self.check_interval();
+                    check_at = check_at.or_else(|| self.next_check());
                     match outcome {
                         Check::Same => {}
+                        Check::Unknown => {
+                            check_at = check_at.or(Some(Instant::now() + CONFIRM_INTERVAL));
+                        }
                         Check::Confirmed(epoch) => self.confirmed(epoch).await,
                         Check::Gone => {
                             // It is claimed again, as if it had never been confirmed.
                             self.change_epoch(provisional());
-                            check_at = Instant::now();
+                            check_at = Some(Instant::now());
                         }
                         Check::Lost => {
                             self.lost().await;
@@ -232,12 +262,11 @@ impl Owner {
         }
     }
 
-    fn check_interval(&self) -> Duration {
-        if self.is_provisional() {
-            CONFIRM_INTERVAL
-        } else {
-            CHECK_INTERVAL
-        }
+    /// Returns when the entry is compared without a reason: never if the arbiter has confirmed the
+    /// name, since news of the entry arrive by themselves.
+    fn next_check(&self) -> Option<Instant> {
+        let is_due = self.is_provisional() || self.questions.is_none();
+        is_due.then(|| Instant::now() + CONFIRM_INTERVAL)
     }
 
     /// Compares the arbiter's entry, or asks the arbiter to confirm the name.
@@ -246,7 +275,7 @@ impl Owner {
         let (name, key, epoch) = (self.name.clone(), self.key.clone(), self.epoch);
         if self.questions.is_none() {
             // Whoever claims a name has to answer for it.
-            return Box::pin(std::future::ready(Check::Same));
+            return Box::pin(std::future::ready(Check::Unknown));
         }
         if self.is_provisional() {
             return Box::pin(async move { confirm(&context, &name, &key).await });
@@ -264,6 +293,8 @@ impl Owner {
     /// Uses another epoch from now on. Nodes that watch have to join again.
     fn change_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
+        let is_unconfirmed = self.is_provisional();
+        self.is_unconfirmed.store(is_unconfirmed, Ordering::Relaxed);
         self.feeds.clear();
     }
 
@@ -291,7 +322,7 @@ impl Owner {
     async fn answer(&self, question: Message) {
         let context = &self.context;
         let Some(ask) = Ask::from_json(&question.payload) else {
-            context.counters.malformed.note();
+            context.note_unreadable(&question.payload);
             return;
         };
         let (Some(reply), false) = (reply_to(&question), ask.instance == context.instance) else {
@@ -324,14 +355,15 @@ impl Owner {
             && let Some(feed) = self.feeds.get(&form)
         {
             // Fails if the feed is busy, or has just ended; the node renews it or joins again.
-            let _ = feed.try_send(FeedCommand::Keep { node, loss });
+            let _ = feed.commands.try_send(FeedCommand::Keep { node, loss });
         }
     }
 
     /// Gives a command to the feed of a form, which is started if there is none. Returns whether
     /// that was possible.
     fn feed(&mut self, form: Form, command: FeedCommand) -> bool {
-        if self.feeds.get(&form).is_none_or(mpsc::Sender::is_closed) {
+        let feed = self.feeds.get(&form);
+        if feed.is_none_or(|feed| feed.commands.is_closed()) {
             let stream = self.context.hub.stream(&self.name);
             let live = stream.filter(|stream| stream.is_live());
             let feed =
@@ -342,14 +374,19 @@ impl Owner {
             self.feeds.insert(form, feed);
         }
         let feed = self.feeds.get(&form);
-        feed.is_some_and(|feed| feed.try_send(command).is_ok())
+        feed.is_some_and(|feed| feed.commands.try_send(command).is_ok())
     }
 
     /// Gives the name back. Returns the publishers that came too late.
     async fn release(mut self) -> Vec<Admission> {
         // From now on nobody answers for it, and the feeds say that they end.
         self.questions = None;
-        self.feeds.clear();
+        for (_, feed) in self.feeds.drain() {
+            let RunningFeed { commands, task } = feed;
+            drop(commands);
+            // It is told at once that the stream ends here, or later by its silence.
+            let _ = timeout(FEED_END, task).await;
+        }
         // What comes from now on is claimed anew.
         self.commands.close();
         let mut late = Vec::new();
@@ -357,7 +394,11 @@ impl Owner {
             match command {
                 Command::Admit(admission) => late.push(admission),
                 Command::Join(_, reply) => refuse(&self.context, &reply, EndReason::Lost).await,
-                Command::Keep(..) | Command::Check | Command::Announce => {}
+                Command::Keep(..)
+                | Command::Check
+                | Command::Changed(_)
+                | Command::Release
+                | Command::Announce => {}
             }
         }
         if !self.is_provisional() {
@@ -375,6 +416,14 @@ async fn receive(questions: Option<&mut Subscriber>) -> Message {
         return question;
     }
     std::future::pending().await
+}
+
+/// Completes at an instant; never if there is none.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns the outcome of the check in progress; never if there is none.

@@ -6,18 +6,22 @@
 //! ```
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use distributary_hub::{Admission, AdmissionError};
 use distributary_names::StreamName;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{Instrument, error_span};
 
+use crate::ask::{Asked, ask_owner};
 use crate::content::EndReason;
 use crate::context::Context;
 use crate::control::{Join, Keep, MAX_KEPT};
+use crate::entries::News;
 use crate::feed::refuse;
 use crate::owner::{Command, Lost, Owner};
+use crate::subject;
 
 /// Commands in the queue of one name.
 const MAX_COMMANDS: usize = 256;
@@ -30,10 +34,21 @@ enum Unsent {
     Busy(Command),
 }
 
+/// The owner of one name, as the list of names has it.
+struct Name {
+    commands: mpsc::Sender<Command>,
+    /// The arbiter has not confirmed it.
+    is_unconfirmed: Arc<AtomicBool>,
+}
+
 /// The names that publishers of this node use.
 pub(crate) struct Owners {
     context: Arc<Context>,
-    names: Mutex<HashMap<StreamName, mpsc::Sender<Command>>>,
+    names: Mutex<HashMap<StreamName, Name>>,
+    /// True once the node ends: it claims no more names.
+    is_closed: AtomicBool,
+    /// Notified when an owner has ended.
+    ended: Notify,
     /// Receives the names that this node has lost to another one.
     lost: mpsc::Sender<Lost>,
 }
@@ -43,6 +58,8 @@ impl Owners {
         Arc::new(Self {
             context,
             names: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            ended: Notify::new(),
             lost,
         })
     }
@@ -52,6 +69,15 @@ impl Owners {
         self.lock().len()
     }
 
+    /// Returns the number of names that the arbiter has not confirmed.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        let names = self.lock();
+        let unconfirmed = names
+            .values()
+            .filter(|name| name.is_unconfirmed.load(Ordering::Relaxed));
+        unconfirmed.count()
+    }
+
     /// Returns whether this node owns a name, or claims it.
     pub(crate) fn has(&self, name: &StreamName) -> bool {
         self.lock().contains_key(name)
@@ -59,6 +85,9 @@ impl Owners {
 
     /// Answers a request to publish a name, after claiming it unless this node has it.
     pub(crate) fn admit(self: &Arc<Self>, admission: Admission) {
+        if self.is_closed.load(Ordering::Acquire) {
+            return admission.refuse(AdmissionError::NoArbiter);
+        }
         let name = admission.name().clone();
         match self.send(&name, Command::Admit(admission)) {
             Err(Unsent::NoOwner(Command::Admit(admission))) => self.start(name, admission),
@@ -72,13 +101,19 @@ impl Owners {
     /// Starts the owner of a name, which claims it.
     fn start(self: &Arc<Self>, name: StreamName, admission: Admission) {
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-        self.lock().insert(name.clone(), sender.clone());
+        let is_unconfirmed = Arc::<AtomicBool>::default();
+        let entry = Name {
+            commands: sender.clone(),
+            is_unconfirmed: Arc::clone(&is_unconfirmed),
+        };
+        self.lock().insert(name.clone(), entry);
         let span = error_span!("cluster", stream = %name);
         let owner = Owner::new(
             Arc::clone(&self.context),
             self.lost.clone(),
             name.clone(),
             commands,
+            is_unconfirmed,
         );
         let owners = Arc::clone(self);
         let task = async move {
@@ -94,9 +129,12 @@ impl Owners {
     /// Removes the owner of a name that has ended. Another one may have the name by now.
     fn forget(&self, name: &StreamName, ended: &mpsc::Sender<Command>) {
         let mut names = self.lock();
-        if names.get(name).is_some_and(|one| one.same_channel(ended)) {
+        let is_same = |one: &Name| one.commands.same_channel(ended);
+        if names.get(name).is_some_and(is_same) {
             names.remove(name);
         }
+        drop(names);
+        self.ended.notify_waiters();
     }
 
     /// Answers the request of another node to join a stream.
@@ -128,16 +166,61 @@ impl Owners {
 
     /// Announces all names again, after the connection was lost.
     pub(crate) fn announce_all(&self) {
-        let names = self.lock().values().cloned().collect::<Vec<_>>();
-        for name in names {
+        for commands in self.all() {
             // Viewers that wait look for the owner again anyway.
-            let _ = name.try_send(Command::Announce);
+            let _ = commands.try_send(Command::Announce);
         }
+    }
+
+    /// Handles what has changed in the arbiter's bucket.
+    pub(crate) fn handle(&self, news: News) {
+        match news {
+            News::Anew => {
+                for commands in self.all() {
+                    compel(&commands, Command::Check);
+                }
+            }
+            News::Entry {
+                key,
+                revision,
+                is_former,
+            } => {
+                let Some(name) = subject::stream(&key) else {
+                    return;
+                };
+                let names = self.lock();
+                if let Some(owned) = names.get(&name) {
+                    compel(&owned.commands, Command::Changed(revision));
+                } else if is_former {
+                    tokio::spawn(sweep(Arc::clone(&self.context), name, key, revision));
+                }
+            }
+        }
+    }
+
+    /// Gives all names back, and waits until that is done.
+    pub(crate) async fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for commands in self.all() {
+            compel(&commands, Command::Release);
+        }
+        loop {
+            let ended = self.ended.notified();
+            if self.count() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn all(&self) -> Vec<mpsc::Sender<Command>> {
+        let names = self.lock();
+        names.values().map(|name| name.commands.clone()).collect()
     }
 
     /// Sends a command to the owner of a name.
     fn send(&self, name: &StreamName, command: Command) -> Result<(), Unsent> {
-        let sender = self.lock().get(name).cloned();
+        let sender = self.lock().get(name).map(|name| name.commands.clone());
         let Some(sender) = sender else {
             return Err(Unsent::NoOwner(command));
         };
@@ -147,7 +230,23 @@ impl Owners {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, mpsc::Sender<Command>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, Name>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends a command that must not get lost, also to an owner that has too many.
+fn compel(commands: &mpsc::Sender<Command>, command: Command) {
+    if let Err(mpsc::error::TrySendError::Full(command)) = commands.try_send(command) {
+        let commands = commands.clone();
+        // Ends at once if the owner does.
+        tokio::spawn(async move { commands.send(command).await });
+    }
+}
+
+/// Removes the entry of a former process with the name of this node, unless somebody answers for it.
+async fn sweep(context: Arc<Context>, name: StreamName, key: String, revision: u64) {
+    if let Asked::Nobody = ask_owner(&context, &name).await {
+        context.arbiter.remove(&key, revision).await;
     }
 }

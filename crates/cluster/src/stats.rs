@@ -23,6 +23,7 @@ pub(crate) struct Counters {
     pub(crate) dropped_away: Counter,
     pub(crate) dropped_large: Counter,
     pub(crate) malformed: Counter,
+    pub(crate) other_version: Counter,
 }
 
 /// The counters of the cluster since the start.
@@ -64,6 +65,8 @@ pub struct ClusterCounters {
     pub dropped_large: u64,
     /// Messages that were dropped because they are malformed.
     pub malformed: u64,
+    /// Messages that were dropped because their sender speaks another version.
+    pub other_version: u64,
 }
 
 /// A number that only grows.
@@ -105,6 +108,7 @@ impl Counters {
             dropped_away: self.dropped_away.get(),
             dropped_large: self.dropped_large.get(),
             malformed: self.malformed.get(),
+            other_version: self.other_version.get(),
         }
     }
 }

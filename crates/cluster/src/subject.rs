@@ -32,6 +32,22 @@ pub(crate) fn token(stream: &StreamName) -> String {
     token
 }
 
+/// Returns the name of the stream that a token stands for; `None` for any other text.
+pub(crate) fn stream(token: &str) -> Option<StreamName> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'=' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let value = 16 * digit()? + digit()?;
+        bytes.push(u8::try_from(value).ok()?);
+    }
+    StreamName::parse(&String::from_utf8(bytes).ok()?).ok()
+}
+
 /// The subjects of one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Subjects {
@@ -128,10 +144,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn texts_that_are_no_tokens_have_no_name(token in "[a-z=./]{0,12}") {
+            let read = stream(&token);
+            prop_assert!(read.is_none_or(|name| name.as_str().len() <= token.len()));
+        }
+
+        #[test]
         fn different_names_have_different_tokens(a in "live/.{1,20}", b in "live/.{1,20}") {
             if let (Ok(a), Ok(b)) = (StreamName::parse(&a), StreamName::parse(&b)) {
                 prop_assert_eq!(a == b, token(&a) == token(&b));
                 prop_assert!(!token(&a).contains(['.', '*', '>', ' ']));
+                prop_assert_eq!(stream(&token(&a)), Some(a));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Streams between nodes, over a real NATS server.
 
 mod common;
+#[path = "streams/ownership.rs"]
+mod ownership;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,9 @@
 
 use distributary_cluster::{Cluster, ClusterCounters, LinkState, Node};
 use distributary_whep::Admission;
-use distributary_whep::admin::{ClusterCounts, ClusterReport, ClusterView, NodeReport};
+use distributary_whep::admin::{
+    ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport,
+};
 
 /// Returns the view of the cluster that the admin API shows.
 pub(crate) fn view(cluster: &Cluster) -> ClusterView {
@@ -40,6 +42,11 @@ fn report(cluster: &Cluster) -> ClusterReport {
         server: status.server,
         problem: problem(&status.link),
         nodes: status.nodes.into_iter().map(node).collect(),
+        arbiter: ArbiterReport {
+            reachable: status.arbiter.is_reachable,
+            seconds: status.arbiter.duration.as_secs(),
+            unconfirmed: status.arbiter.unconfirmed,
+        },
         owned: status.owned,
         watched: status.watched,
         counters: counts(&status.counters),
@@ -88,5 +95,6 @@ fn counts(counters: &ClusterCounters) -> ClusterCounts {
         dropped_away: counters.dropped_away,
         dropped_large: counters.dropped_large,
         malformed: counters.malformed,
+        other_version: counters.other_version,
     }
 }

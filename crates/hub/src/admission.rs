@@ -88,6 +88,17 @@ impl Admission {
     }
 }
 
+#[cfg(test)]
+impl Permit {
+    /// Returns a permit that was granted during this ownership.
+    pub(crate) fn of(tenure: &Tenure) -> Self {
+        Self {
+            tenure: Some(tenure.clone()),
+            _held: None,
+        }
+    }
+}
+
 impl Tenure {
     /// Ends the ownership: a publisher that begins with one of its permits from now on is dismissed
     /// at once. [`Stream::dismiss_tenure`](crate::Stream::dismiss_tenure) dismisses the others.

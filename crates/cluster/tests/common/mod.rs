@@ -62,6 +62,13 @@ impl Node {
         node
     }
 
+    /// Ends the node as its gateway does, and waits until it has ended.
+    pub(crate) async fn end(mut self) {
+        drop(self.stop.take());
+        let ended = timeout(LIMIT, &mut self.task).await;
+        ended.expect("it ends").unwrap();
+    }
+
     /// Waits until a server is connected.
     pub(crate) async fn connected(&self) {
         let mut link = self.cluster.link();
@@ -297,6 +304,15 @@ pub(crate) fn now() -> std::time::Instant {
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
+        assert!(began.elapsed() < LIMIT, "{what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The same for what has to be asked for.
+pub(crate) async fn until_async(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
         assert!(began.elapsed() < LIMIT, "{what}");
         sleep(Duration::from_millis(10)).await;
     }

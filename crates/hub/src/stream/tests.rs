@@ -169,22 +169,18 @@ fn stream_without_publisher_can_be_taken_over() {
     assert!(hub.stream(&name).is_none());
 }
 
-/// Returns a permit that was granted during this ownership.
-fn permit(tenure: &Tenure) -> Permit {
-    let mut permit = Permit::default();
-    permit.tenure = Some(tenure.clone());
-    permit
-}
-
 #[test]
 fn end_of_an_ownership_spares_the_publisher_of_a_later_one() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let now = Instant::now();
     let (lost, later) = (Tenure::default(), Tenure::default());
-    let first = hub.publish(&name, now).unwrap().with_permit(permit(&lost));
+    let first = hub
+        .publish(&name, now)
+        .unwrap()
+        .with_permit(Permit::of(&lost));
     let standby = hub.stand_by(&name, now).unwrap();
-    let standby = standby.with_permit(permit(&later));
+    let standby = standby.with_permit(Permit::of(&later));
     lost.revoke();
     first.stream().dismiss_tenure(&lost);
     let replaced = Standing::Dismissed(Dismissal::Replaced);
@@ -192,7 +188,10 @@ fn end_of_an_ownership_spares_the_publisher_of_a_later_one() {
     assert_ne!(standby.standings().current(), replaced);
     drop((first, standby));
     // It was granted just before the name was lost.
-    let late = hub.publish(&name, now).unwrap().with_permit(permit(&lost));
+    let late = hub
+        .publish(&name, now)
+        .unwrap()
+        .with_permit(Permit::of(&lost));
     assert_eq!(late.standings().current(), replaced);
 }
 
@@ -211,7 +210,7 @@ async fn stream_of_another_gateway_gives_way_to_a_publisher_of_this_one() {
     assert_eq!(first.stream().node().as_deref(), Some("b"));
     let tenure = Tenure::default();
     let local = hub.publish(&name, now).unwrap();
-    let local = local.with_permit(permit(&tenure));
+    let local = local.with_permit(Permit::of(&tenure));
     assert_eq!(first.dismissed().await, Dismissal::Replaced);
     assert_eq!(local.stream().node(), None);
     assert!(remote(None).is_none(), "this gateway publishes it");

@@ -27,12 +27,25 @@ pub struct ClusterReport {
     pub problem: Option<String>,
     /// The nodes, sorted by name.
     pub nodes: Vec<NodeReport>,
+    /// The arbiter of stream names.
+    pub arbiter: ArbiterReport,
     /// Streams that publishers of this node use.
     pub owned: usize,
     /// Streams of other nodes that viewers of this node watch.
     pub watched: usize,
     /// Counters since the start.
     pub counters: ClusterCounts,
+}
+
+/// The arbiter of stream names, as one node sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ArbiterReport {
+    /// True if it answers.
+    pub reachable: bool,
+    /// Seconds for which that has been so.
+    pub seconds: u64,
+    /// Names of this node that it has not confirmed.
+    pub unconfirmed: usize,
 }
 
 /// A node of the cluster.
@@ -93,6 +106,8 @@ pub struct ClusterCounts {
     pub dropped_large: u64,
     /// Messages of other nodes dropped because they are malformed.
     pub malformed: u64,
+    /// Messages of nodes that speak another version.
+    pub other_version: u64,
 }
 
 /// The response.

@@ -41,6 +41,16 @@ fn collect_state(report: &ClusterReport, registry: &mut Registry) {
             usize::from(report.connected),
         ),
         (
+            "arbiter_reachable",
+            "Whether the arbiter of stream names answers",
+            usize::from(report.arbiter.reachable),
+        ),
+        (
+            "unconfirmed",
+            "Streams of this node whose names the arbiter has not confirmed",
+            report.arbiter.unconfirmed,
+        ),
+        (
             "nodes",
             "Nodes of the cluster, this one included",
             report.nodes.len(),
@@ -84,6 +94,11 @@ fn collect_counts(counts: &ClusterCounts, registry: &mut Registry) {
             "malformed",
             "Messages of other nodes dropped because they are malformed",
             counts.malformed,
+        ),
+        (
+            "other_version",
+            "Messages dropped because their sender speaks another version",
+            counts.other_version,
         ),
     ] {
         let counter: Counter = Counter::default();

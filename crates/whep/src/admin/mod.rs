@@ -69,7 +69,7 @@ use crate::fallback::{method_not_allowed, not_found};
 use crate::help::Home;
 use crate::{health, help, pages};
 
-pub use cluster::{ClusterCounts, ClusterReport, ClusterView, NodeReport};
+pub use cluster::{ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport};
 pub use door::{AdminDoor, PublicAddresses};
 pub use examination::Doctor;
 pub use finding::{Finding, Level};
