@@ -20,7 +20,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info};
 
-use crate::anchor::Anchor;
 use crate::ask::{Asked, ask_owner};
 use crate::backoff::Backoff;
 use crate::config::Label;
@@ -29,12 +28,11 @@ use crate::context::{Context, now};
 use crate::control::{Control, Holds, Join};
 use crate::epoch::LatestOwner;
 use crate::feed;
-use crate::follow::{Answered, Event, Follower};
+use crate::follow::{Answered, Event};
 use crate::form::Form;
 use crate::keeps::Keeps;
 use crate::message::Part;
-use crate::tracks::TrackSet;
-use crate::turn::{Turn, Whose};
+use crate::passage::Passage;
 
 /// Maximum silence within the answer to a request to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,14 +63,6 @@ pub(crate) enum Command {
     Announced(Label, u64),
 }
 
-/// Ends the publishers of this node that have lost the name: their encoders connect again, and the
-/// name is claimed anew.
-pub(crate) fn dismiss(context: &Context, name: &StreamName, tenure: &Tenure) {
-    if let Some(stream) = context.hub.stream(name) {
-        stream.dismiss_tenure(tenure);
-    }
-}
-
 /// The task of one stream.
 pub(crate) struct Edge {
     context: Arc<Context>,
@@ -81,20 +71,12 @@ pub(crate) struct Edge {
     commands: mpsc::Receiver<Command>,
     /// The viewers that wait until the stream is live.
     demands: Vec<Demand>,
-    /// The ownership of this node that has ended, if it takes the stream from publishers of it.
-    replaces: Option<Tenure>,
     /// The owner and the epoch that are followed at this moment.
     following: Option<(Label, u64)>,
-    follower: Option<(Label, u64, Follower)>,
     latest: LatestOwner,
-    /// The stream in the hub, once it is live.
-    turn: Option<Turn>,
+    passage: Passage,
     /// True once the answer to a request to join was complete: viewers can begin.
     has_joined: bool,
-    /// The tracks of the owner that is followed, as far as they are known.
-    tracks: Option<TrackSet>,
-    /// A publisher of this node has the stream.
-    is_displaced: bool,
     last_owner: Option<Label>,
     retry: Backoff,
 }
@@ -131,19 +113,15 @@ impl Edge {
     ) -> Self {
         let (first, longest) = RETRY;
         Self {
+            passage: Passage::new(Arc::clone(&context), name.clone(), replaces),
             context,
             keeps,
             name,
             commands,
             demands,
-            replaces,
             following: None,
-            follower: None,
             latest: LatestOwner::default(),
-            turn: None,
             has_joined: false,
-            tracks: None,
-            is_displaced: false,
             last_owner: None,
             retry: Backoff::new(first, longest),
         }
@@ -154,22 +132,19 @@ impl Edge {
         let end = self.follow_owners().await;
         let nobody: Result<(), DemandError> = Err(DemandError::NoProvider);
         match end {
-            None if self.turn.is_none() && self.replaces.is_none() => {}
+            None if !self.passage.is_watched() => {}
             None => info!("no node has the stream any more"),
             Some(End::Over(reason)) => {
                 info!(?reason, "the stream has ended");
-                if let (Some(turn), EndReason::Finished) = (&mut self.turn, reason) {
-                    turn.finish();
+                if reason == EndReason::Finished {
+                    self.passage.finish();
                 }
             }
             Some(End::Dismissed(reason)) => debug!(?reason, "no longer watched from another node"),
             Some(End::Unwatched) => info!("no viewers: no longer watched from another node"),
             Some(End::Shutdown | End::Again | End::Failed | End::Moved) => {}
         }
-        if let Some(tenure) = &self.replaces {
-            dismiss(&self.context, &self.name, tenure);
-        }
-        self.turn = None;
+        self.passage.end();
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
             if let Command::Demand(demand) = command {
@@ -193,7 +168,7 @@ impl Edge {
                     End::Failed => delay = self.retry.fail(),
                     end => return Some(end),
                 },
-                Ok(None) if self.turn.is_none() && self.replaces.is_none() => return None,
+                Ok(None) if !self.passage.is_watched() => return None,
                 Ok(None) | Err(End::Again) => {}
                 Err(end) => return Some(end),
             }
@@ -241,19 +216,14 @@ impl Edge {
     /// Handles commands until one of them, or the hub, ends what it waits for.
     async fn attend(&mut self) -> End {
         loop {
-            let Self { turn, commands, .. } = self;
-            let ends = async {
-                let Some(turn) = turn else {
-                    return std::future::pending().await;
-                };
-                let (gone, dismissed) = turn.ends();
-                tokio::select! {
-                    dismissal = dismissed => End::Dismissed(dismissal),
-                    () = gone => End::Unwatched,
-                }
-            };
+            let Self {
+                passage, commands, ..
+            } = self;
             let command = tokio::select! {
-                end = ends => return end,
+                dismissal = passage.ended() => return match dismissal {
+                    Some(dismissal) => End::Dismissed(dismissal),
+                    None => End::Unwatched,
+                },
                 command = commands.recv() => command,
             };
             match command {
@@ -290,7 +260,7 @@ impl Edge {
         self.following = None;
         match end {
             End::Over(_) | End::Moved => self.latest.forget(),
-            _ => self.latest.renew(node, *epoch, self.heard()),
+            _ => self.latest.renew(node, *epoch, self.passage.heard()),
         }
         end
     }
@@ -304,10 +274,8 @@ impl Edge {
         lost: &mut Option<Instant>,
     ) -> End {
         let context = Arc::clone(&self.context);
-        self.prepare(node, epoch);
-        if let Some((_, _, follower)) = &mut self.follower {
-            follower.resubscribe(now());
-        }
+        self.passage.prepare(node, epoch);
+        self.passage.resubscribe();
         if let Err(end) = self.join(node, epoch).await {
             context.counters.joins_failed.note();
             return end;
@@ -320,7 +288,7 @@ impl Edge {
         }
         loop {
             *lost = None;
-            let heard = self.heard();
+            let heard = self.passage.heard();
             let message = tokio::select! {
                 message = live.next() => message,
                 end = self.attend() => return end,
@@ -332,14 +300,14 @@ impl Edge {
             let Some(message) = message else {
                 return End::Shutdown;
             };
-            match self.handle(&message.payload) {
+            match self.passage.handle(&message.payload) {
                 Some(Event::End(EndReason::Moved)) => {
                     return End::Moved;
                 }
                 Some(Event::End(reason)) => return End::Over(reason),
                 Some(Event::Rejoin) => {
                     context.counters.rejoins.note();
-                    self.prepare(node, epoch);
+                    self.passage.prepare(node, epoch);
                     if let Err(end) = self.join(node, epoch).await {
                         return end;
                     }
@@ -347,31 +315,6 @@ impl Edge {
                 _ => {}
             }
         }
-    }
-
-    /// Prepares the follower for a request to join.
-    fn prepare(&mut self, node: &Label, epoch: u64) {
-        let is_watched = self.turn.is_some() || self.replaces.is_some();
-        match &mut self.follower {
-            Some((known, current, follower)) if known == node => {
-                if *current == epoch {
-                    follower.rejoin(now());
-                } else {
-                    *current = epoch;
-                    follower.change_epoch(epoch, is_watched, now());
-                }
-            }
-            _ => {
-                let follower = Follower::new(epoch, is_watched, now());
-                self.follower = Some((node.clone(), epoch, follower));
-                self.tracks = None;
-            }
-        }
-    }
-
-    fn heard(&self) -> std::time::Instant {
-        let follower = self.follower.as_ref();
-        follower.map_or_else(now, |(_, _, follower)| follower.heard())
     }
 
     /// Joins the stream: passes on the answer of the owner.
@@ -417,19 +360,10 @@ impl Edge {
                     return Err(End::Failed);
                 }
             };
-            let joined_at = part.header.dts;
-            let Some((_, _, follower)) = &mut self.follower else {
-                return Err(End::Failed);
-            };
-            match follower.handle_answer(&part, now()) {
-                Ok(event) => self.pass(event),
+            match self.passage.handle_answer(&part) {
+                Ok(()) => {}
                 Err(Answered::Complete) => {
-                    let at = now();
-                    self.begin(Anchor {
-                        time: joined_at,
-                        at,
-                    });
-                    if self.is_displaced {
+                    if self.passage.is_displaced() {
                         return Err(End::Dismissed(Dismissal::Replaced));
                     }
                     context.counters.joins.note();
@@ -441,93 +375,6 @@ impl Edge {
                 Err(Answered::Refused(EndReason::Moved)) => return Err(End::Moved),
                 Err(Answered::Refused(_) | Answered::Broken) => return Err(End::Failed),
             }
-        }
-    }
-
-    /// Handles a live message. Returns what ends or repeats the join.
-    fn handle(&mut self, message: &bytes::Bytes) -> Option<Event> {
-        let counters = &self.context.counters;
-        counters.bytes_in.add(message.len() as u64);
-        let part = match Part::decode(message) {
-            Ok(part) => part,
-            Err(fault) => {
-                self.context.note_fault(fault);
-                return None;
-            }
-        };
-        let (_, _, follower) = self.follower.as_mut()?;
-        let event = follower.handle(&part, now());
-        let faults = follower.take_faults();
-        counters.gaps.add(faults.gaps);
-        counters.dropped_late.add(faults.late);
-        counters.malformed.add(faults.malformed);
-        match event {
-            event @ Some(Event::End(_) | Event::Rejoin) => event,
-            event => {
-                self.pass(event);
-                None
-            }
-        }
-    }
-
-    /// Passes an event on to the hub.
-    fn pass(&mut self, event: Option<Event>) {
-        match event {
-            Some(Event::Frame(frame, arrived)) => {
-                self.context.counters.frames_in.note();
-                let anchor = self.follower.as_ref().and_then(|(_, _, one)| one.anchor());
-                let frame_anchor = Anchor {
-                    time: frame.dts(),
-                    at: arrived,
-                };
-                let origin = anchor.map_or(frame_anchor, |anchor| anchor.at_frame(frame.dts()));
-                self.begin(origin);
-                if let Some(turn) = &mut self.turn {
-                    turn.push(frame, arrived, now());
-                }
-            }
-            Some(Event::Data(data)) => {
-                if let Some(turn) = &mut self.turn {
-                    turn.push_data(data, now());
-                }
-            }
-            Some(Event::Tracks(tracks)) => {
-                if let Some(turn) = self.turn.as_ref().filter(|turn| self.is_current(turn)) {
-                    turn.set_tracks(&tracks);
-                }
-                self.tracks = Some(tracks);
-            }
-            Some(Event::End(_) | Event::Rejoin) | None => {}
-        }
-    }
-
-    fn is_current(&self, turn: &Turn) -> bool {
-        let follower = self.follower.as_ref();
-        follower.is_some_and(|(node, _, follower)| turn.is_of(node, follower.timeline()))
-    }
-
-    /// Makes the stream live, or lets it continue with the owner that is followed now, unless that
-    /// has happened. Its timeline begins at `origin`.
-    fn begin(&mut self, origin: Anchor) {
-        if self.turn.as_ref().is_some_and(|turn| self.is_current(turn)) {
-            return;
-        }
-        let Some((node, _, follower)) = &self.follower else {
-            return;
-        };
-        let whose = Whose {
-            node,
-            timeline: follower.timeline(),
-            replaces: self.replaces.as_ref(),
-        };
-        let turn = Turn::begin(&self.context, &self.name, &whose, origin, now());
-        self.is_displaced = turn.is_none();
-        if let Some(turn) = turn {
-            if let Some(tracks) = &self.tracks {
-                turn.set_tracks(tracks);
-            }
-            self.replaces = None;
-            self.turn = Some(turn);
         }
     }
 
@@ -543,12 +390,11 @@ impl Edge {
 
     /// Tells the viewers that wait that the stream is live, if it is.
     fn answer_demands(&mut self) {
-        let Some(turn) = self.turn.as_mut().filter(|_| self.has_joined) else {
-            return;
-        };
-        for demand in self.demands.drain(..) {
-            demand.answer(Ok(()));
-            turn.expect();
+        if self.has_joined && self.passage.is_live() {
+            for demand in self.demands.drain(..) {
+                demand.answer(Ok(()));
+                self.passage.expect();
+            }
         }
     }
 }

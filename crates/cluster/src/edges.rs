@@ -19,10 +19,11 @@ use tracing::{Instrument, error_span};
 use crate::backoff::Backoff;
 use crate::context::{Context, now};
 use crate::control::Announced;
-use crate::edge::{Command, Edge, MAX_COMMANDS, dismiss};
+use crate::edge::{Command, Edge, MAX_COMMANDS};
 use crate::keeps::Keeps;
 use crate::owner::Lost;
 use crate::owners::Owners;
+use crate::passage::dismiss;
 
 /// The streams of other nodes that viewers of this node watch.
 pub(crate) struct Edges {

@@ -32,8 +32,8 @@
 //!   follows it.
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `claimant`: takes
 //!   the steps of a claim; `feed`: sends one stream.
-//! * `edges`: the streams of other nodes; `edge`: one of them; `turn`: what the hub has of it;
-//!   `keeps`: says which are watched.
+//! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
+//!   `turn`: what the hub has of it; `keeps`: says which are watched.
 //! * `ask`: the question who owns a stream.
 //! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
 //!   versions. `context`: what all tasks share.
@@ -63,6 +63,7 @@ pub mod message;
 mod nodes;
 mod owner;
 mod owners;
+mod passage;
 pub mod reassembly;
 mod stats;
 mod subject;

@@ -1,0 +1,365 @@
+//! Tests of following a stream.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+
+use super::*;
+use crate::message::{Header, Kind, encode, encode_frame};
+use distributary_media::test_util::{opus_frame, video_frame};
+
+const EPOCH: u64 = 3;
+
+/// The owner's side.
+struct Sender {
+    epoch: u64,
+    live: u64,
+    answer: u64,
+}
+
+impl Sender {
+    fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            live: 0,
+            answer: 0,
+        }
+    }
+
+    fn part(&self, frame: &Frame, sequence: u64, at: u64) -> Part {
+        let header = Header::of_frame(frame, self.epoch, 0);
+        let message = encode_frame(frame, &header, sequence, 1000 * at).remove(0);
+        Part::decode(&message).unwrap()
+    }
+
+    fn live(&mut self, frame: &Frame, at: u64) -> Part {
+        self.live += 1;
+        self.part(frame, self.live - 1, at)
+    }
+
+    fn answer(&mut self, frame: &Frame) -> Part {
+        self.answer += 1;
+        self.part(frame, self.answer - 1, 0)
+    }
+
+    fn joined(&mut self) -> Part {
+        let header = Header::new(Kind::Joined, self.epoch);
+        let body = self.live.to_be_bytes();
+        let message = encode(&header, &[&body], self.answer, 0).remove(0);
+        self.answer = 0;
+        Part::decode(&message).unwrap()
+    }
+}
+
+fn video(millis: i64, keyframe: bool) -> Frame {
+    Frame::Video(video_frame(millis, keyframe, 10))
+}
+
+fn time(event: Option<Event>) -> Option<i64> {
+    match event {
+        Some(Event::Frame(frame, _)) => Some(frame.dts().as_millis()),
+        Some(Event::Rejoin) => Some(-1),
+        None => None,
+        Some(other) => panic!("{other:?}"),
+    }
+}
+
+fn at(start: Instant, millis: u64) -> Instant {
+    start + Duration::from_millis(millis)
+}
+
+fn joined(start: Instant) -> (Follower, Sender) {
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    sender.live = 50;
+    for (millis, keyframe) in [(0, true), (40, false)] {
+        let part = sender.answer(&video(millis, keyframe));
+        let event = follower.handle_answer(&part, start).unwrap();
+        assert_eq!(time(event), Some(millis));
+    }
+    let end = follower.handle_answer(&sender.joined(), start);
+    assert_eq!(end, Err(Answered::Complete));
+    (follower, sender)
+}
+
+#[test]
+fn live_frames_follow_the_answer_without_repetition() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    // The answer had this frame already, which was still on its way to the subject.
+    for (millis, expected) in [(40, None), (80, Some(80)), (120, Some(120))] {
+        let part = sender.live(&video(millis, false), millis as u64);
+        let event = follower.handle(&part, at(start, millis as u64));
+        assert_eq!(time(event), expected, "{millis}");
+    }
+    assert_eq!(follower.take_faults(), Faults::default());
+}
+
+fn tracks(sender: &mut Sender, timeline: u64, present: i64, since: i64) -> Part {
+    let nanos = 1_000_000;
+    let place = Place {
+        timeline,
+        present: present * nanos,
+        since: Some(since * nanos),
+    };
+    let body = TrackSet::default().at(place).to_json();
+    let header = Header::new(Kind::Tracks, sender.epoch);
+    let message = encode(&header, &[&body], sender.answer, 0).remove(0);
+    sender.answer += 1;
+    Part::decode(&message).unwrap()
+}
+
+/// Handles the answer to a request to join, with these frames. Returns the times of those that
+/// are passed on.
+fn answer(
+    follower: &mut Follower,
+    sender: &mut Sender,
+    (timeline, present): (u64, i64),
+    frames: impl IntoIterator<Item = i64>,
+    now: Instant,
+) -> Vec<i64> {
+    let frames: Vec<_> = frames.into_iter().collect();
+    let part = tracks(sender, timeline, present, frames[0]);
+    assert!(matches!(
+        follower.handle_answer(&part, now),
+        Ok(Some(Event::Tracks(_)))
+    ));
+    let mut passed = Vec::new();
+    for (at, millis) in frames.into_iter().enumerate() {
+        let part = sender.answer(&video(millis, at == 0));
+        passed.extend(time(follower.handle_answer(&part, now).unwrap()));
+    }
+    let end = follower.handle_answer(&sender.joined(), now);
+    assert_eq!(end, Err(Answered::Complete));
+    passed
+}
+
+#[test]
+fn old_keyframe_does_not_move_the_timeline_of_a_long_stream() {
+    // Twelve hours of intra refresh: the only keyframe is the first frame of all.
+    let long = 12 * 3_600_000;
+    let start = at(Instant::now(), 100_000);
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    let frames = [0, long - 80, long - 40];
+    let passed = answer(&mut follower, &mut sender, (1, long), frames, start);
+    assert_eq!(passed, frames);
+    let anchor = follower.anchor().unwrap();
+    let newest = MediaTime::from_millis(long - 40);
+    assert_eq!(anchor.arrival(newest), start - Duration::from_millis(40));
+    let origin = anchor.at_frame(MediaTime::ZERO);
+    let since_origin = newest.saturating_since(origin.time);
+    assert_eq!(origin.at + since_origin, start - Duration::from_millis(40));
+}
+
+#[test]
+fn viewers_of_an_earlier_owner_do_not_see_a_long_gop_of_the_next() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, true, start);
+    let mut sender = Sender::new(EPOCH);
+    let gop = (0..3_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 3_000), gop, start);
+    assert!(passed.is_empty(), "it would be shown in fast motion");
+    let part = sender.live(&video(3_000, false), 0);
+    assert_eq!(time(follower.handle(&part, start)), None);
+    let part = sender.live(&video(3_040, true), 40);
+    assert_eq!(time(follower.handle(&part, at(start, 40))), Some(3_040));
+}
+
+#[test]
+fn viewers_of_an_earlier_owner_get_the_long_gop_if_no_keyframe_follows() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, true, start);
+    let mut sender = Sender::new(EPOCH);
+    let gop = (0..3_000).step_by(40);
+    answer(&mut follower, &mut sender, (1, 3_000), gop, start);
+    let part = sender.live(&video(5_000, false), 2_000);
+    assert_eq!(time(follower.handle(&part, at(start, 2_000))), Some(-1));
+    follower.rejoin(at(start, 2_000));
+    let gop = (0..=5_000).step_by(1_000);
+    let passed = answer(&mut follower, &mut sender, (1, 5_000), gop, start);
+    assert_eq!(passed.len(), 6);
+}
+
+#[test]
+fn viewers_of_an_earlier_owner_catch_up_with_a_short_gop() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, true, start);
+    let mut sender = Sender::new(EPOCH);
+    let passed = answer(&mut follower, &mut sender, (1, 200), [0, 40, 80], start);
+    assert_eq!(passed, [0, 40, 80]);
+}
+
+#[test]
+fn nothing_is_repeated_when_the_same_owner_gets_another_epoch() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    let gop = (0..3_000).step_by(1_000);
+    answer(&mut follower, &mut sender, (7, 3_000), gop, start);
+    follower.change_epoch(EPOCH + 1, true, start);
+    let mut sender = Sender::new(EPOCH + 1);
+    let gop = (0..=4_000).step_by(1_000);
+    let passed = answer(&mut follower, &mut sender, (7, 4_000), gop, start);
+    assert_eq!(passed, [3_000, 4_000], "only what is missing");
+    // The publisher has begun anew since then: that is another timeline.
+    follower.change_epoch(EPOCH + 2, true, start);
+    let mut sender = Sender::new(EPOCH + 2);
+    let passed = answer(&mut follower, &mut sender, (8, 100), [0, 40], start);
+    assert_eq!(passed, [0, 40]);
+}
+
+#[test]
+fn frames_that_waited_at_their_owner_are_dropped() {
+    let start = Instant::now();
+    let (mut follower, sender) = joined(start);
+    let frame = video(80, true);
+    let header = Header::of_frame(&frame, EPOCH, 3_000_000);
+    let message = encode_frame(&frame, &header, sender.live, 80_000).remove(0);
+    let part = Part::decode(&message).unwrap();
+    assert_eq!(time(follower.handle(&part, at(start, 80))), None);
+    assert_eq!(follower.take_faults().late, 1);
+}
+
+#[test]
+fn streams_that_lose_frames_all_the_time_are_joined_less_and_less_often() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let mut joins = Vec::new();
+    for millis in (0..70_000).step_by(40) {
+        sender.live += 1;
+        let part = sender.live(&video(1_000 + millis, false), millis as u64);
+        let event = follower.handle(&part, at(start, millis as u64));
+        if matches!(event, Some(Event::Rejoin)) {
+            joins.push(millis / 1_000);
+        }
+    }
+    assert_eq!(joins, [2, 6, 14, 30, 46, 62]);
+}
+
+#[test]
+fn lost_frames_come_with_another_join() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let mut now = 80;
+    let _lost = sender.live(&video(80, false), 80);
+    for millis in [120, 160] {
+        let part = sender.live(&video(millis, false), millis as u64);
+        now = millis as u64;
+        assert_eq!(time(follower.handle(&part, at(start, now))), None);
+    }
+    let audio = sender.live(&Frame::Audio(opus_frame(160, &[1])), 160);
+    let event = follower.handle(&audio, at(start, now));
+    assert_eq!(time(event), Some(160), "audio goes on");
+    let part = sender.live(&video(2_200, false), 2_200);
+    assert_eq!(time(follower.handle(&part, at(start, 2_200))), Some(-1));
+    follower.rejoin(at(start, 2_200));
+    let mut again = Vec::new();
+    for (millis, keyframe) in [
+        (0, true),
+        (40, false),
+        (80, false),
+        (120, false),
+        (2_200, false),
+    ] {
+        let part = sender.answer(&video(millis, keyframe));
+        // Nothing is awaited in the answer: it begins with a keyframe.
+        again.extend(time(
+            follower.handle_answer(&part, at(start, 2_201)).unwrap(),
+        ));
+    }
+    let _ = follower.handle_answer(&sender.joined(), at(start, 2_201));
+    assert_eq!(again, [80, 120, 2_200], "only what is missing");
+    let part = sender.live(&video(2_240, false), 2_240);
+    assert_eq!(time(follower.handle(&part, at(start, 2_241))), Some(2_240));
+    assert_eq!(follower.take_faults().gaps, 1);
+}
+
+#[test]
+fn keyframe_ends_the_wait_after_a_gap() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let _lost = sender.live(&video(80, false), 80);
+    let part = sender.live(&video(120, false), 120);
+    assert_eq!(time(follower.handle(&part, at(start, 120))), None);
+    let part = sender.live(&video(160, true), 160);
+    assert_eq!(time(follower.handle(&part, at(start, 160))), Some(160));
+}
+
+#[test]
+fn frames_that_waited_in_a_buffer_are_dropped() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let first = sender.live(&video(80, false), 80);
+    assert_eq!(time(follower.handle(&first, at(start, 80))), Some(80));
+    let old = sender.live(&video(120, false), 120);
+    assert_eq!(time(follower.handle(&old, at(start, 5_000))), Some(-1));
+    let fresh = sender.live(&video(4_960, true), 4_960);
+    let event = follower.handle(&fresh, at(start, 5_000));
+    let Some(Event::Frame(_, arrived)) = event else {
+        panic!("{event:?}")
+    };
+    assert_eq!(arrived, at(start, 4_960));
+    assert_eq!(follower.take_faults().late, 1);
+}
+
+#[test]
+fn answer_without_video_lets_video_begin_with_a_keyframe() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    let audio = sender.answer(&Frame::Audio(opus_frame(0, &[1])));
+    let event = follower.handle_answer(&audio, start).unwrap();
+    assert_eq!(time(event), Some(0));
+    let _ = follower.handle_answer(&sender.joined(), start);
+    let part = sender.live(&video(40, false), 40);
+    assert_eq!(time(follower.handle(&part, at(start, 40))), None);
+    let part = sender.live(&video(80, true), 80);
+    assert_eq!(time(follower.handle(&part, at(start, 80))), Some(80));
+}
+
+#[test]
+fn audio_without_video_is_not_joined_again() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    let _ = follower.handle_answer(&sender.joined(), start);
+    for millis in (0..10_000).step_by(20) {
+        let part = sender.live(&Frame::Audio(opus_frame(millis, &[1])), millis as u64);
+        let event = follower.handle(&part, at(start, millis as u64));
+        assert_eq!(time(event), Some(millis));
+    }
+}
+
+#[test]
+fn messages_of_another_subscription_are_not_late_for_taking_a_slower_way() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let first = sender.live(&video(80, false), 80);
+    assert_eq!(time(follower.handle(&first, at(start, 80))), Some(80));
+    // The clock of the sender stood still for some seconds, and the subscription is a new one.
+    follower.resubscribe(at(start, 5_000));
+    let next = sender.live(&video(120, false), 120);
+    assert_eq!(time(follower.handle(&next, at(start, 5_000))), Some(120));
+}
+
+#[test]
+fn frames_of_another_epoch_are_ignored() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let mut part = sender.live(&video(80, false), 80);
+    part.header.epoch = EPOCH - 1;
+    assert_eq!(follower.handle(&part, start), None);
+}
+
+#[test]
+fn answer_with_lost_parts_is_broken() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    let _lost = sender.answer(&video(0, true));
+    let part = sender.answer(&video(40, false));
+    let broken = follower.handle_answer(&part, start);
+    assert_eq!(broken, Err(Answered::Broken));
+}
