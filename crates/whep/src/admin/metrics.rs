@@ -473,6 +473,7 @@ fn collect_server(server: &Server, registry: &mut Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::cluster::ClusterReport;
     use crate::admin::viewer_samples::ViewerSamples;
     use std::collections::HashSet;
 
@@ -558,6 +559,7 @@ mod tests {
         };
         collect_server(&server, &mut registry);
         certificates::collect(&[("/tls.pem".into(), 1)], &mut registry);
+        cluster_metrics::collect(&ClusterReport::default(), &mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let series = text.lines().filter(|line| !line.starts_with('#'));
