@@ -60,6 +60,12 @@ impl Disturbance {
         is_long && viewers >= LEAST_VIEWERS && self.is_news(now)
     }
 
+    /// Returns whether one was ever found.
+    #[cfg(test)]
+    pub(super) fn was_found(&self) -> bool {
+        self.began.is_some()
+    }
+
     fn is_news(&mut self, now: Instant) -> bool {
         let age = self.began.map(|began| now.saturating_duration_since(began));
         match age {

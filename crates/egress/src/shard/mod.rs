@@ -200,7 +200,9 @@ impl<O: Outlet> Shard<O> {
 
     /// Performs the work that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.disturbance.note_work(self.poll_timeout(), now) {
+        // What is due for a viewer: the rest may have waited for the first one.
+        let due = self.fan_out.schedule.poll_timeout();
+        if self.disturbance.note_work(due, now) {
             self.fan_out.note_disturbance(now);
         }
         self.fan_out.handle_timeout(now);

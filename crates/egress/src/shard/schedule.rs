@@ -32,7 +32,7 @@ impl Schedule {
 
     /// Records the deadline of a viewer after its state has changed.
     pub(super) fn note(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
-        self.note_behind(key, viewer);
+        self.note_behind(key, viewer, now);
         let Some(due) = viewer.peer.poll_timeout() else {
             return;
         };
@@ -46,12 +46,16 @@ impl Schedule {
     }
 
     /// Records whether a viewer is behind the live edge.
-    pub(super) fn note_behind(&mut self, key: usize, viewer: &mut Viewer) {
+    pub(super) fn note_behind(&mut self, key: usize, viewer: &mut Viewer, now: Instant) {
         let is_behind = viewer.is_behind();
         if is_behind == std::mem::replace(&mut viewer.is_listed, is_behind) {
             return;
         }
         if is_behind {
+            if self.behind.is_empty() {
+                // There were no turns meanwhile, so none is late.
+                self.next_turn = self.next_turn.max(now);
+            }
             self.behind.push(key);
         } else {
             self.behind.retain(|other| *other != key);
@@ -64,7 +68,7 @@ impl Schedule {
         if viewer.peer.report_due().is_some_and(is_earlier) {
             self.note(key, viewer, now);
         } else {
-            self.note_behind(key, viewer);
+            self.note_behind(key, viewer, now);
         }
     }
 

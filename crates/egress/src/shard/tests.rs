@@ -444,6 +444,18 @@ fn silent_viewer_is_closed_at_the_moment_its_consent_ends() {
 }
 
 #[test]
+fn newcomers_and_pauses_of_the_publisher_are_no_disturbance() {
+    let mut world = World::new(1);
+    for _ in 0..4 {
+        world.join(0);
+        world.run(Duration::from_secs(4));
+        world.is_publishing = !world.is_publishing;
+    }
+    assert_eq!(world.sessions(), 4);
+    assert!(!world.shards[0].shard.disturbance.was_found());
+}
+
+#[test]
 fn idle_viewers_hardly_wake_their_shard() {
     let mut world = World::new(1);
     for _ in 0..30 {
