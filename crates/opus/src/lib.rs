@@ -1,0 +1,9 @@
+//! Encodes Opus (RFC 6716) by libopus, which is built from the source in this crate.
+//!
+//! * [`Encoder`]: 48 kHz stereo in, packets out.
+//! * `sys`: the functions of libopus.
+
+mod encoder;
+mod sys;
+
+pub use encoder::{Application, Encoder, OpusError};
