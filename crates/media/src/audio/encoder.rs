@@ -1,10 +1,9 @@
 //! Encodes stereo samples at 48 kHz as Opus.
 
 use bytes::Bytes;
-use ropus::{Application, Bitrate, Channels, Encoder, InbandFec};
+use distributary_opus::{Application, Encoder, OpusError};
 use serde::{Deserialize, Serialize};
 
-use super::clock::OPUS_RATE;
 use super::error::AudioError;
 
 /// Samples per channel in a packet of 20 ms.
@@ -30,8 +29,8 @@ pub struct OpusConfig {
     pub fec: bool,
     /// The application that the encoder optimizes for.
     pub application: OpusApplication,
-    /// Complexity of the encoder, 0 to 10. The maximum costs about one percent of a core; below 10
-    /// the encoder does not analyze tonality and encodes pure tones 4 to 7 dB worse.
+    /// Complexity of the encoder, 0 to 10. From 7 on the encoder analyzes tonality, and recognizes
+    /// speech, for which it has forward error correction.
     pub complexity: u8,
 }
 
@@ -56,6 +55,9 @@ impl OpusConfig {
     pub const MAX_BITRATE: u32 = 320_000;
     /// Maximum complexity.
     pub const MAX_COMPLEXITY: u8 = 10;
+    /// Complexity unless set: the lowest at which the encoder analyzes its input. The maximum costs
+    /// a fifth more and sounds no better, by `docs/performance.md`.
+    const COMPLEXITY: u8 = 7;
 
     /// Checks that audio can be encoded with these settings.
     ///
@@ -85,7 +87,7 @@ impl Default for OpusConfig {
             bitrate: 96_000,
             fec: true,
             application: OpusApplication::default(),
-            complexity: Self::MAX_COMPLEXITY,
+            complexity: Self::COMPLEXITY,
         }
     }
 }
@@ -99,19 +101,7 @@ pub(super) struct OpusEncoder {
 impl OpusEncoder {
     pub(super) fn new(config: &OpusConfig) -> Result<Self, AudioError> {
         config.check()?;
-        let application = match config.application {
-            OpusApplication::Audio => Application::Audio,
-            OpusApplication::Voice => Application::Voip,
-            OpusApplication::LowDelay => Application::RestrictedLowDelay,
-        };
-        let encoder = Encoder::builder(OPUS_RATE, Channels::Stereo, application)
-            .bitrate(Bitrate::Bits(config.bitrate))
-            .complexity(config.complexity)
-            .inband_fec(fec(config.fec))
-            // Receivers treat a gap as loss, since silence is not signalled.
-            .dtx(false)
-            .build()
-            .map_err(internal)?;
+        let encoder = encoder(config).map_err(internal)?;
         Ok(Self {
             encoder,
             packet: [0; MAX_PACKET],
@@ -121,20 +111,20 @@ impl OpusEncoder {
     /// Sets the packet loss of the listeners in percent, which the encoding compensates for.
     pub(super) fn set_packet_loss(&mut self, percent: u8) -> Result<(), AudioError> {
         self.encoder
-            .set_packet_loss_perc(percent.min(MAX_LOSS))
+            .set_packet_loss(percent.min(MAX_LOSS))
             .map_err(internal)
     }
 
     /// Returns the delay from the encoder's input to a decoder's output, in samples.
     pub(super) fn delay(&self) -> usize {
-        self.encoder.lookahead() as usize
+        self.encoder.lookahead()
     }
 
     /// Encodes [`PACKET_LEN`] interleaved samples within -1 to 1.
     pub(super) fn encode(&mut self, block: &[f32]) -> Result<Bytes, AudioError> {
         let len = self
             .encoder
-            .encode_float(block, &mut self.packet)
+            .encode(block, &mut self.packet)
             .map_err(internal)?;
         Ok(Bytes::copy_from_slice(
             self.packet.get(..len).unwrap_or_default(),
@@ -142,18 +132,19 @@ impl OpusEncoder {
     }
 }
 
-/// Selects the mode of forward error correction, which the codec has for speech only. The encoder
-/// may switch to speech mode for it, but not for music, which would degrade it for all listeners
-/// because of some.
-fn fec(is_on: bool) -> InbandFec {
-    if is_on {
-        InbandFec::Forced
-    } else {
-        InbandFec::Disabled
-    }
+fn encoder(config: &OpusConfig) -> Result<Encoder, OpusError> {
+    let mut encoder = Encoder::new(match config.application {
+        OpusApplication::Audio => Application::Audio,
+        OpusApplication::Voice => Application::Voice,
+        OpusApplication::LowDelay => Application::LowDelay,
+    })?;
+    encoder.set_bitrate(config.bitrate)?;
+    encoder.set_complexity(config.complexity)?;
+    encoder.set_fec(config.fec)?;
+    Ok(encoder)
 }
 
-fn internal(error: impl std::fmt::Display) -> AudioError {
+fn internal(error: OpusError) -> AudioError {
     AudioError::Internal {
         stage: "the Opus encoder",
         reason: error.to_string(),

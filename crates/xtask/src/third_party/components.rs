@@ -1,7 +1,7 @@
 //! The crates that are built into the gateway, by the output of `cargo metadata`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(super) struct Component {
 
 /// The output of `cargo metadata` is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the output of `cargo metadata` has no {0}")]
+#[error("the output of `cargo metadata` or the source has no {0}")]
 pub(crate) struct MetadataError(&'static str);
 
 impl Component {
@@ -41,6 +41,21 @@ impl Component {
             source: format!("https://github.com/rust-lang/rust/tree/{version}/library"),
             folder: PathBuf::new(),
         }
+    }
+
+    /// Returns libopus, whose source is in a crate of this workspace.
+    pub(super) fn libopus(root: &Path) -> Result<Self, MetadataError> {
+        let folder = root.join("crates/opus/libopus");
+        let version = std::fs::read_to_string(folder.join("VERSION"))
+            .map_err(|_| MetadataError("version of libopus"))?;
+        let version = version.trim().to_owned();
+        Ok(Self {
+            name: "libopus".to_owned(),
+            license: "BSD-3-Clause".to_owned(),
+            source: format!("https://gitlab.xiph.org/xiph/opus/-/tree/v{version}"),
+            folder,
+            version,
+        })
     }
 
     fn of(package: &Value) -> Result<Self, MetadataError> {

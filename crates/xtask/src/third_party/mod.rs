@@ -89,6 +89,8 @@ pub(crate) fn licenses(root: &Path) -> Result<String, ThirdPartyError> {
 
 fn components_and_texts(root: &Path) -> Result<(Vec<Component>, Vec<Text>), ThirdPartyError> {
     let mut components = components::of(&metadata(root)?)?;
+    components.push(Component::libopus(root)?);
+    components.sort();
     let mut texts = texts::of(&components, root)?;
     let standard_library = Component::standard_library(&about_compiler("release")?);
     texts.push(Text {
@@ -173,6 +175,7 @@ mod tests {
         let names: Vec<_> = components.iter().map(|one| one.name.as_str()).collect();
         // A crate, C source that a crate of its own brings, and a crate that only tests use.
         assert!(names.contains(&"tokio") && names.contains(&"openssl-src"));
+        assert!(names.contains(&"libopus"));
         assert!(!names.contains(&"opus-decoder"));
         assert!(!names.iter().any(|name| name.starts_with("distributary")));
         for component in &components {
@@ -182,6 +185,7 @@ mod tests {
         let file = written(&components, &texts);
         for known in [
             "The OpenSSL Project",
+            "Xiph.Org",
             "Mozilla Public License",
             "MIT License",
             "Copyright notices for The Rust Standard Library",
