@@ -1,22 +1,26 @@
-//! A stream's audio thread: AAC, MP3 or G.711 in, Opus out, off the publisher's path.
+//! The transcoding of a stream's audio: AAC, MP3 or G.711 in, Opus out, off the publisher's path.
 //!
-//! * [`AudioThread`]: the handle, and the thread behind it.
-//! * `queue`: the queue of frames that wait for the thread.
+//! * [`AudioJob`]: the handle, and the job behind it.
+//! * [`AudioPool`]: the threads that do the jobs of all streams.
+//! * `queue`: the queue of frames that wait for a job.
 
+mod pool;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use distributary_media::{AudioError, AudioFrame, AudioTrack, OpusConfig, OpusTranscoder};
 use distributary_names::StreamName;
 
 use crate::event_limit::EventLimit;
-use queue::{FrameQueue, QueuedFrame};
+pub(crate) use pool::AudioPool;
+use pool::Job;
+use queue::{FrameQueue, Pushed, QueuedFrame};
 
 /// Limit of log lines of one kind about one stream: a frame may be broken every 20 ms.
 const LOG_LIMIT: EventLimit = EventLimit::new(2, Duration::from_secs(60));
@@ -26,111 +30,162 @@ pub(crate) trait OpusReceiver: Send + Sync + 'static {
     /// Returns the loss of audio packets on the way to viewers, in percent.
     fn loss_percent(&self) -> u8;
 
-    /// Receives Opus of the thread with this id, and the loudest sample that it was made of; 1 is
-    /// full scale.
-    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32);
+    /// Receives Opus of the job with this id, and the loudest sample that it was made of; 1 is full
+    /// scale.
+    fn receive_opus(&self, job: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32);
 }
 
-/// The handle of a stream's audio thread.
+/// The handle of the job that transcodes a stream's audio.
 ///
-/// Transcoding takes about one percent of a core per stream. It has its own thread, so that a video
-/// frame never waits for it. One thread serves the stream as long as a subscriber receives Opus,
-/// whatever the publisher changes.
+/// Transcoding takes about half a percent of a core per stream. The threads of the pool do it, so
+/// that a video frame never waits for it. One job serves the stream as long as a subscriber
+/// receives Opus, whatever the publisher changes.
 ///
-/// The thread ends when this handle is dropped. Nothing waits for its end: the handle is dropped
-/// under the stream's lock, which the thread takes to deliver.
-#[derive(Debug)]
-pub(crate) struct AudioThread {
+/// The job ends when this handle is dropped. Nothing waits for its end: the handle is dropped under
+/// the stream's lock, which the job takes to deliver.
+pub(crate) struct AudioJob {
     id: u64,
     queue: Arc<FrameQueue>,
+    job: Arc<dyn Job>,
+    pool: Arc<AudioPool>,
 }
 
-impl AudioThread {
-    /// Starts a thread that transcodes the audio of the stream `name` for `receiver` under this id.
+impl AudioJob {
+    /// Starts to transcode the audio of the stream `name` for `receiver` under this id.
     ///
     /// # Errors
-    /// Returns the system's error if it cannot start a thread.
-    pub(crate) fn spawn(
+    /// Returns the system's error if the pool has no thread and the system cannot start one.
+    pub(crate) fn start(
+        pool: &Arc<AudioPool>,
         id: u64,
         name: &StreamName,
         config: OpusConfig,
         receiver: Weak<impl OpusReceiver>,
     ) -> io::Result<Self> {
+        pool.start()?;
         let queue = Arc::new(FrameQueue::default());
         let worker = Worker {
             id,
             receiver,
             name: name.clone(),
             config,
-            queue: Arc::clone(&queue),
+            chain: Chain::default(),
+            packets: Vec::new(),
             broken: LOG_LIMIT,
             unusable: LOG_LIMIT,
         };
-        thread::Builder::new()
-            .name(format!("audio {name}"))
-            .spawn(move || worker.run())?;
-        Ok(Self { id, queue })
+        Ok(Self {
+            id,
+            job: Arc::new(Transcoding {
+                queue: Arc::clone(&queue),
+                worker: Mutex::new(worker),
+            }),
+            queue,
+            pool: Arc::clone(pool),
+        })
     }
 
-    /// Returns the id under which the thread delivers.
+    /// Returns the id under which the job delivers.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
     /// Queues a frame of `track` that arrived at `now`. Never waits; returns the number of frames
-    /// dropped because the thread is behind.
+    /// dropped because the job is behind.
     pub(crate) fn push(&self, track: Arc<AudioTrack>, frame: AudioFrame, now: Instant) -> u64 {
-        self.queue.push(QueuedFrame {
+        let Pushed { dropped, is_due } = self.queue.push(QueuedFrame {
             track,
             frame,
             arrived: now,
-        })
+        });
+        if is_due {
+            self.pool.schedule(Arc::clone(&self.job));
+        }
+        dropped
     }
 }
 
-impl Drop for AudioThread {
+impl Drop for AudioJob {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-/// The state of the running thread.
+impl std::fmt::Debug for AudioJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AudioJob")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The job: one frame per turn.
+struct Transcoding<R> {
+    queue: Arc<FrameQueue>,
+    /// No turn waits for it: a job has one turn at a time.
+    worker: Mutex<Worker<R>>,
+}
+
+impl<R: OpusReceiver> Job for Transcoding<R> {
+    fn run(&self) -> bool {
+        if let Some(queued) = self.queue.pop() {
+            let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+            worker.transcode(&queued);
+        }
+        self.queue.end_turn()
+    }
+}
+
+/// The state of the job.
 struct Worker<R> {
     id: u64,
-    /// Weak, because the thread must not keep its stream alive.
+    /// Weak, because the job must not keep its stream alive.
     receiver: Weak<R>,
     name: StreamName,
     config: OpusConfig,
-    queue: Arc<FrameQueue>,
+    chain: Chain,
+    /// Kept for its allocation.
+    packets: Vec<AudioFrame>,
     broken: EventLimit,
     unusable: EventLimit,
 }
 
 impl<R: OpusReceiver> Worker<R> {
-    fn run(mut self) {
-        let mut chain = Chain::default();
-        let mut packets = Vec::new();
-        while let Some(QueuedFrame {
+    /// Transcodes a frame and delivers what it completes. A panic ends the audio of this track, and
+    /// of no other stream.
+    fn transcode(&mut self, queued: &QueuedFrame) {
+        let Some(receiver) = self.receiver.upgrade() else {
+            return;
+        };
+        let deliver = AssertUnwindSafe(|| self.deliver(&*receiver, queued));
+        if catch_unwind(deliver).is_err() {
+            self.packets.clear();
+            self.chain.abandon_track();
+            let error = AudioError::Internal {
+                stage: "the transcoder",
+                reason: "it panicked, which is a bug".to_owned(),
+            };
+            self.log_unusable_audio(&error, queued.arrived);
+        }
+    }
+
+    fn deliver(&mut self, receiver: &R, queued: &QueuedFrame) {
+        let QueuedFrame {
             track,
             frame,
             arrived,
-        }) = self.queue.pop()
-        {
-            let Some(receiver) = self.receiver.upgrade() else {
-                break;
-            };
-            if let Err(error) = chain.follow(&track, &self.config) {
-                self.log_unusable_audio(&error, arrived);
-            }
-            match chain.push(&frame, receiver.loss_percent(), &mut packets) {
-                Ok(()) => {}
-                Err(error @ AudioError::Decode { .. }) => self.log_broken_frame(&error, arrived),
-                Err(error) => self.log_unusable_audio(&error, arrived),
-            }
-            receiver.receive_opus(self.id, packets.drain(..), chain.take_peak());
+        } = queued;
+        if let Err(error) = self.chain.follow(track, &self.config) {
+            self.log_unusable_audio(&error, *arrived);
         }
-        let stream = &self.name;
-        tracing::debug!(%stream, "audio transcoding stops");
+        let loss = receiver.loss_percent();
+        match self.chain.push(frame, loss, &mut self.packets) {
+            Ok(()) => {}
+            Err(error @ AudioError::Decode { .. }) => self.log_broken_frame(&error, *arrived),
+            Err(error) => self.log_unusable_audio(&error, *arrived),
+        }
+        let peak = self.chain.take_peak();
+        receiver.receive_opus(self.id, self.packets.drain(..), peak);
     }
 
     fn log_broken_frame(&mut self, error: &AudioError, now: Instant) {
@@ -212,10 +267,15 @@ impl Chain {
         }
         let pushed = pushed.and_then(|()| transcoder.push(frame, packets));
         if !matches!(pushed, Ok(()) | Err(AudioError::Decode { .. })) {
-            // The next track gets a transcoder that has not failed.
-            self.transcoder = None;
-            self.is_unusable = true;
+            self.abandon_track();
         }
         pushed
+    }
+
+    /// Drops the frames of this track from now on. The next track gets a transcoder that has not
+    /// failed.
+    fn abandon_track(&mut self) {
+        self.transcoder = None;
+        self.is_unusable = true;
     }
 }

@@ -63,6 +63,7 @@ impl Hub {
                 journal: Journal::default(),
                 takeovers: Takeovers::default(),
                 transcoder: Arc::default(),
+                audio_pool: Arc::default(),
                 maker: Maker::default(),
                 changes: watch::Sender::default(),
             }),
@@ -180,7 +181,14 @@ impl Hub {
         let entry = self.shared.streams.entry(name.clone());
         entry.or_insert_with(|| {
             let transcoder = Arc::clone(&self.shared.transcoder);
-            Arc::new(Stream::new(name.clone(), self.config(), transcoder, epoch))
+            let pool = Arc::clone(&self.shared.audio_pool);
+            Arc::new(Stream::new(
+                name.clone(),
+                self.config(),
+                transcoder,
+                pool,
+                epoch,
+            ))
         })
     }
 

@@ -9,6 +9,7 @@ use distributary_names::StreamName;
 use tokio::sync::watch;
 
 use crate::admission::Arbiter;
+use crate::audio::AudioPool;
 use crate::config::HubConfig;
 use crate::demand::Providers;
 use crate::journal::Journal;
@@ -35,6 +36,8 @@ pub(crate) struct HubState {
     pub(crate) journal: Journal,
     pub(crate) takeovers: Takeovers,
     pub(crate) transcoder: Arc<TranscoderPresence>,
+    /// The threads that transcode the audio of all streams.
+    pub(crate) audio_pool: Arc<AudioPool>,
     pub(crate) maker: Maker,
     /// Changes when a stream is published or ends, and when the configuration changes.
     pub(crate) changes: watch::Sender<()>,

@@ -7,7 +7,7 @@
 //!   `standing`: how each follows which of them it is; `takeover`: a standby becomes the active one.
 //! * `activity`: the activity of a publisher, by which its silence is judged.
 //! * `standbys`: [`StreamReport`], the description of all publishers.
-//! * `audio`: its audio thread.
+//! * `audio`: the transcoding of its audio.
 //! * `b_frames`: its B-frames, and the log lines about them.
 //! * `owner`: the registry that it belongs to.
 //! * `remote`: a stream that arrives from another gateway.
@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::adapt::Adapter;
-use crate::audio::AudioThread;
+use crate::audio::{AudioJob, AudioPool};
 use crate::cache::GopCache;
 use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
@@ -76,6 +76,7 @@ pub struct Stream {
     name: StreamName,
     config: Arc<HubConfig>,
     transcoder: Arc<TranscoderPresence>,
+    audio_pool: Arc<AudioPool>,
     epoch: Instant,
     state: Mutex<State>,
     /// The number of subscribers; observable.
@@ -99,11 +100,11 @@ struct State {
     /// Set after a takeover: earlier audio of the new publisher is dropped.
     audio_from: Option<MediaTime>,
     /// Runs while a subscriber receives Opus and the audio is not Opus.
-    audio_thread: Option<AudioThread>,
-    /// The loudest recent sample of the audio thread; 1 is full scale.
+    audio_job: Option<AudioJob>,
+    /// The loudest recent sample of the audio job; 1 is full scale.
     audio_peak: f32,
-    next_audio_thread: u64,
-    /// Time of the next attempt after the system could not start the thread.
+    next_audio_job: u64,
+    /// Time of the next attempt after the system could not start a thread.
     audio_retry_at: Option<Instant>,
     /// Limits the log lines about the publisher's clock.
     clock_faults: EventLimit,
@@ -130,6 +131,7 @@ impl Stream {
         name: StreamName,
         config: Arc<HubConfig>,
         transcoder: Arc<TranscoderPresence>,
+        audio_pool: Arc<AudioPool>,
         now: Instant,
     ) -> Self {
         let state = State {
@@ -140,9 +142,9 @@ impl Stream {
             standbys: Vec::new(),
             next_publisher: 0,
             audio_from: None,
-            audio_thread: None,
+            audio_job: None,
             audio_peak: 0.0,
-            next_audio_thread: 0,
+            next_audio_job: 0,
             audio_retry_at: None,
             clock_faults: CLOCK_FAULTS,
             timeline: Timeline::new(now),
@@ -163,6 +165,7 @@ impl Stream {
             name,
             config,
             transcoder,
+            audio_pool,
             epoch: now,
             state: Mutex::new(state),
             subscriber_count: watch::Sender::new(0),
@@ -277,7 +280,7 @@ impl Stream {
         state.subscribers.retain(|subscriber| subscriber.id != id);
         self.count_subscribers(&state);
         if !state.has_subscriber(AudioForm::Opus) {
-            state.audio_thread = None;
+            state.audio_job = None;
         }
     }
 
@@ -358,8 +361,8 @@ impl Stream {
             Frame::Audio(audio) => {
                 state.audio_frames += 1;
                 if audio.codec == AudioCodec::Opus {
-                    // Opus that the thread still makes of earlier audio would come late.
-                    state.audio_thread = None;
+                    // Opus that the job still makes of earlier audio would come late.
+                    state.audio_job = None;
                     state.deliver_audio(&Arc::new(frame), None);
                 } else {
                     state.transcode(self, audio, now);

@@ -1,7 +1,7 @@
-//! The queue in front of the audio thread.
+//! The queue in front of a stream's transcoder.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use distributary_media::{AudioFrame, AudioTrack};
@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 1 << 20;
 /// Maximum frames in the queue, half a minute of AAC: small ones take memory too.
 const MAX_FRAMES: usize = 1536;
 
-/// An access unit on its way to the thread.
+/// An access unit on its way to the transcoder.
 #[derive(Debug)]
 pub(super) struct QueuedFrame {
     /// The track that the frame belongs to.
@@ -24,51 +24,65 @@ pub(super) struct QueuedFrame {
 }
 
 /// A queue that drops the oldest frames when it is full: listeners wait for the newest.
+///
+/// It is read in turns, of which one is ahead while the queue has frames.
 #[derive(Debug, Default)]
 pub(super) struct FrameQueue {
     state: Mutex<State>,
-    /// Signalled when a frame is added or the queue is closed.
-    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     frames: VecDeque<QueuedFrame>,
     bytes: usize,
+    /// Set while a turn is ahead, or not at its end.
+    is_due: bool,
     is_closed: bool,
 }
 
+/// The result of adding a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pushed {
+    /// The number of older frames that were dropped for it.
+    pub(super) dropped: u64,
+    /// The queue needs a turn, and none is ahead.
+    pub(super) is_due: bool,
+}
+
 impl FrameQueue {
-    /// Adds a frame. Never waits for the thread; returns the number of older frames dropped for it.
-    pub(super) fn push(&self, queued: QueuedFrame) -> u64 {
+    /// Adds a frame.
+    pub(super) fn push(&self, queued: QueuedFrame) -> Pushed {
         let mut state = self.lock();
+        let mut dropped = 0;
+        if state.is_closed {
+            return Pushed {
+                dropped,
+                is_due: false,
+            };
+        }
         state.bytes += queued.frame.data.len();
         state.frames.push_back(queued);
-        let mut dropped = 0;
         while state.bytes > MAX_BYTES || state.frames.len() > MAX_FRAMES {
             state.take();
             dropped += 1;
         }
-        drop(state);
-        self.changed.notify_one();
-        dropped
+        let was_due = std::mem::replace(&mut state.is_due, true);
+        Pushed {
+            dropped,
+            is_due: !was_due,
+        }
     }
 
-    /// Waits for the next frame. Returns `None` when the queue is closed.
+    /// Returns the next frame.
     pub(super) fn pop(&self) -> Option<QueuedFrame> {
+        self.lock().take()
+    }
+
+    /// Ends a turn. Returns whether another is needed.
+    pub(super) fn end_turn(&self) -> bool {
         let mut state = self.lock();
-        loop {
-            if state.is_closed {
-                return None;
-            }
-            if let Some(queued) = state.take() {
-                return Some(queued);
-            }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        state.is_due = !state.frames.is_empty();
+        state.is_due
     }
 
     /// Closes the queue and drops the frames in it.
@@ -76,8 +90,7 @@ impl FrameQueue {
         let mut state = self.lock();
         state.is_closed = true;
         state.frames.clear();
-        drop(state);
-        self.changed.notify_one();
+        state.bytes = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,7 +140,7 @@ mod tests {
         for len in [1, 2 * MAX_BYTES / MAX_FRAMES] {
             let queue = FrameQueue::default();
             let dropped: u64 = (0..2 * MAX_FRAMES as i64)
-                .map(|n| queue.push(frame(n, len)))
+                .map(|n| queue.push(frame(n, len)).dropped)
                 .sum();
             let kept = 2 * MAX_FRAMES as u64 - dropped;
             assert!(kept <= MAX_FRAMES as u64 && kept * len as u64 <= MAX_BYTES as u64);
@@ -140,15 +153,25 @@ mod tests {
     }
 
     #[test]
-    fn closed_queue_returns_nothing_and_wakes_its_reader() {
-        let queue = Arc::new(FrameQueue::default());
-        let reader = {
-            let queue = Arc::clone(&queue);
-            std::thread::spawn(move || queue.pop().is_none())
-        };
-        queue.close();
-        assert!(reader.join().unwrap());
+    fn one_turn_is_ahead_while_there_are_frames() {
+        let queue = FrameQueue::default();
+        let is_due = |millis| queue.push(frame(millis, 1)).is_due;
+        assert_eq!([is_due(0), is_due(1)], [true, false]);
+        assert!(queue.pop().is_some() && queue.end_turn());
+        assert!(queue.pop().is_some());
+        assert!(!is_due(2), "the turn has not ended");
+        assert!(queue.end_turn());
+        assert!(queue.pop().is_some() && !queue.end_turn());
+        assert!(is_due(3));
+    }
+
+    #[test]
+    fn closed_queue_is_empty_and_needs_no_turn() {
+        let queue = FrameQueue::default();
         queue.push(frame(0, 1));
+        queue.close();
+        assert!(queue.pop().is_none() && !queue.end_turn());
+        assert!(!queue.push(frame(1, 1)).is_due);
         assert!(queue.pop().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of an audio thread with its stream.
+//! Tests of an audio job with its stream.
 
 #![allow(
     clippy::disallowed_methods,
@@ -102,26 +102,26 @@ async fn encoder_expects_the_highest_loss_of_any_subscriber() {
 }
 
 #[tokio::test]
-async fn thread_runs_only_while_there_are_subscribers() {
+async fn job_runs_only_while_there_are_subscribers() {
     let harness = Harness::new();
     harness.push(0..10);
-    assert!(!harness.publisher.stream().has_audio_thread());
+    assert!(!harness.publisher.stream().has_audio_job());
     let (subscription, mut queue) = harness.subscribe();
     harness.push(10..20);
     next_opus(&mut queue).await;
-    assert!(harness.publisher.stream().has_audio_thread());
+    assert!(harness.publisher.stream().has_audio_job());
     drop(subscription);
-    assert!(!harness.publisher.stream().has_audio_thread());
+    assert!(!harness.publisher.stream().has_audio_job());
     assert_eq!(harness.publisher.stream().stats().dropped, 0);
 }
 
 #[tokio::test]
-async fn changed_configuration_continues_on_the_same_thread() {
+async fn changed_configuration_continues_in_the_same_job() {
     let harness = Harness::new();
     let (_subscription, mut queue) = harness.subscribe();
     harness.push(0..10);
     let mut last = next_opus(&mut queue).await.pts;
-    let thread = harness.publisher.stream().audio_thread_id();
+    let job = harness.publisher.stream().audio_job_id();
     for n in 10..40 {
         let mut other = harness.track.clone();
         // Explicitly without HE-AAC: the same audio, described differently.
@@ -129,8 +129,8 @@ async fn changed_configuration_continues_on_the_same_thread() {
         harness.publisher.set_audio_track(other);
         harness.push(n..n + 1);
     }
-    assert!(thread.is_some());
-    assert_eq!(harness.publisher.stream().audio_thread_id(), thread);
+    assert!(job.is_some());
+    assert_eq!(harness.publisher.stream().audio_job_id(), job);
     for _ in 0..25 {
         let pts = next_opus(&mut queue).await.pts;
         let step = pts.saturating_since(last).as_millis();
@@ -140,17 +140,17 @@ async fn changed_configuration_continues_on_the_same_thread() {
 }
 
 #[tokio::test]
-async fn next_publisher_continues_on_the_same_thread() {
+async fn next_publisher_continues_in_the_same_job() {
     let harness = Harness::new();
     let (_subscription, mut queue) = harness.subscribe();
     harness.push(0..10);
-    let thread = harness.publisher.stream().audio_thread_id();
+    let job = harness.publisher.stream().audio_job_id();
     let second = harness.hub.take_over(&harness.name, harness.now);
     let later = harness.now + Duration::from_millis(500);
     for frame in &harness.frames[..20] {
         second.push(Frame::Audio(frame.clone()), later).unwrap();
     }
-    assert_eq!(second.stream().audio_thread_id(), thread);
+    assert_eq!(second.stream().audio_job_id(), job);
     let mut last = next_opus(&mut queue).await.pts;
     let mut gaps = Vec::new();
     for _ in 0..25 {
@@ -192,7 +192,7 @@ async fn burst_after_a_stall_is_transcoded_to_the_last_frame() {
 }
 
 #[tokio::test]
-async fn replaced_thread_delivers_nothing() {
+async fn replaced_job_delivers_nothing() {
     let harness = Harness::new();
     let (subscription, mut queue) = harness.subscribe();
     harness.push(0..10);
@@ -214,12 +214,12 @@ async fn replaced_thread_delivers_nothing() {
     // Before it are at most a few packets of the last frame that was pushed.
     for _ in 0..20 {
         match next_opus(&mut queue).await.data[..] {
-            [1] => panic!("the first thread still delivers"),
+            [1] => panic!("the first job still delivers"),
             [2] => return,
             _ => {}
         }
     }
-    panic!("the second thread does not deliver");
+    panic!("the second job does not deliver");
 }
 
 #[tokio::test]
@@ -246,16 +246,63 @@ async fn audio_that_cannot_be_transcoded_does_not_stop_other_audio() {
 }
 
 #[test]
-fn thread_ends_with_its_stream() {
+fn job_ends_with_its_stream() {
     let harness = Harness::new();
     let (subscription, queue) = harness.subscribe();
     harness.push(0..10);
     let stream = Arc::downgrade(harness.publisher.stream());
     drop((subscription, queue, harness));
-    // The thread may hold the stream for the length of one delivery.
+    // A thread may hold the stream for the length of one delivery.
     let end = Instant::now() + Duration::from_secs(60);
     while stream.strong_count() > 0 {
-        assert!(Instant::now() < end, "the thread keeps the stream");
-        thread::yield_now();
+        assert!(Instant::now() < end, "the job keeps the stream");
+        std::thread::yield_now();
     }
+}
+
+/// Gets packets, or panics instead.
+struct Listener {
+    panics: bool,
+    packets: std::sync::mpsc::Sender<u64>,
+}
+
+impl OpusReceiver for Listener {
+    fn loss_percent(&self) -> u8 {
+        0
+    }
+
+    fn receive_opus(&self, job: u64, frames: impl Iterator<Item = AudioFrame>, _: f32) {
+        for _ in frames {
+            self.packets.send(job).unwrap();
+            assert!(!self.panics, "of the test");
+        }
+    }
+}
+
+#[test]
+fn panic_ends_the_audio_of_its_stream_only() {
+    let (track, frames) = flv_audio(STEREO_48000);
+    let pool = Arc::new(AudioPool::new(1));
+    let (packets, received) = std::sync::mpsc::channel();
+    let receivers = [true, false].map(|panics| {
+        let packets = packets.clone();
+        Arc::new(Listener { panics, packets })
+    });
+    let name = StreamName::parse("live/test").unwrap();
+    let jobs = [0, 1].map(|id| {
+        let receiver = Arc::downgrade(&receivers[id as usize]);
+        AudioJob::start(&pool, id, &name, OpusConfig::default(), receiver).unwrap()
+    });
+    let track = Arc::new(track);
+    for frame in &frames[..30] {
+        for job in &jobs {
+            job.push(Arc::clone(&track), frame.clone(), Instant::now());
+        }
+    }
+    // 30 frames of 1024 samples are 32 packets of 960.
+    let mut counts = [0, 0];
+    while counts[1] < 32 {
+        counts[received.recv().unwrap() as usize] += 1;
+    }
+    assert_eq!(counts, [1, 32]);
 }

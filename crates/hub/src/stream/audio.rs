@@ -1,4 +1,4 @@
-//! The audio thread of a stream, which transcodes it to Opus.
+//! The transcoding of a stream's audio to Opus.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use distributary_media::{AudioFrame, Frame};
 use tracing::error;
 
 use super::{State, Stream};
-use crate::audio::{AudioThread, OpusReceiver};
+use crate::audio::{AudioJob, OpusReceiver};
 use crate::subscriber::{AudioForm, Subscriber};
 
 /// Factor by which a peak falls with each AAC frame (21 ms at 48 kHz): by about 12 dB in a second.
 const PEAK_DECAY: f32 = 0.97;
 
-/// Retry interval after the system could not start an audio thread.
+/// Retry interval after the system could not start a thread.
 const AUDIO_RETRY: Duration = Duration::from_secs(10);
 
 impl OpusReceiver for Stream {
@@ -21,14 +21,14 @@ impl OpusReceiver for Stream {
         self.audio_loss()
     }
 
-    /// Delivers the Opus to the subscribers, unless another thread has replaced this one: then its
+    /// Delivers the Opus to the subscribers, unless another job has replaced this one: then its
     /// timestamps may lie before those already delivered.
-    fn receive_opus(&self, thread: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32) {
+    fn receive_opus(&self, job: u64, frames: impl Iterator<Item = AudioFrame>, peak: f32) {
         let mut state = self.lock();
         if state
-            .audio_thread
+            .audio_job
             .as_ref()
-            .is_some_and(|current| current.id() == thread)
+            .is_some_and(|current| current.id() == job)
         {
             state.audio_peak = peak.max(state.audio_peak * PEAK_DECAY);
             for frame in frames {
@@ -52,51 +52,52 @@ impl Stream {
     }
 
     #[cfg(test)]
-    pub(crate) fn has_audio_thread(&self) -> bool {
-        self.audio_thread_id().is_some()
+    pub(crate) fn has_audio_job(&self) -> bool {
+        self.audio_job_id().is_some()
     }
 
     #[cfg(test)]
-    pub(crate) fn audio_thread_id(&self) -> Option<u64> {
-        self.lock().audio_thread.as_ref().map(AudioThread::id)
+    pub(crate) fn audio_job_id(&self) -> Option<u64> {
+        self.lock().audio_job.as_ref().map(AudioJob::id)
     }
 }
 
 impl State {
-    /// Queues a frame for the stream's audio thread, which delivers Opus. Does nothing while no
+    /// Queues a frame for the stream's audio job, which delivers Opus. Does nothing while no
     /// subscriber receives Opus.
     pub(super) fn transcode(&mut self, stream: &Arc<Stream>, frame: &AudioFrame, now: Instant) {
         let (Some(track), true) = (
             &self.contribution.audio,
             self.has_subscriber(AudioForm::Opus),
         ) else {
-            self.audio_thread = None;
+            self.audio_job = None;
             return;
         };
         let track = Arc::clone(track);
-        if self.audio_thread.is_none() {
-            self.start_audio_thread(stream, now);
+        if self.audio_job.is_none() {
+            self.start_audio_job(stream, now);
         }
-        self.dropped += match &self.audio_thread {
-            Some(thread) => thread.push(track, frame.clone(), now),
+        self.dropped += match &self.audio_job {
+            Some(job) => job.push(track, frame.clone(), now),
             None => 1,
         };
     }
 
-    fn start_audio_thread(&mut self, stream: &Arc<Stream>, now: Instant) {
+    fn start_audio_job(&mut self, stream: &Arc<Stream>, now: Instant) {
         if self.audio_retry_at.is_some_and(|at| now < at) {
             return;
         }
-        self.next_audio_thread += 1;
-        let thread = AudioThread::spawn(
-            self.next_audio_thread,
+        self.next_audio_job += 1;
+        let job = AudioJob::start(
+            &stream.audio_pool,
+            self.next_audio_job,
             &stream.name,
             stream.config.streams.opus(),
             Arc::downgrade(stream),
         );
-        match thread {
-            Ok(thread) => {
-                self.audio_thread = Some(thread);
+        match job {
+            Ok(job) => {
+                self.audio_job = Some(job);
                 self.audio_peak = 0.0;
             }
             Err(error) => {

@@ -213,7 +213,7 @@ impl Stream {
     fn go_offline(&self, state: &mut State) {
         let was_live = state.live_since.take().is_some();
         state.contribution.end();
-        state.audio_thread = None;
+        state.audio_job = None;
         state.cache.clear();
         if was_live {
             for subscriber in &state.subscribers {

@@ -128,7 +128,7 @@ impl State {
             missing_video: missing_video.clone(),
             missing_audio: missing_audio.clone(),
             b_frames: b_frames.is_certain.then_some(b_frames.kind),
-            audio_peak: self.audio_thread.is_some().then_some(self.audio_peak),
+            audio_peak: self.audio_job.is_some().then_some(self.audio_peak),
             video_frames: self.video_frames,
             audio_frames: self.audio_frames,
             bytes: self.bytes,
