@@ -113,7 +113,7 @@ fn aarch64(build: &mut cc::Build) -> Vec<SimdFiles> {
     }
     vec![SimdFiles {
         folders: &["celt/arm", "silk/arm"],
-        contains: |stem| stem.contains("neon") || stem.contains("NEON") || stem == "NSQ_neon",
+        contains: |stem| stem.contains("neon"),
         flags: &[],
     }]
 }
