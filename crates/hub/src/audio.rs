@@ -157,7 +157,7 @@ impl<R: OpusReceiver> Worker<R> {
         let Some(receiver) = self.receiver.upgrade() else {
             return;
         };
-        let deliver = AssertUnwindSafe(|| self.deliver(&*receiver, queued));
+        let deliver = AssertUnwindSafe(|| self.deliver(&receiver, queued));
         if catch_unwind(deliver).is_err() {
             self.packets.clear();
             self.chain.abandon_track();

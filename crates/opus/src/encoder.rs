@@ -24,7 +24,7 @@ pub enum Application {
 }
 
 /// An error of libopus.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpusError(c_int);
 
 impl std::fmt::Display for OpusError {
