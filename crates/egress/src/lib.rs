@@ -7,6 +7,8 @@
 mod command;
 mod config;
 mod datagrams;
+#[cfg(any(test, feature = "test-util"))]
+pub mod driven;
 pub mod engine;
 mod engine_config;
 mod error;

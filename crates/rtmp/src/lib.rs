@@ -20,10 +20,11 @@ mod proto;
 mod server;
 
 pub use distributary_tls::{TlsError, TlsIdentity};
+pub use proto::client::ClientSession;
 pub use proto::session::{MediaMessage, ServerSession, SessionConfig, SessionError, SessionEvent};
 pub use proto::swf::{FlashProgram, Swf, SwfError};
 pub use proto::{amf, chunk, handshake, message, metadata, name, session, swf, timestamp};
 pub use server::{
     KnownSwf, OnDuplicate, PublishersConfig, PullRule, PullRuleError, PullsConfig, RtmpConfig,
-    RtmpServer, StartError, SwfSource, TlsConfig,
+    RtmpServer, RtmpService, StartError, SwfSource, TlsConfig,
 };

@@ -2,6 +2,7 @@
 //! streams from other servers.
 //!
 //! * `listener`: [`RtmpServer`], which accepts connections and starts a task for each.
+//! * `service`: [`RtmpService`], the server without its listeners.
 //! * `connection`: one connection, from its socket to the hub.
 //! * `ingest`: the media of one publisher on its way into the hub.
 //! * `playback`: a stream on its way from the hub to a player.
@@ -19,6 +20,7 @@ mod json;
 mod listener;
 mod playback;
 mod pull;
+mod service;
 mod swf_source;
 mod tls;
 
@@ -26,5 +28,6 @@ pub use config::{OnDuplicate, PublishersConfig, RtmpConfig};
 pub use listener::{RtmpServer, StartError};
 pub use pull::limits::PullsConfig;
 pub use pull::rule::{PullRule, PullRuleError};
+pub use service::RtmpService;
 pub use swf_source::{KnownSwf, SwfSource};
 pub use tls::TlsConfig;

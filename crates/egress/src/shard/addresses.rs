@@ -33,6 +33,12 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
+    /// Returns the number of addresses.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn len(&self) -> usize {
+        self.holders.len()
+    }
+
     /// Returns the viewers of an address.
     pub(super) fn holders(&self, address: &SocketAddr) -> Option<Holders> {
         self.holders.get(address).copied()

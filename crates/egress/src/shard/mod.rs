@@ -20,6 +20,7 @@
 //! * `codec_change`: sessions that end because the codec has changed.
 //! * `transmitter`, `unsent`: sending.
 //! * `stats`: stats of the viewers for the API and the audio encoder.
+//! * `tables`: the sizes of the tables, for simulations.
 
 mod addresses;
 mod admission;
@@ -37,6 +38,8 @@ mod schedule;
 mod stats;
 mod stream;
 mod streams;
+#[cfg(any(test, feature = "test-util"))]
+mod tables;
 #[cfg(test)]
 mod tests;
 mod transmitter;
@@ -60,6 +63,8 @@ use disturbance::Disturbance;
 use fan_out::FanOut;
 use other_shards::OtherShards;
 use stats::StatsWriter;
+#[cfg(any(test, feature = "test-util"))]
+pub use tables::ShardTables;
 
 /// Time between two rounds of everything that needs no exact deadline.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);

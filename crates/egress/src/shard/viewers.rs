@@ -161,6 +161,12 @@ impl Viewers {
         self.slots.len()
     }
 
+    /// Returns the numbers of addresses, of user name fragments and of sessions.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn indexed(&self) -> [usize; 3] {
+        [self.by_address.len(), self.by_ufrag.len(), self.by_id.len()]
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Viewer> {
         self.slots.iter().map(|(_, viewer)| viewer)
     }

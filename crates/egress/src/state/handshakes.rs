@@ -59,6 +59,12 @@ impl Handshakes {
         }
     }
 
+    /// Returns the number of incomplete handshakes.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn taken(&self) -> usize {
+        self.quota.taken()
+    }
+
     fn warn_of_displaced(&self, Displaced { address, had }: Displaced, now: Instant) {
         if self.displaced.is_due(now) {
             let address = address.map(tracing::field::display);

@@ -1,0 +1,216 @@
+//! The rules for what a viewer gets.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::client::Played;
+use crate::content::{ReadFrame, Stamp, read_audio, read_video};
+use crate::publisher::Record;
+
+/// By how much the distance of two frames may differ from that of their publisher, in
+/// milliseconds.
+const TOLERANCE: i64 = 2;
+
+/// RTP ticks of an audio frame.
+const AUDIO_TICKS: i64 = 960;
+
+/// Checks the media of one session: each frame is whole and decodable, none comes twice or out of
+/// order, and their times are those of the publisher.
+#[derive(Clone, Debug, Default)]
+pub struct Checker {
+    video: Option<Shown>,
+    audio: Option<Heard>,
+    /// The newest video frame of each publisher.
+    newest: BTreeMap<u16, u32>,
+    /// The newest audio frame of each publisher.
+    newest_audio: BTreeMap<u16, u32>,
+    /// Frames cannot be decoded until the next keyframe: packets were lost for good.
+    is_broken: bool,
+    /// Video frames that could be decoded.
+    pub frames: u64,
+    /// Audio frames.
+    pub audio_frames: u64,
+    /// When the last video frame came that could be decoded.
+    pub last_frame: Option<Instant>,
+    /// When the last audio frame came.
+    pub last_audio: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    stamp: Stamp,
+    timestamp: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    publisher: u16,
+    number: u32,
+    timestamp: i64,
+}
+
+impl Checker {
+    /// Checks the next media. `is_lossy` says that packets before the first one may have been lost.
+    ///
+    /// # Errors
+    /// Returns the rule that is broken.
+    pub fn handle(
+        &mut self,
+        played: &Played,
+        records: &[&Record],
+        is_lossy: bool,
+        now: Instant,
+    ) -> Result<(), String> {
+        match played {
+            Played::Video {
+                units,
+                timestamp,
+                after_loss,
+            } => {
+                let Some(frame) = read_video(units) else {
+                    return Err(format!("a video frame is damaged: {} units", units.len()));
+                };
+                self.is_broken |= if self.video.is_none() {
+                    is_lossy
+                } else {
+                    *after_loss
+                };
+                self.handle_video(frame, *timestamp, records, now)
+            }
+            Played::Audio {
+                packet,
+                timestamp,
+                after_loss,
+            } => {
+                let Some(frames) = read_audio(packet) else {
+                    return Err(format!("an audio frame is damaged: {packet:02x?}"));
+                };
+                let frames = frames.into_iter().zip(0..);
+                for ((publisher, number), place) in frames {
+                    let heard = Heard {
+                        publisher,
+                        number,
+                        timestamp: timestamp + place * AUDIO_TICKS,
+                    };
+                    let after_loss = *after_loss && place == 0;
+                    self.handle_audio(heard, after_loss, records, now)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_video(
+        &mut self,
+        frame: ReadFrame,
+        timestamp: i64,
+        records: &[&Record],
+        now: Instant,
+    ) -> Result<(), String> {
+        let ReadFrame {
+            stamp,
+            keyframe,
+            has_parameter_sets,
+        } = frame;
+        let shown = Shown { stamp, timestamp };
+        let newest = self.newest.insert(stamp.publisher, stamp.number);
+        if newest.is_some_and(|newest| newest >= stamp.number) {
+            return Err(format!(
+                "a video frame comes again: {:?}, then {shown:?}",
+                self.video
+            ));
+        }
+        if let Some(last) = self.video {
+            let is_known = stamp.publisher == last.stamp.publisher;
+            if timestamp <= last.timestamp {
+                return Err(format!("video time goes back: {last:?}, then {shown:?}"));
+            }
+            if is_known {
+                let record = record(records, stamp.publisher);
+                let (from, to) = (last.stamp.number, stamp.number);
+                let expected = record.and_then(|record| distance(&record.video, from, to));
+                let got = (timestamp - last.timestamp) / 90;
+                if expected.is_none_or(|expected| (got - expected).abs() > TOLERANCE) {
+                    return Err(format!(
+                        "video times are {got} ms apart instead of {expected:?}: {last:?}, then {shown:?}"
+                    ));
+                }
+            }
+        }
+        if keyframe {
+            // Where packets were lost, the parameter sets may have been among them.
+            if !has_parameter_sets && !self.is_broken {
+                return Err(format!("a keyframe has no parameter sets: {shown:?}"));
+            }
+            self.is_broken &= !has_parameter_sets;
+        } else if !self.is_broken {
+            let reference = self.video.map(|last| last.stamp);
+            let expected = stamp
+                .number
+                .checked_sub(1)
+                .map(|number| Stamp { number, ..stamp });
+            if reference.is_none() || reference != expected {
+                return Err(format!(
+                    "a video frame refers to one that was not sent: {reference:?}, then {shown:?}"
+                ));
+            }
+        }
+        self.video = Some(shown);
+        if !self.is_broken {
+            self.frames += 1;
+            self.last_frame = Some(now);
+        }
+        Ok(())
+    }
+
+    fn handle_audio(
+        &mut self,
+        heard: Heard,
+        after_loss: bool,
+        records: &[&Record],
+        now: Instant,
+    ) -> Result<(), String> {
+        let newest = self.newest_audio.insert(heard.publisher, heard.number);
+        if newest.is_some_and(|newest| newest >= heard.number) {
+            return Err(format!(
+                "an audio frame comes again: {:?}, then {heard:?}",
+                self.audio
+            ));
+        }
+        if let Some(last) = self.audio {
+            if heard.timestamp <= last.timestamp {
+                return Err(format!("audio time goes back: {last:?}, then {heard:?}"));
+            }
+            if heard.publisher == last.publisher {
+                if heard.number != last.number + 1 && !after_loss {
+                    return Err(format!(
+                        "audio frames are missing: {last:?}, then {heard:?}"
+                    ));
+                }
+                let record = record(records, heard.publisher);
+                let expected =
+                    record.and_then(|record| distance(&record.audio, last.number, heard.number));
+                let got = (heard.timestamp - last.timestamp) / 48;
+                if expected.is_none_or(|expected| (got - expected).abs() > TOLERANCE) {
+                    return Err(format!(
+                        "audio times are {got} ms apart instead of {expected:?}: {last:?}, then {heard:?}"
+                    ));
+                }
+            }
+        }
+        self.audio = Some(heard);
+        self.audio_frames += 1;
+        self.last_audio = Some(now);
+        Ok(())
+    }
+}
+
+fn record<'a>(records: &[&'a Record], publisher: u16) -> Option<&'a Record> {
+    records.get(usize::from(publisher)).copied()
+}
+
+/// Returns the time between two frames of a publisher in milliseconds.
+fn distance(times: &[u64], from: u32, to: u32) -> Option<i64> {
+    let (from, to) = (times.get(from as usize)?, times.get(to as usize)?);
+    to.checked_sub(*from).map(|distance| distance as i64)
+}

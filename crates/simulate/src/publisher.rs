@@ -1,0 +1,309 @@
+//! Simulated publishers: real RTMP bytes of frames that say which ones they are.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use distributary_media::flv;
+use distributary_media::{
+    AudioCodec, AudioFrame, AudioTrack, FrameInfo, MediaTime, VideoCodec, VideoFrame, VideoTrack,
+};
+use distributary_rtmp::ClientSession;
+use distributary_rtmp::client::StreamUrl;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+use crate::content::{Stamp, audio_packet, video_track, video_unit};
+
+/// Duration of an audio frame in milliseconds.
+const AUDIO_MILLIS: u64 = 20;
+
+/// Sizes of the video tracks.
+const SIZES: [(u32, u32); 3] = [(1280, 720), (640, 352), (320, 176)];
+
+/// The media of a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Time between two video frames in milliseconds.
+    pub interval: u64,
+    /// Frames of a GOP.
+    pub gop: u32,
+    /// Bytes of a keyframe.
+    pub keyframe_len: usize,
+    /// Bytes of another frame.
+    pub delta_len: usize,
+    /// Video tracks; the first one is the largest.
+    pub tracks: u8,
+    /// It has audio.
+    pub has_audio: bool,
+    /// The RTMP timestamp of the first frame.
+    pub first_timestamp: u32,
+}
+
+/// The times of what a publisher has sent, in milliseconds of its clock.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Of each video frame.
+    pub video: Vec<u64>,
+    /// Of each audio frame.
+    pub audio: Vec<u64>,
+}
+
+/// A publisher that is connected, or was.
+#[derive(Debug)]
+pub struct Publisher {
+    number: u16,
+    media: Media,
+    session: ClientSession,
+    pipe: Option<DuplexStream>,
+    unsent: BytesMut,
+    /// When its clock began.
+    began: Option<Instant>,
+    /// It sends no media.
+    pub is_paused: bool,
+    /// What it has sent.
+    pub record: Record,
+    /// The reason why its connection has ended.
+    pub end: Option<String>,
+}
+
+impl Publisher {
+    /// Returns a publisher that begins to connect over a pipe.
+    ///
+    /// # Errors
+    /// Returns the reason if `name` is not the name of a stream.
+    pub fn new(
+        number: u16,
+        media: Media,
+        app: &str,
+        name: &str,
+        pipe: DuplexStream,
+    ) -> Result<Self, String> {
+        let url = StreamUrl::new("192.0.2.1:1935", app, name).map_err(|error| error.to_string())?;
+        let mut seed = [7; 32];
+        seed[..2].copy_from_slice(&number.to_be_bytes());
+        Ok(Self {
+            number,
+            media,
+            session: ClientSession::publish(url, seed),
+            pipe: Some(pipe),
+            unsent: BytesMut::new(),
+            began: None,
+            is_paused: false,
+            record: Record::default(),
+            end: None,
+        })
+    }
+
+    /// Returns whether its connection is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    /// Returns whether the gateway has accepted it.
+    #[must_use]
+    pub fn is_publishing(&self) -> bool {
+        self.is_open() && self.began.is_some()
+    }
+
+    /// Ends the stream in the way of RTMP.
+    pub fn close(&mut self) {
+        self.session.close();
+        self.exchange_output();
+        self.cut("closed by itself");
+    }
+
+    /// Cuts the connection.
+    pub fn cut(&mut self, reason: &str) {
+        self.pipe = None;
+        self.end.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Reads, sends what is due at `now`, and writes. Call it at least at [`Self::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.read(now);
+        if !self.is_open() {
+            return;
+        }
+        if self.session.is_active() && self.began.is_none() {
+            self.began = Some(now);
+            self.send_headers();
+        }
+        self.send_due(now);
+        self.exchange_output();
+    }
+
+    /// Returns when the next frame is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let began = self.began.filter(|_| self.is_open() && !self.is_paused)?;
+        let video = self.next_time(&self.record.video, self.media.interval);
+        let audio = self.next_time(&self.record.audio, AUDIO_MILLIS);
+        let next = if self.media.has_audio {
+            video.min(audio)
+        } else {
+            video
+        };
+        Some(began + Duration::from_millis(next))
+    }
+
+    fn next_time(&self, sent: &[u64], interval: u64) -> u64 {
+        sent.last().map_or(0, |last| last + interval)
+    }
+
+    fn timestamp(&self, millis: u64) -> u32 {
+        self.media.first_timestamp.wrapping_add(millis as u32)
+    }
+
+    fn send_headers(&mut self) {
+        let timestamp = self.timestamp(0);
+        for track in 0..self.media.tracks {
+            let described = track_of(track);
+            let body = match track {
+                0 => flv::muxer::video_header(&described),
+                _ => further_track(track, 0, true, &described.config),
+            };
+            self.session.send_video(timestamp, body);
+        }
+        if let Some(header) =
+            flv::muxer::audio_header(&audio_track()).filter(|_| self.media.has_audio)
+        {
+            self.session.send_audio(timestamp, header);
+        }
+    }
+
+    fn send_due(&mut self, now: Instant) {
+        let Some(began) = self.began else {
+            return;
+        };
+        let elapsed = now.duration_since(began).as_millis() as u64;
+        if self.is_paused {
+            return;
+        }
+        // After a pause the frames go on at the present time.
+        let skip = |sent: &Vec<u64>, interval: u64| {
+            let next = sent.last().map_or(0, |last| last + interval);
+            if elapsed > next + 500 { elapsed } else { next }
+        };
+        let mut video = skip(&self.record.video, self.media.interval);
+        let mut audio = skip(&self.record.audio, AUDIO_MILLIS);
+        while video <= elapsed {
+            self.send_video(video);
+            video += self.media.interval;
+        }
+        while self.media.has_audio && audio <= elapsed {
+            self.send_audio(audio);
+            audio += AUDIO_MILLIS;
+        }
+    }
+
+    fn send_video(&mut self, millis: u64) {
+        let number = self.record.video.len() as u32;
+        self.record.video.push(millis);
+        let keyframe = number.is_multiple_of(self.media.gop);
+        let len = if keyframe {
+            self.media.keyframe_len
+        } else {
+            self.media.delta_len + number as usize % 5 * 97
+        };
+        for track in 0..self.media.tracks {
+            let stamp = Stamp {
+                publisher: self.number,
+                track,
+                number,
+            };
+            let unit = video_unit(stamp, keyframe, len >> track);
+            let body = match track {
+                0 => flv::muxer::video_frame(&VideoFrame {
+                    codec: VideoCodec::H264,
+                    pts: MediaTime::ZERO,
+                    dts: MediaTime::ZERO,
+                    keyframe,
+                    info: FrameInfo::default(),
+                    units: vec![unit],
+                }),
+                _ => {
+                    let mut body = vec![0, 0, 0];
+                    body.extend_from_slice(&(unit.len() as u32).to_be_bytes());
+                    body.extend_from_slice(&unit);
+                    further_track(track, 1, keyframe, &body)
+                }
+            };
+            self.session.send_video(self.timestamp(millis), body);
+        }
+    }
+
+    fn send_audio(&mut self, millis: u64) {
+        let number = self.record.audio.len() as u32;
+        self.record.audio.push(millis);
+        let frame = AudioFrame {
+            codec: AudioCodec::Opus,
+            pts: MediaTime::ZERO,
+            data: audio_packet(self.number, number),
+        };
+        let body = flv::muxer::audio_frame(&frame, &audio_track());
+        self.session.send_audio(self.timestamp(millis), body);
+    }
+
+    fn read(&mut self, now: Instant) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut bytes = [0; 4096];
+        while let Some(pipe) = &mut self.pipe {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(pipe).poll_read(&mut context, &mut buffer) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) => self.cut(&error.to_string()),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    self.cut("closed by the gateway");
+                }
+                Poll::Ready(Ok(())) => {
+                    if let Err(error) = self.session.handle_bytes(buffer.filled(), now) {
+                        self.cut(&error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn exchange_output(&mut self) {
+        while let Some(bytes) = self.session.poll_output() {
+            self.unsent.extend_from_slice(&bytes);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        while let Some(pipe) = &mut self.pipe
+            && !self.unsent.is_empty()
+        {
+            match Pin::new(pipe).poll_write(&mut context, &self.unsent) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(len)) => self.unsent.advance(len),
+                Poll::Ready(Err(error)) => self.cut(&error.to_string()),
+            }
+        }
+    }
+}
+
+/// Returns the description of a video track.
+fn track_of(track: u8) -> VideoTrack {
+    let (width, height) = SIZES[usize::from(track) % SIZES.len()];
+    video_track(width, height)
+}
+
+fn audio_track() -> AudioTrack {
+    AudioTrack {
+        codec: AudioCodec::Opus,
+        sample_rate: 48_000,
+        channels: 2,
+        config: Bytes::from_static(b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00"),
+    }
+}
+
+/// Returns the body of a tag with a packet of a further video track (Enhanced RTMP, version 2).
+fn further_track(track: u8, packet_type: u8, keyframe: bool, content: &[u8]) -> Bytes {
+    let frame_type = if keyframe { 0x10 } else { 0x20 };
+    let mut body = vec![0x80 | frame_type | 6, packet_type];
+    body.extend_from_slice(b"avc1");
+    body.push(track);
+    body.extend_from_slice(content);
+    body.into()
+}
