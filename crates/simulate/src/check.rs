@@ -50,7 +50,8 @@ struct Heard {
 }
 
 impl Checker {
-    /// Checks the next media. `is_lossy` says that packets before the first one may have been lost.
+    /// Checks the next media. `may_lack_first` says that packets before the first one may be
+    /// missing.
     ///
     /// # Errors
     /// Returns the rule that is broken.
@@ -58,7 +59,7 @@ impl Checker {
         &mut self,
         played: &Played,
         records: &[&Record],
-        is_lossy: bool,
+        may_lack_first: bool,
         now: Instant,
     ) -> Result<(), String> {
         match played {
@@ -71,7 +72,7 @@ impl Checker {
                     return Err(format!("a video frame is damaged: {} units", units.len()));
                 };
                 self.is_broken |= if self.video.is_none() {
-                    is_lossy
+                    may_lack_first
                 } else {
                     *after_loss
                 };

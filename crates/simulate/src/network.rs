@@ -66,6 +66,13 @@ impl Condition {
         }
     }
 
+    /// Returns whether the first packets of media may be lost, or come before the player can decrypt
+    /// them.
+    #[must_use]
+    pub fn may_lose_first(&self) -> bool {
+        self.loses() || self.reordered > 0
+    }
+
     /// Returns whether it loses datagrams, or delays them for longer than a player waits.
     #[must_use]
     pub fn loses(&self) -> bool {

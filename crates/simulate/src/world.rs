@@ -527,6 +527,7 @@ impl<'a> World<'a> {
             checker: Checker::default(),
             since: now,
             is_lossy: false,
+            may_lack_first: false,
             given_up: 0,
         });
         self.note(format!("viewer {number} joins"));
@@ -543,6 +544,8 @@ impl<'a> World<'a> {
         let condition = [seat.up.condition, seat.down.condition];
         if let Some(watching) = &mut seat.watching {
             watching.is_lossy |= condition.iter().any(Condition::loses);
+            let may_lose_first = condition.iter().any(Condition::may_lose_first);
+            watching.may_lack_first |= watching.is_lossy || may_lose_first;
             if watching.player.poll_timeout().is_some_and(|due| due <= now) {
                 watching.player.handle_timeout(now);
             }
@@ -591,7 +594,7 @@ impl<'a> World<'a> {
             seat.trace.count(at, &described(&played));
             let checked = watching
                 .checker
-                .handle(&played, &records, watching.is_lossy, now);
+                .handle(&played, &records, watching.may_lack_first, now);
             checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
         }
         let given_up = watching.player.given_up();
