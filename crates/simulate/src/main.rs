@@ -1,6 +1,8 @@
-//! Runs simulations by seed.
+//! Runs simulations by seed, several at a time.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use clap::Parser;
 use distributary_simulate::run;
@@ -15,37 +17,55 @@ struct Cli {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Go on after a failure.
+    /// Stop after the first failure.
     #[arg(long)]
-    all: bool,
+    stop: bool,
+    /// Simulations that run at a time; 0 is one per core.
+    #[arg(long, default_value_t = 0)]
+    jobs: usize,
 }
 
 fn main() -> ExitCode {
-    let Cli { seeds, seed, all } = Cli::parse();
-    let mut failures = 0;
-    for seed in seed..seed + seeds {
-        match run(&Scenario::of(seed)) {
-            Ok(summary) => println!(
-                "seed {seed}: {} sessions, {} video frames, {} audio frames in {:.1} s, trace {:016x}",
-                summary.sessions,
-                summary.frames,
-                summary.audio_frames,
-                summary.time.as_secs_f64(),
-                summary.hash
-            ),
-            Err(failure) => {
-                failures += 1;
-                eprint!("{failure}");
-                if !all {
-                    break;
+    let cli = Cli::parse();
+    let first = cli.seed;
+    let end = first.saturating_add(cli.seeds);
+    let jobs = match cli.jobs {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        jobs => jobs,
+    };
+    let (next, failures) = (AtomicU64::new(first), AtomicU64::new(0));
+    let work = || {
+        while !(cli.stop && failures.load(Ordering::Relaxed) > 0) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            match run(&Scenario::of(seed)) {
+                Ok(summary) => println!(
+                    "seed {seed}: {} sessions, {} video and {} audio frames in {:.1} s, trace {:016x}",
+                    summary.sessions,
+                    summary.frames,
+                    summary.audio_frames,
+                    summary.time.as_secs_f64(),
+                    summary.hash
+                ),
+                Err(failure) => {
+                    failures.fetch_add(1, Ordering::Relaxed);
+                    print!("{failure}");
                 }
             }
         }
-    }
-    if failures == 0 {
-        ExitCode::SUCCESS
-    } else {
-        eprintln!("{failures} of the seeds failed");
-        ExitCode::FAILURE
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(work);
+        }
+    });
+    match failures.into_inner() {
+        0 => ExitCode::SUCCESS,
+        failures => {
+            eprintln!("{failures} of the seeds failed; --seed N --seeds 1 replays one");
+            ExitCode::FAILURE
+        }
     }
 }

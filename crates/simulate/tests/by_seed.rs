@@ -1,20 +1,73 @@
-//! Simulations of fixed seeds.
+//! Simulations of fixed seeds. A seed that has found a defect stays here.
+
+use std::ops::Range;
 
 use distributary_simulate::run;
 use distributary_simulate::scenario::Scenario;
 
+/// Runs the scenarios of these seeds.
 #[track_caller]
-fn passes(scenario: &Scenario) {
-    match run(scenario) {
-        Ok(summary) => assert!(summary.sessions > 0),
-        Err(failure) => panic!("{failure}"),
+fn pass(seeds: Range<u64>) {
+    for seed in seeds {
+        if let Err(failure) = run(&Scenario::of(seed)) {
+            panic!("{failure}");
+        }
     }
 }
 
 #[test]
 fn viewer_gets_a_stream_over_a_perfect_path() {
-    let scenario = Scenario::simplest(1);
-    let summary = run(&scenario).unwrap_or_else(|failure| panic!("{failure}"));
+    let summary = run(&Scenario::simplest(1)).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(summary.sessions, 1);
     assert!(summary.frames > 300, "{summary:?}");
-    passes(&scenario);
+}
+
+#[test]
+fn same_seed_goes_the_same_way_and_another_does_not() {
+    let trace = |seed| run(&Scenario::of(seed)).unwrap_or_else(|failure| panic!("{failure}"));
+    for seed in [2, 6, 21, 36] {
+        let first = trace(seed);
+        assert_eq!(first, trace(seed), "seed {seed}");
+        assert_ne!(first.hash, trace(seed + 1).hash);
+    }
+}
+
+#[test]
+fn rules_hold_for_seeds_0_to_24() {
+    pass(0..25);
+}
+
+#[test]
+fn rules_hold_for_seeds_25_to_49() {
+    pass(25..50);
+}
+
+#[test]
+fn rules_hold_for_seeds_50_to_74() {
+    pass(50..75);
+}
+
+#[test]
+fn rules_hold_for_seeds_75_to_99() {
+    pass(75..100);
+}
+
+#[test]
+fn rules_hold_for_seeds_100_to_124() {
+    pass(100..125);
+}
+
+#[test]
+fn rules_hold_for_seeds_125_to_149() {
+    pass(125..150);
+}
+
+#[test]
+fn rules_hold_for_seeds_150_to_174() {
+    pass(150..175);
+}
+
+#[test]
+fn rules_hold_for_seeds_175_to_199() {
+    pass(175..200);
 }

@@ -5,6 +5,7 @@
 //! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see
 //!   [`mod@attack`].
 //! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
+//! * `cargo xtask simulate`: simulations by seed, see [`mod@simulate`].
 //! * `cargo xtask dist`: the artifacts of a release, see [`mod@dist`].
 //! * `cargo xtask third-party`: the licenses of what is built into the gateway, see
 //!   [`third_party`].
@@ -22,6 +23,7 @@ mod node;
 mod npm;
 mod programs;
 mod python;
+mod simulate;
 mod summary;
 mod third_party;
 mod tools;
@@ -60,6 +62,11 @@ enum Task {
     /// Gateway and browser run on this machine, in network namespaces of their own with a simulated
     /// path between them.
     Join(join::Options),
+    /// Simulate the gateway with publishers, viewers and bad networks, by seed.
+    ///
+    /// A seed that fails is printed with the simulated time and the last events, and goes the same
+    /// way each time.
+    Simulate(simulate::Options),
     /// Make the artifacts of a release: archive, Debian package, list of components, checksums.
     ///
     /// They are in target/dist. On Debian, as root, programs that are missing are installed first.
@@ -80,6 +87,9 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Join(options) => join::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Task::Simulate(options) => simulate::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Dist(options) => dist::run(&options)
