@@ -156,7 +156,8 @@ impl Gateway {
         for tables in (0..self.engine.shards()).filter_map(|shard| self.engine.tables(shard)) {
             viewers += tables.viewers;
             let is_bounded = tables.sessions == tables.viewers
-                && tables.addresses <= 8 * tables.viewers
+                && tables.addresses <= tables.claims
+                && tables.claims <= 8 * tables.viewers
                 && tables.ufrags <= 4 * tables.viewers
                 && tables.log_bytes <= 2 * self.max_log;
             if !is_bounded {

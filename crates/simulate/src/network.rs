@@ -19,6 +19,10 @@ const BURST: Duration = Duration::from_millis(60);
 /// Lengths of DTLS datagrams are rounded up to this: signatures vary by some bytes.
 const DTLS_UNIT: usize = 64;
 
+/// Loss of a path, of a thousand datagrams, that retransmissions repair: at the longest round trip
+/// of a scenario there is time for five.
+const MAX_GENTLE_LOSS: u64 = 30;
+
 /// Bytes of the IP and UDP headers of a datagram.
 const HEADERS: usize = 28;
 
@@ -64,6 +68,13 @@ impl Condition {
             mtu: 1500,
             is_cut: false,
         }
+    }
+
+    /// Returns whether retransmissions may not repair what it loses.
+    #[must_use]
+    pub fn is_harsh(&self) -> bool {
+        let is_lossy = self.loss > MAX_GENTLE_LOSS;
+        is_lossy || self.bursts > 0 || self.rate.is_some() || self.is_cut || self.mtu < 1300
     }
 
     /// Returns whether the first packets of media may be lost, or come before the player can decrypt

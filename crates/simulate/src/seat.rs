@@ -38,6 +38,8 @@ pub(crate) struct Watching {
     pub(crate) since: Instant,
     /// Its path has lost datagrams since it came.
     pub(crate) is_lossy: bool,
+    /// Its path may have lost more than retransmissions repair.
+    pub(crate) is_harsh: bool,
     /// The first packets of media may not have come.
     pub(crate) may_lack_first: bool,
     /// Packets that the player has given up, as far as they are accounted for.

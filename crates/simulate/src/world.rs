@@ -368,7 +368,7 @@ impl<'a> World<'a> {
                     seat.address.set_port(port);
                     // Until its next check the gateway sends to the old address.
                     if let Some(watching) = &mut seat.watching {
-                        watching.is_lossy = true;
+                        (watching.is_lossy, watching.is_harsh) = (true, true);
                     }
                 }
             }
@@ -527,6 +527,7 @@ impl<'a> World<'a> {
             checker: Checker::default(),
             since: now,
             is_lossy: false,
+            is_harsh: false,
             may_lack_first: false,
             given_up: 0,
         });
@@ -544,6 +545,9 @@ impl<'a> World<'a> {
         let condition = [seat.up.condition, seat.down.condition];
         if let Some(watching) = &mut seat.watching {
             watching.is_lossy |= condition.iter().any(Condition::loses);
+            watching.is_harsh |= condition.iter().any(Condition::is_harsh);
+            // A full buffer loses retransmissions.
+            watching.is_harsh |= self.rooms.iter().any(Option::is_some);
             let may_lose_first = condition.iter().any(Condition::may_lose_first);
             watching.may_lack_first |= watching.is_lossy || may_lose_first;
             if watching.player.poll_timeout().is_some_and(|due| due <= now) {
@@ -598,9 +602,14 @@ impl<'a> World<'a> {
             checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
         }
         let given_up = watching.player.given_up();
-        if given_up > watching.given_up && !watching.is_lossy {
+        if given_up > watching.given_up && !watching.is_harsh {
+            let after = if watching.is_lossy {
+                "were not retransmitted"
+            } else {
+                "its path has not lost"
+            };
             return Err(format!(
-                "viewer {number} misses {given_up} packets that its path has not lost"
+                "viewer {number} misses {given_up} packets that {after}"
             ));
         }
         watching.given_up = given_up;

@@ -10,6 +10,8 @@ pub struct ShardTables {
     pub viewers: usize,
     /// Addresses of viewers.
     pub addresses: usize,
+    /// Addresses that the viewers have, each counted for each of its viewers.
+    pub claims: usize,
     /// Our user name fragments that viewers may name.
     pub ufrags: usize,
     /// Sessions.
@@ -32,6 +34,7 @@ impl<O: Outlet> Shard<O> {
         ShardTables {
             viewers: viewers.iter().count(),
             addresses,
+            claims: viewers.iter().map(|viewer| viewer.addresses.len()).sum(),
             ufrags,
             sessions,
             streams: streams.iter().count(),
