@@ -1,4 +1,63 @@
 //! Simulations of the gateway, its publishers, its viewers and their networks, by seed.
+//!
+//! One process, one thread, one simulated clock. A seed decides everything that is random in a
+//! [`scenario`]: how many viewers there are, their paths, what the publisher sends, and what happens
+//! when. [`run`] plays it through and checks the rules below at each step. A seed that fails prints
+//! the simulated time and the last events, and goes the same way each time.
+//!
+//! ```text
+//! publisher ── RTMP bytes over a pipe ──► gateway: RTMP server ─► hub ─► shards
+//!                                                                          │ datagrams
+//! seat: player ◄── down link ◄─────────────────────────────────────────────┤
+//!          │  └──► up link ─────────────────────────────────────────────►──┘
+//!          └─► check
+//! ```
+//!
+//! Real: the RTMP client and server, the hub, the engine with its registry and shards, ICE, DTLS and
+//! SRTP on both sides. Simulated: the clock (that of a paused tokio runtime), the sockets, and the
+//! networks between the gateway and each viewer.
+//!
+//! # Parts
+//!
+//! * [`scenario`]: what happens, by seed.
+//! * `world`: runs a scenario. `gateway`: the gateway with its rules. `seat`: the place of a viewer.
+//! * [`publisher`], [`content`]: publishers, and frames that say which ones they are.
+//! * [`network`]: loss, bursts, reordering, duplicates, delay, jitter, bottlenecks, largest packets,
+//!   partitions.
+//! * [`client`]: the players: our own, and str0m, which shares no code with the gateway.
+//! * [`check`]: the rules for what a viewer gets. [`trace`]: the events and their hash.
+//!
+//! # Rules
+//!
+//! * Each frame is whole, comes once, and can be decoded when it comes: a delta frame follows the
+//!   frame that it refers to, and after a gap only a keyframe with its parameter sets follows.
+//! * Times only go forward, and are as far apart as those of the publisher. Audio has no gap that the
+//!   network has not made.
+//! * What a path loses gently is retransmitted; a path that loses nothing misses nothing.
+//! * No datagram is larger than 1200 bytes. An address that has not proved itself is sent at most
+//!   three times what came from it.
+//! * The tables of the shards, the registry and the count of viewers agree and keep their bounds. A
+//!   session is gone right after DELETE and after shutdown.
+//! * Ten seconds after networks and publishers work again, each viewer plays, in the same session if
+//!   that has not ended.
+//! * When everybody has left, no session, address, handshake, log or stream is left.
+//!
+//! # What is the same each time
+//!
+//! What happens to a datagram depends on the seed, its link and its number on the link. Keys, SSRCs
+//! and first sequence numbers come from the system's random generator, so the trace has none of them
+//! and nothing may depend on them. A defect that shows only at a certain first sequence number is
+//! found, and not replayed.
+//!
+//! # Defects that must be found
+//!
+//! The folder `faults` has patches that plant one small defect each. `cargo xtask simulate --faults`
+//! applies them one after the other to a copy of the tree, and fails if the simulations pass.
+//!
+//! # Not simulated
+//!
+//! AAC (its encoder has a thread of its own), ICE over TCP, HTTP, the cluster, transcoding and
+//! renditions that `[[rendition]]` joins.
 
 pub mod check;
 pub mod client;

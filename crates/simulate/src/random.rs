@@ -21,7 +21,7 @@ impl Random {
     }
 
     /// Returns the next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
@@ -29,17 +29,17 @@ impl Random {
     /// Returns a number of a range.
     pub fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
         let span = range.end() - range.start() + 1;
-        range.start() + self.next() % span
+        range.start() + self.draw() % span
     }
 
     /// Returns true this many times of a thousand.
     pub fn chance(&mut self, permille: u64) -> bool {
-        self.next() % 1000 < permille
+        self.draw() % 1000 < permille
     }
 
     /// Returns one of several values.
     pub fn pick<T: Copy>(&mut self, first: T, others: &[T]) -> T {
-        let at = self.next() % (others.len() as u64 + 1);
+        let at = self.draw() % (others.len() as u64 + 1);
         let other = at.checked_sub(1).and_then(|at| others.get(at as usize));
         other.copied().unwrap_or(first)
     }

@@ -163,7 +163,7 @@ impl Scenario {
     }
 
     fn event(&self, random: &mut Random, harshness: u64) -> Event {
-        let mut viewer = || (random.next() % self.viewers.len() as u64) as usize;
+        let mut viewer = || (random.draw() % self.viewers.len() as u64) as usize;
         let (one, other) = (viewer(), viewer());
         let short = Duration::from_millis(random.range(100..=3_000));
         match random.range(0..=15) {
@@ -180,7 +180,7 @@ impl Scenario {
                 one,
                 random
                     .chance(800)
-                    .then(|| (random.next() % u64::from(self.media.tracks)) as u8),
+                    .then(|| (random.draw() % u64::from(self.media.tracks)) as u8),
             ),
             8 | 9 => Event::Move(one),
             10 => Event::Forge(one, other),

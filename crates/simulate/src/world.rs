@@ -500,7 +500,7 @@ impl<'a> World<'a> {
         // A new player has a new socket.
         let port = seat.address.port().wrapping_add(97).max(1024);
         seat.address.set_port(port);
-        let identity = Random::of(seed, number as u64, seat.players).next();
+        let identity = Random::of(seed, number as u64, seat.players).draw();
         let (mut player, offer): (Box<dyn Player>, String) = if seat.plan.is_independent {
             let (player, offer) = IndependentPlayer::new(seat.address, now)?;
             (Box::new(player), offer)
