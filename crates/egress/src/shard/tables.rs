@@ -32,7 +32,7 @@ impl<O: Outlet> Shard<O> {
             video.max(audio)
         });
         ShardTables {
-            viewers: viewers.iter().count(),
+            viewers: viewers.count(),
             addresses,
             claims: viewers.iter().map(|viewer| viewer.addresses.len()).sum(),
             ufrags,
