@@ -2,7 +2,7 @@
 
 import { ask } from "./admin.js";
 import { button, make, setText } from "./elements.js";
-import { age } from "./words.js";
+import { age, count } from "./words.js";
 
 /** Entries that are kept, as many as the gateway keeps. */
 const KEPT = 200;
@@ -87,11 +87,16 @@ export function showEnded(ended) {
   const list = find("#ended");
   const items = ended.map(({ name, ended_seconds, reason, most_viewers }) => {
     const why = reason ?? "the reason is not known";
-    return `${name}, ${age(ended_seconds)} ago: ${why}; at most ${most_viewers} watched`;
+    return `${name}, ${age(ended_seconds)} ago: ${why}; ${watched(most_viewers)}`;
   });
   while (list.children.length > items.length) list.lastChild.remove();
   while (list.children.length < items.length) list.append(make("li"));
   for (const [at, text] of items.entries()) setText(list.children[at], text);
+}
+
+/** Returns in words how many viewers a stream had at its best time. */
+function watched(most) {
+  return most === 0 ? "nobody watched" : `${count(most, "viewer")} at most`;
 }
 
 /** The blocks, with buttons to remove them. */

@@ -1,5 +1,6 @@
 /** The buttons and keys of `<distributary-player>`. */
 
+import { Fit } from "./fit.js";
 import { Idle } from "./idle.js";
 import { showPlayback } from "./media-session.js";
 import { recall, remember } from "./preferences.js";
@@ -11,13 +12,29 @@ const VOLUME_STEP = 0.1;
 export class Controls {
   #element;
   #root;
+  /** Whether the viewer has chosen between audio and none. */
+  #isChosen = false;
 
   /** @param {DistributaryPlayer} player whose shadow tree is complete */
   constructor(player) {
     this.#element = player;
     this.#root = player.shadowRoot;
-    this.idle = new Idle(player, "button, input, select, form");
+    this.idle = new Idle(player, "button, input, select, form", ".mute[data-muted]");
+    new Fit(this.#part("bar"));
     this.#listen();
+  }
+
+  /** Follows the keys of the whole page until `signal` aborts, if the player is to have them. */
+  listenToPage(signal) {
+    const onKey = (event) => {
+      const [target] = event.composedPath();
+      const isOther = target.matches?.("input, textarea, select, [contenteditable]");
+      if (!this.#element.hasAttribute("page-keys") || event.defaultPrevented || isOther) return;
+      // Arrows scroll the page and space uses links: the player has them while it has the focus.
+      const isFree = target === document.body;
+      if (/^\p{L}$/u.test(event.key) || (isFree && event.key === " ")) this.#onKey(event, isFree);
+    };
+    document.addEventListener("keydown", onKey, { signal });
   }
 
   /** Sets the volume with which the player starts, and shows what the browser can do. */
@@ -67,13 +84,23 @@ export class Controls {
     video.addEventListener("volumechange", () => this.#showVolume());
     for (const type of ["play", "pause"]) video.addEventListener(type, () => this.#showPaused());
     video.addEventListener("dblclick", () => player.toggleFullscreen().catch(() => {}));
-    player.addEventListener("keydown", (event) => this.#onKey(event));
+    video.addEventListener("click", (event) => this.#onVideoClick(event));
+    player.addEventListener("keydown", (event) => this.#onKey(event, event.composedPath()[0] === player));
   }
 
-  #onKey(event) {
+  /**
+   * A click on a video that plays without audio because browsers require that at first gives audio. A
+   * tap shows the controls.
+   */
+  #onVideoClick({ pointerType }) {
+    const isSilent = this.#element.muted && this.#element.hasAttribute("data-audio");
+    const hasControls = this.#element.getAttribute("controls") !== "none";
+    if (isSilent && hasControls && !this.#isChosen && pointerType !== "touch") this.#toggleMuted();
+  }
+
+  #onKey(event, isOnPlayer) {
     const [target] = event.composedPath();
     if (event.ctrlKey || event.metaKey || event.altKey || target === this.#part("key")) return;
-    const isOnPlayer = target === this.#element;
     if (target === this.#part("quality")) return;
     const isSlider = target === this.#part("volume");
     const act = {
@@ -98,12 +125,14 @@ export class Controls {
   }
 
   #toggleMuted() {
+    this.#isChosen = true;
     this.#element.muted = !this.#element.muted;
     if (!this.#element.muted && this.#element.volume === 0) this.#element.volume = 1;
     this.#remember();
   }
 
   #setVolume(volume) {
+    this.#isChosen = true;
     this.#element.volume = volume;
     this.#element.muted = this.#element.volume === 0;
     this.#remember();

@@ -10,6 +10,20 @@ import { StreamCard } from "./stream-card.js";
 import { StreamTable } from "./stream-table.js";
 import { age, bytes, count, millis, rate } from "./words.js";
 
+/** What a tile shows, where its name does not say it all. */
+const EXPLAINED = {
+  "Joins, 5 min": "Viewers who asked for a stream in the last five minutes, and those whose connection came about",
+  "Limited viewers": "Viewers whose network carries less than their stream needs: they get a smaller rendition, or fewer frames",
+  "Failed joins, 5 min": "Viewers who asked for a stream in the last five minutes and whose connection did not come about",
+  In: "What publishers send",
+  Out: "What viewers are sent",
+  "In to out, p99": "Time from the arrival of a frame until it is sent to the last viewer; 99 of 100 frames take no longer",
+  Transcoders: "Running ffmpeg processes, which make renditions",
+  Link: "What this machine sends through its network interface, and what that can carry",
+  Memory: "Memory of the gateway's process",
+  "Open files": "Files and connections of the gateway's process, which the system limits",
+};
+
 /** Milliseconds until the blocks are requested again: others block, too, and blocks end. */
 const BLOCKS_INTERVAL = 10_000;
 
@@ -28,7 +42,7 @@ let viewers = 0;
 let isLoaded = false;
 
 function show({ server, streams, ended }) {
-  link("live", "Live");
+  link("live", "Connected");
   addresses = addressesOf(server);
   find("#board").hidden = false;
   setText(find("#version"), server.version);
@@ -93,7 +107,10 @@ function tiles(server, streams) {
   const list = find("#tiles");
   if (list.children.length !== values.length) {
     list.replaceChildren(
-      ...values.map(([name]) => make("div", {}, make("dt", { textContent: name }), make("dd"))),
+      ...values.map(([name]) => {
+        const title = EXPLAINED[name] ?? "";
+        return make("div", { title }, make("dt", { textContent: name }), make("dd"));
+      }),
     );
   }
   for (const [at, [, value]] of values.entries()) setText(list.children[at].lastElementChild, value);

@@ -14,6 +14,7 @@ const MARKUP = `
     </form>
   </div>
   <p class="visually-hidden" role="status"></p>
+  <p class="no-video" hidden></p>
   <p class="notice" role="note" hidden></p>
   <dl class="stats-list" hidden></dl>
   <button type="button" class="play" aria-label="Play">
@@ -31,6 +32,8 @@ const MARKUP = `
       <span></span>
     </button>
     <input type="range" class="volume" min="0" max="1" step="0.05" aria-label="Volume">
+    <p class="silent" hidden>${icon(`<path d="M4 9.5v5h3.5L12 18.5v-13L7.5 9.5z" fill="currentColor"/>
+      <path d="m16 9.5 5 5m0-5-5 5"/>`)}<span>No audio</span></p>
     <p class="viewers" hidden>${icon(`<circle cx="12" cy="8" r="3.6"/>
       <path d="M4.8 19.5a7.2 7.2 0 0 1 14.4 0"/>`)}<span></span> <b>watching</b></p>
     <span class="gap"></span>
@@ -73,8 +76,12 @@ export function rowsOf(stats) {
   ].filter(({ value }) => value);
 }
 
+/** Latency in milliseconds below which the measurement is too coarse for a number. */
+const SMALL_LATENCY = 50;
+
 /** Returns the latency in words, `null` if it is unknown. */
 export function latencyOf({ latency, isEstimate }) {
+  if (latency !== null && latency < SMALL_LATENCY) return `< ${SMALL_LATENCY} ms`;
   return latency === null ? null : `${isEstimate ? "≈ " : ""}${latency.toFixed(0)} ms`;
 }
 

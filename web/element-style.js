@@ -82,7 +82,6 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
   display: flex; align-items: center; gap: 0.4rem;
   padding: 2.5rem 0.75rem 0.75rem;
   background: linear-gradient(transparent, rgb(0 0 0 / 62%));
-  transition: opacity 0.25s;
 }
 :host([controls="none"]) .bar { display: none; }
 /* Without a video, there is nothing to control. */
@@ -91,18 +90,20 @@ video, ::slotted(video) { display: block; width: 100%; height: 100%; object-fit:
 :host(:not([data-audio])) :is(.mute, .volume) { display: none; }
 :host([data-paused]) .when-playing, :host(:not([data-paused])) .when-paused,
 :host([data-full]) .when-window, :host(:not([data-full])) .when-full { display: none; }
+.bar > * { flex: none; transition: opacity 0.25s; }
 .bar .gap { flex: 1; }
 .bar button {
-  display: inline-flex; flex: none; align-items: center; justify-content: center; gap: 0.5rem;
+  display: inline-flex; align-items: center; justify-content: center; gap: 0.5rem;
   min-width: 2.75rem; min-height: 2.75rem; padding: 0 0.65rem;
   border: 0; border-radius: 999px;
   background: rgb(20 26 32 / 78%); color: #fff;
   font: inherit; font-weight: 600; cursor: pointer;
 }
 .bar .quality {
-  flex: none; max-width: 9rem; min-height: 2.75rem; padding: 0 0.65rem;
-  border: 0; border-radius: 999px;
-  background: rgb(20 26 32 / 78%); color: #fff; font: inherit; font-weight: 600; cursor: pointer;
+  min-height: 2.75rem; padding: 0 0.65rem;
+  border: 0; border-radius: 999px; field-sizing: content;
+  background: rgb(20 26 32 / 78%); color: #fff; font: inherit; font-size: 0.88rem; font-weight: 600;
+  cursor: pointer;
 }
 .bar .quality option { background: #10171e; color: #fff; }
 .bar button:hover { background: rgb(66 78 90 / 94%); }
@@ -116,14 +117,24 @@ svg {
   stroke-linecap: round; stroke-linejoin: round;
 }
 .mute[data-muted] .when-loud, .mute:not([data-muted]) .when-muted { display: none; }
-.viewers {
-  flex: none; padding: 0 0.5rem;
+.viewers, .silent {
+  padding: 0 0.5rem;
   font-size: 0.88rem; font-variant-numeric: tabular-nums; white-space: nowrap;
 }
-.viewers svg { width: 1.15rem; height: 1.15rem; margin-right: 0.3rem; vertical-align: -0.25rem; }
+.silent { color: #d5dde4; }
+:is(.viewers, .silent) svg { width: 1.15rem; height: 1.15rem; margin-right: 0.3rem; vertical-align: -0.25rem; }
 .viewers b { font-weight: inherit; }
 .volume { width: 6rem; height: 2.75rem; margin: 0 0.5rem; accent-color: #fff; cursor: pointer; }
 .mute[data-muted] + .volume { display: none; }
+
+/* What a narrow bar does without: see fit.js. */
+.bar[data-without~="words"] :is(.mute span, .viewers b, .silent span) {
+  position: absolute; clip-path: inset(50%);
+}
+.bar[data-without~="words"] .mute[data-muted] { padding: 0 0.65rem; }
+.bar[data-without~="volume"] .volume, .bar[data-without~="pip"] .pip,
+.bar[data-without~="stats"] .stats, .bar[data-without~="viewers"] .viewers { display: none; }
+.bar[data-without~="long-quality"] .quality { max-width: 5.5rem; text-overflow: ellipsis; }
 
 /* Stats */
 .stats-list {
@@ -134,6 +145,12 @@ svg {
   background: rgb(5 8 11 / 80%);
   font-size: 0.82rem; font-variant-numeric: tabular-nums;
 }
+/* Says over a black picture that there is no video to show. */
+.no-video {
+  position: absolute; inset: 0; display: grid; place-items: center;
+  padding: 3.5rem 1.5rem; text-align: center; text-wrap: balance;
+}
+:host(:not([data-state="live"])) .no-video { display: none; }
 .stats-list dt { color: #b3c0cc; }
 .stats-list dd { text-align: right; white-space: nowrap; }
 .notice {
@@ -142,11 +159,14 @@ svg {
   background: rgb(255 243 220 / 96%); color: #5c3a00; font-size: 0.88rem;
 }
 
-/* While the video plays, controls hide without input; not those that the keyboard has reached. */
-:host([data-state="live"][data-idle]:not([data-paused])) :is(.bar:not(:has(:focus-visible)), .state) { opacity: 0; }
+/* While the video plays, controls hide without input; not those that the keyboard has reached, and not
+   the button that says that the video is muted. */
+:host([data-state="live"][data-idle]:not([data-paused])) :is(.state, .bar:not(:has(:focus-visible)) > :not(.mute[data-muted])) {
+  opacity: 0;
+}
+:host([data-state="live"][data-idle]:not([data-paused])) .bar:not(:has(:focus-visible)) { background: none; }
 :host([data-state="live"][data-idle]:not([data-paused])) { cursor: none; }
 @container (max-width: 30rem) {
-  .volume { display: none; }
   .stats-list { font-size: 0.74rem; padding: 0.4rem 0.7rem; }
   .stats-list .minor { display: none; }
   :host([stats][data-state="live"]) .state { display: none; }
@@ -156,17 +176,12 @@ svg {
   .play { width: 4rem; height: 4rem; }
   .bar { gap: 0.25rem; padding: 2rem 0.5rem 0.5rem; }
   .bar button { min-width: 2.5rem; padding: 0 0.5rem; }
-  .bar .quality { max-width: 5.5rem; min-height: 2.5rem; padding: 0 0.4rem; }
-  .viewers { padding: 0 0.2rem; }
-  .viewers b { position: absolute; clip-path: inset(50%); }
-}
-@container (max-width: 23rem) {
-  .mute[data-muted] { padding: 0 0.5rem; }
-  .mute span { position: absolute; clip-path: inset(50%); }
+  .bar .quality { min-height: 2.5rem; padding: 0 0.4rem; }
+  .viewers, .silent { padding: 0 0.2rem; }
 }
 @media (prefers-reduced-motion: reduce) {
   .mark { animation-duration: 3s; }
-  .bar, .state { transition: none; }
+  .bar > *, .state { transition: none; }
 }
 `;
 

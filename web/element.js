@@ -4,7 +4,7 @@ import { Controls } from "./controls.js";
 import { TEMPLATE, latencyOf, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
 import { announce, withdraw } from "./media-session.js";
-import { keyframeOf } from "./path.js";
+import { keyframeOf, whepOf } from "./path.js";
 import { canDraw, draw } from "./thumbnail.js";
 import { Player } from "./playback.js";
 import { QualityMenu } from "./quality.js";
@@ -54,6 +54,7 @@ export class DistributaryPlayer extends HTMLElement {
     addEventListener("online", again, { signal });
     document.addEventListener("visibilitychange", () => document.hidden || again(), { signal });
     document.addEventListener("fullscreenchange", () => this.#controls.showFullscreen(), { signal });
+    this.#controls.listenToPage(signal);
     this.#controls.start();
     this.#showLabel();
     if (this.hasAttribute("autoplay")) this.play();
@@ -85,9 +86,19 @@ export class DistributaryPlayer extends HTMLElement {
     return this.#player;
   }
 
-  /** The state: `{ state, text, reason }`. */
+  /** The state in a word, as that of `Player`. */
   get state() {
-    return this.#player?.state ?? { state: "stopped", text: "Stopped", reason: null };
+    return this.#player?.state ?? "stopped";
+  }
+
+  /** The state in words for viewers. */
+  get text() {
+    return this.#player?.text ?? "Stopped";
+  }
+
+  /** The error in the gateway's words, or `null`. */
+  get reason() {
+    return this.#player?.reason ?? null;
   }
 
   /** The newest stats, or `null`. */
@@ -168,6 +179,7 @@ export class DistributaryPlayer extends HTMLElement {
     this.video.srcObject = null;
     this.toggleAttribute("data-audio", false);
     this.toggleAttribute("data-paused", false);
+    this.#showMissing({ video: false, audio: false });
     this.#showViewers(null);
     this.#quality.clear();
   }
@@ -201,7 +213,7 @@ export class DistributaryPlayer extends HTMLElement {
   /** Shows the newest keyframe of the stream until it plays, if the browser can draw it. */
   async #showPoster() {
     const { src } = this;
-    const keyframe = src && keyframeOf(src);
+    const keyframe = src && keyframeOf(whepOf(src));
     const canvas = this.#part("poster");
     canvas.hidden = true;
     if (!keyframe || !canDraw()) return;
@@ -219,7 +231,7 @@ export class DistributaryPlayer extends HTMLElement {
       data: this.hasAttribute("data"),
       events: this.hasAttribute("events") || this.hasAttribute("quality"),
     };
-    const player = new Player(this.video, this.src, options);
+    const player = new Player(this.video, whepOf(this.src), options);
     const pass = (type, show) => {
       player.addEventListener(type, ({ detail }) => {
         if (this.#player !== player) return;
@@ -229,6 +241,7 @@ export class DistributaryPlayer extends HTMLElement {
     };
     pass("statechange", (state) => this.#showState(state));
     pass("stats", (stats) => this.#onStats(stats));
+    pass("missing", (missing) => this.#showMissing(missing));
     pass("data", () => {});
     pass("event", (event) => this.#onEvent(event));
     return player;
@@ -243,6 +256,15 @@ export class DistributaryPlayer extends HTMLElement {
   #onStats({ hasAudio }) {
     this.toggleAttribute("data-audio", hasAudio);
     this.#showStats();
+  }
+
+  /** Says what viewers do not get, although the publisher sends it. */
+  #showMissing({ video, audio }) {
+    const [noVideo, silent] = [this.#part("no-video"), this.#part("silent")];
+    noVideo.hidden = !video;
+    noVideo.textContent = "The video cannot be shown. Only the audio plays.";
+    silent.hidden = !audio;
+    silent.title = "The audio is in a format that browsers cannot play.";
   }
 
   #showViewers(count) {
@@ -283,7 +305,7 @@ export class DistributaryPlayer extends HTMLElement {
     if (stats === null || !isDue) return;
     this.#statsAt = now;
     const latency = latencyOf(stats);
-    if (this.state.state === "live" && latency) this.#part("words").textContent = `Live · ${latency}`;
+    if (this.state === "live" && latency) this.#part("words").textContent = `${this.text} · ${latency}`;
     if (list.hidden) return;
     list.replaceChildren(
       ...rowsOf(stats).flatMap(({ name, value, minor }) =>

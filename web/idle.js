@@ -16,22 +16,23 @@ export class Idle {
   /**
    * @param {HTMLElement} host the player
    * @param {string} controls selector of what a tap uses
+   * @param {string} lasting selector of the controls that stay visible
    */
-  constructor(host, controls) {
+  constructor(host, controls, lasting) {
     this.#host = host;
     const isTap = ({ pointerType }) => pointerType === "touch";
-    const isControl = (event) => event.composedPath().some((one) => one.matches?.(controls));
+    const isAny = (event, selector) => event.composedPath().some((one) => one.matches?.(selector));
     host.addEventListener("pointermove", (event) => isTap(event) || this.wake());
     host.addEventListener("pointerleave", (event) => isTap(event) || this.sleep());
     host.addEventListener("focusin", () => this.wake());
     host.addEventListener("keydown", () => this.wake());
     host.addEventListener("pointerdown", (event) => {
-      this.#isWaking = isTap(event) && this.#isIdle;
+      this.#isWaking = isTap(event) && this.#isIdle && !isAny(event, lasting);
       if (!isTap(event)) this.wake();
     });
     host.addEventListener("pointerup", (event) => {
       if (!isTap(event)) return;
-      if (this.#isWaking || isControl(event)) this.wake();
+      if (this.#isWaking || isAny(event, controls)) this.wake();
       else this.sleep();
     });
     // Nobody aims at a control that is hidden.

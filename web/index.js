@@ -34,7 +34,7 @@ async function poll() {
 /** Shows that the gateway does not list its streams. */
 function hide() {
   empty.querySelector("h1").textContent = "Streams are not listed here";
-  empty.querySelector("p").textContent = "Open a stream by its address: its name behind that of this page.";
+  empty.querySelector("p").textContent = "To watch a stream, add its name to the address of this page, as in /live/test.";
   empty.hidden = false;
   document.querySelector(".publish").hidden = true;
 }
@@ -77,6 +77,7 @@ function select(name) {
   selected = name;
   if (player === null) {
     player = document.createElement("distributary-player");
+    player.toggleAttribute("page-keys", true);
     player.toggleAttribute("muted", true);
     player.toggleAttribute("remember", true);
     player.toggleAttribute("autoplay", true);

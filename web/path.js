@@ -16,6 +16,19 @@ export function endpointOf(stream) {
   return `${ROOT}whep/${pathOf(stream)}`;
 }
 
+/**
+ * Returns the URL of the WHEP endpoint for the `src` of a player: `src` itself, or, if it is the page of a
+ * stream on this gateway, the endpoint of that stream.
+ */
+export function whepOf(src) {
+  const { origin, pathname, search } = new URL(src, location.href);
+  const isHere = origin === new URL(import.meta.url).origin && pathname.startsWith(ROOT);
+  const name = isHere ? pathname.slice(ROOT.length).replace(/\/$/, "") : "";
+  // Not the endpoints: ours, and those under which players of other servers look for a stream.
+  const isPage = name !== "" && !/^(whep|rtc|api|index)(\/|$)|\/whep$/.test(name);
+  return isPage ? `${origin}${ROOT}whep/${name}${search}` : src;
+}
+
 /** Returns the URL of the newest keyframe of a stream, by its WHEP endpoint at a gateway; else `null`. */
 export function keyframeOf(endpoint) {
   const { origin, pathname, search } = new URL(endpoint, location.href);

@@ -22,6 +22,13 @@ const FREEZE_DEAD = 20_000;
  * assumes that the decoder cannot decode the stream.
  */
 const FREEZE_OF_DECODER = 2_500;
+/** Milliseconds between two questions to the gateway about the stream, and the number of early ones. */
+const ASK_INTERVALS = { early: 2_000, late: 60_000 };
+const EARLY_ASKS = 5;
+/** Milliseconds until a stream is expected to have video and audio, if it has both. */
+const MEDIA_EXPECTED = 2_500;
+/** The usual case of `missing`. */
+const NOTHING_MISSING = { video: false, audio: false };
 /** Number of keyframe requests in that time that exceeds the ordinary repair of losses. */
 const MANY_REQUESTS = 4;
 /** Milliseconds until the first media of a new session. */
@@ -37,15 +44,15 @@ const BACKOFF = [1, 2, 4, 8, 10];
  * Plays one stream into a video element. It connects, monitors the media, and reconnects when the
  * stream is not live yet, ends or falls silent.
  *
- * Fires `statechange`, whose `detail` is `{ state, text, reason }`:
+ * Fires `statechange`, whose `detail` is `{ state, text, reason }`, as the properties of these names:
  *
  * - `connecting`: an offer is sent, or the first media is awaited;
  * - `live`: video frames (or audio packets) arrive;
  * - `stalled`: connected, but nothing arrives;
- * - `waiting`: the stream has not begun;
+ * - `waiting`: the stream has not begun, or its publisher is away;
  * - `ended`: the stream was live, and has ended;
  * - `locked`: the stream needs a token, or another one;
- * - `unsupported`: this browser cannot play the stream;
+ * - `unsupported`: this browser cannot play the stream, or no browser can;
  * - `retrying`: another error;
  * - `stopped`: after `stop()`.
  *
@@ -56,6 +63,8 @@ const BACKOFF = [1, 2, 4, 8, 10];
  * `data`, with the message as `detail`, if the option `data` is set; and `event`, with an event of
  * the gateway as `detail` (`{ kind, data }`), if the option `events` is set: `active`, `inactive`,
  * `viewercount` (`{ viewercount }`), `reconnect` and `layers` (the renditions by video, each with `rid`, `width`, `height`, `bitrate` and `active`).
+ * Fires `missing` with `{ video, audio }` as `detail` when it turns out, or no longer holds, that the
+ * publisher sends video or audio that viewers cannot get.
  */
 export class Player extends EventTarget {
   #video;
@@ -75,8 +84,12 @@ export class Player extends EventTarget {
   #selection = null;
   /** True if the gateway says that the stream has ended. */
   #isInactive = false;
-  /** True while the gateway is asked about the stream. */
-  #isAsking = false;
+  /** True if the stream had ended when it was seen last. */
+  #hasEnded = false;
+  /** When the gateway was asked about the stream last, and how often in this session. */
+  #asked = { at: -Infinity, times: 0 };
+  /** What the publisher sends and viewers cannot get. */
+  #missing = NOTHING_MISSING;
   /** The session that the gateway has asked to leave. */
   #leaving = null;
   #state = { state: "stopped", text: "Stopped", reason: null };
@@ -102,9 +115,19 @@ export class Player extends EventTarget {
     this.#iceServers = iceServers;
   }
 
-  /** The state of the player: `{ state, text, reason }`. */
+  /** The state in a word. */
   get state() {
-    return this.#state;
+    return this.#state.state;
+  }
+
+  /** The state in words for viewers. */
+  get text() {
+    return this.#state.text;
+  }
+
+  /** The error in the gateway's words, or `null`. */
+  get reason() {
+    return this.#state.reason;
   }
 
   /** The newest stats, or `null` while no media arrives. */
@@ -297,13 +320,20 @@ export class Player extends EventTarget {
   #judge(session, progress) {
     const { silent, frozen, timeout } = progress;
     if (session.lost) return new PlayError("reconnecting", "the connection is lost");
+    if (progress.lacksMedia && session.connected) this.#askAboutMedia(session);
+    else if (!progress.lacksMedia) this.#setMissing(NOTHING_MISSING);
     if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
     if (this.#isInactive && session.connected && silent >= WATCH_INTERVALS.live) {
       // The session outlives the publisher, for as long as the gateway keeps it.
-      this.#enter("ended", ENDED);
+      this.#hasEnded = this.#leaving !== session;
+      this.#enter(...(this.#hasEnded ? ["ended", ENDED] : ["stalled", RESTARTS]));
       return null;
     }
     if (!progress.started) {
+      if (this.#missing.video) {
+        this.#enter("unsupported", NO_VIDEO);
+        return null;
+      }
       if (silent < timeout) return null;
       const error = new PlayError("blocked", `no media within ${timeout} ms`);
       if (timeout === DIRECT_TIMEOUT) error.pause = 0;
@@ -317,23 +347,42 @@ export class Player extends EventTarget {
     }
     if (silent >= SILENCE_NOTICED || frozen >= SILENCE_NOTICED) {
       this.#enter("stalled", "Reconnecting…");
-      if (!this.#listens) this.#askIfEnded(session);
+      if (!this.#listens) this.#ask(session, ASK_INTERVALS.early);
     } else {
       if (!this.#listens) this.#isInactive = false;
       this.#failures = 0;
       this.#wasLive = true;
+      this.#hasEnded = false;
       this.#enter("live", "Live");
     }
     return null;
   }
 
-  /** Asks the gateway whether the publisher has ended the stream, for players without events. */
-  async #askIfEnded(session) {
-    if (this.#isAsking) return;
-    this.#isAsking = true;
-    const state = await session.streamState();
-    this.#isAsking = false;
-    if (this.#session === session && state === "ended") this.#isInactive = true;
+  /** Asks the gateway why there is no video or audio: rarely once it had time to find out. */
+  #askAboutMedia(session) {
+    const isEarly = this.#asked.times < EARLY_ASKS;
+    this.#ask(session, isEarly ? ASK_INTERVALS.early : ASK_INTERVALS.late);
+  }
+
+  /**
+   * Asks the gateway, unless it was asked within `interval`, whether the publisher has ended the stream,
+   * and whether it sends what viewers cannot get.
+   */
+  async #ask(session, interval) {
+    const now = performance.now();
+    if (now - this.#asked.at < interval) return;
+    this.#asked = { at: now, times: this.#asked.times + 1 };
+    const { state, missing } = await session.streamState();
+    if (this.#session !== session) return;
+    if (!this.#listens && state === "ended") this.#isInactive = true;
+    this.#setMissing({ video: missing.includes("video"), audio: missing.includes("audio") });
+  }
+
+  #setMissing(missing) {
+    const before = this.#missing;
+    if (before.video === missing.video && before.audio === missing.audio) return;
+    this.#missing = missing;
+    this.#fire("missing", missing);
   }
 
   /**
@@ -350,13 +399,18 @@ export class Player extends EventTarget {
   /** Gives the session up and schedules the next attempt. */
   #retry(error) {
     // The gateway ends the session some time after its publisher.
-    const isOver = this.#isInactive && error.status === null;
+    const isLeaving = this.#leaving !== null && this.#leaving === this.#session;
+    const isOver = this.#isInactive && error.status === null && !isLeaving;
+    this.#hasEnded ||= isOver;
     this.#endSession();
     const backoff = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)];
     this.#failures += 1;
     const pause = error.pause ?? backoff;
     if (error.status === 409 || isOver) {
-      this.#enter(...(this.#wasLive ? ["ended", ENDED] : ["waiting", WAITING]));
+      if (this.#hasEnded) this.#enter("ended", ENDED);
+      else this.#enter("waiting", this.#wasLive ? AWAY : WAITING);
+    } else if (isLeaving || (error.status === 503 && this.#state.text === RESTARTS)) {
+      this.#enter("retrying", RESTARTS, error.message);
     } else if (error instanceof PlayError) {
       this.#enter(error.state, error.text, error.message);
     } else {
@@ -373,6 +427,8 @@ export class Player extends EventTarget {
     this.#session = null;
     this.#isInactive = false;
     this.#stats = null;
+    this.#asked = { at: -Infinity, times: 0 };
+    this.#setMissing(NOTHING_MISSING);
   }
 
   #enter(state, text, reason = null) {
@@ -390,6 +446,12 @@ export class Player extends EventTarget {
 const ENDED = "The stream has ended.";
 /** Text for a stream that was not. */
 const WAITING = "Waiting for the stream to begin…";
+/** Text for a stream that was live and has not ended: its publisher is away, or the gateway was. */
+const AWAY = "Waiting for the stream to continue…";
+/** Text while the gateway shuts down. */
+const RESTARTS = "The server restarts. Reconnecting…";
+/** Text for a stream whose only media is video that cannot be shown. */
+const NO_VIDEO = "The video cannot be shown: it is in a format that browsers cannot play.";
 
 /** Tracks what has arrived, and for how long nothing has. */
 class Progress {
@@ -403,6 +465,9 @@ class Progress {
   frozen = 0;
   /** Whether the decoder appears unable to decode the stream. */
   isRefused = false;
+  /** Whether video or audio has not arrived although it should have, if the stream has it. */
+  lacksMedia = false;
+  #began = performance.now();
   #packets = 0;
   #frames = 0;
   /** Keyframe requests until the last new frame. */
@@ -415,7 +480,7 @@ class Progress {
   }
 
   update(report, now, isPaused) {
-    const { packets, frames, requests, hasVideo } = totals(report);
+    const { packets, frames, requests, hasVideo, hasAudio } = totals(report);
     if (packets !== this.#packets) this.#packetsAt = now;
     // Browsers may stop decoding what they do not show.
     if (frames !== this.#frames || !hasVideo || isPaused || document.hidden) {
@@ -427,19 +492,21 @@ class Progress {
     this.started ||= hasVideo ? frames > 0 : packets > 0;
     this.silent = now - this.#packetsAt;
     this.frozen = now - this.#framesAt;
+    this.lacksMedia = !(hasVideo && hasAudio) && now - this.#began >= MEDIA_EXPECTED;
     this.isRefused =
       this.frozen >= FREEZE_OF_DECODER && requests - this.#requests >= MANY_REQUESTS;
   }
 }
 
 function totals(report) {
-  const sum = { packets: 0, frames: 0, requests: 0, hasVideo: false };
+  const sum = { packets: 0, frames: 0, requests: 0, hasVideo: false, hasAudio: false };
   for (const stats of report.values()) {
     if (stats.type !== "inbound-rtp") continue;
     sum.packets += stats.packetsReceived ?? 0;
     sum.frames += stats.framesDecoded ?? 0;
     sum.requests += stats.pliCount ?? 0;
     sum.hasVideo ||= stats.kind === "video" && stats.packetsReceived > 0;
+    sum.hasAudio ||= stats.kind === "audio" && stats.packetsReceived > 0;
   }
   return sum;
 }

@@ -10,7 +10,7 @@
  *
  * | attribute | |
  * |---|---|
- * | `src` | URL of the WHEP endpoint; can be changed at any time |
+ * | `src` | URL of the WHEP endpoint, or of the page of a stream on this gateway; can be changed at any time |
  * | `autoplay` | plays at once; otherwise a button or `play()` starts playback |
  * | `muted` | starts muted, as browsers require for autoplay |
  * | `remember` | starts with the volume and muting that the viewer chose last on this site |
@@ -19,13 +19,14 @@
  * | `controls="none"` | shows no buttons |
  * | `label` | name of the stream, for screen readers |
  * | `quality` | `auto`, or the height or id of a rendition, such as `720p`; shows the menu, which needs `events` |
+ * | `page-keys` | has its keys in the whole page, not only with the focus: for a page with one player |
  * | `events` | listens to events of the gateway: number of viewers, end of the stream |
  * | `data` | opens a data channel for messages of the publisher (metadata, cue points) |
  *
- * Properties: `state`, `stats`, `viewers` (their number, or `null`), `muted`, `volume` (0 to 1), `quality`,
+ * Properties: `state`, `text`, `reason`, `stats`, `viewers` (their number, or `null`), `muted`, `volume` (0 to 1), `quality`,
  * `notice` (a message over the video), `video` (the video element), `player`. Methods: `play()`,
- * `pause()`, `stop()`, `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `stats`, `data`
- * and `event`, as those of `Player`. Keys: `k` or space pause, `m` mute, arrows volume, `f` full
+ * `pause()`, `stop()`, `toggleFullscreen()`, `togglePictureInPicture()`. Events: `statechange`, `missing`,
+ * `stats`, `data` and `event`, as those of `Player`. Keys: `k` or space pause, `m` mute, arrows volume, `f` full
  * screen, `p` picture-in-picture, `i` stats. Style: the CSS properties `--player-accent`,
  * `--player-background`, `--player-radius`.
  *

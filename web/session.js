@@ -180,12 +180,15 @@ export class Session {
     this.#events = new SessionEvents(entryOf(link, url), this.#authorization(), this.#onEvent);
   }
 
-  /** Asks the gateway for the state of the stream: `live`, `offline` or `ended`; else `null`. */
+  /**
+   * Asks the gateway about the stream. Returns its `state`: `live`, `offline` or `ended`, else `null`; and
+   * in `missing`, `video` and `audio` that the publisher sends and viewers cannot get.
+   */
   async streamState() {
-    if (!this.#location) return null;
     const options = { headers: this.#authorization(), signal: this.#abort.signal };
-    const response = await fetch(this.#location, options).catch(() => null);
-    return response?.headers.get("Stream-State") ?? null;
+    const response = this.#location && (await fetch(this.#location, options).catch(() => null));
+    const missing = response?.headers.get("Stream-Missing")?.split(", ") ?? [];
+    return { state: response?.headers.get("Stream-State") ?? null, missing };
   }
 
   /**
@@ -342,6 +345,13 @@ export class PlayError extends Error {
     const detail = await problemDetail(response);
     const kind = response.status === 401 && isKeySent ? "wrongKey" : (STATUSES[response.status] ?? "busy");
     const error = new PlayError(kind, `${response.status}: ${detail}`);
+    if (kind === "unknown" || kind === "address") {
+      // For the author of the page.
+      console.warn(
+        `distributary-player: ${response.url} answers ${error.message}. The src of a player is the WHEP ` +
+          "endpoint of a stream, such as https://gateway.example/whep/live/test",
+      );
+    }
     error.status = response.status;
     error.pause = retryAfter(response) ?? (response.status < 500 ? HOPELESS_PAUSE : null);
     return error;
@@ -357,6 +367,7 @@ const KINDS = {
   often: ["retrying", "Too many attempts. Trying again in a while…"],
   forbidden: ["retrying", "You are not allowed to watch this stream here."],
   unknown: ["retrying", "There is no such stream."],
+  address: ["retrying", "The address of the player is not that of a stream."],
   key: ["locked", "This stream needs a password or key."],
   wrongKey: ["locked", "This password or key is wrong, or no longer valid."],
   unsupported: [
@@ -367,9 +378,11 @@ const KINDS = {
 
 /** Kinds of errors by status. */
 const STATUSES = {
+  200: "address",
   401: "key",
   403: "forbidden",
   404: "unknown",
+  405: "address",
   406: "unsupported",
   422: "unsupported",
   429: "often",

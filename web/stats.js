@@ -14,7 +14,8 @@ const WINDOW = 2_000;
  * - `firstFrame`: milliseconds from the start of the session to its first shown frame; the start is the
  *   request, or the arrival of a page that came with a session;
  * - `latency`: milliseconds from the gateway's receiving a frame to its display. If `isEstimate`, it
- *   is the sum of round trip, buffer and decoding, because the browser does not report capture times;
+ *   is the sum of half a round trip, buffer and decoding, because the browser does not report capture
+ *   times; it is never less than this sum;
  * - `bitrate`: bits per second of all media;
  * - `frameRate`: video frames per second;
  * - `loss`: percentage of packets lost over the last seconds, without those repaired by
@@ -34,9 +35,12 @@ export function measure(report, { capturedAt, firstFrame }, before) {
   const rates = ratesOf(samples[0], sample);
   const roundTrip = roundTripOf(stats, report);
   const age = ageOf(capturedAt, stats, roundTrip);
+  const least = estimate(roundTrip, rates);
   return {
     firstFrame,
-    latency: age ?? estimate(roundTrip, rates),
+    // The capture clock of a stream whose first frame came late is ahead: no frame is younger than the
+    // way that it has certainly taken.
+    latency: age === null ? least : Math.max(age, least ?? 0),
     isEstimate: age === null,
     ...rates,
     width: video?.frameWidth ?? null,
@@ -112,7 +116,7 @@ function ageOf(capturedAt, stats, roundTrip) {
   if (capturedAt === null || !sender?.remoteTimestamp) return null;
   const ahead = sender.remoteTimestamp + (roundTrip ?? 0) / 2 - sender.timestamp;
   const now = performance.timeOrigin + performance.now();
-  return Math.max(now + ahead - capturedAt, 0);
+  return now + ahead - capturedAt;
 }
 
 function estimate(roundTrip, { buffer, decoding }) {

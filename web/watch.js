@@ -21,6 +21,7 @@ player.setAttribute("label", stream);
 player.toggleAttribute("muted", isOn("muted"));
 player.toggleAttribute("remember", !query.has("muted"));
 player.toggleAttribute("autoplay", isOn("autoplay"));
+player.toggleAttribute("page-keys", !query.has("embed"));
 player.toggleAttribute("events", isOn("events"));
 player.toggleAttribute("stats", query.has("stats") && isOn("stats"));
 if (!isOn("controls")) player.setAttribute("controls", "none");

@@ -7,13 +7,17 @@ export function rate(bits) {
   return `${(bits / 1e9).toFixed(2)} Gbit/s`;
 }
 
-/** Formats a duration in seconds. */
+/** Formats a duration in seconds, in one piece. */
 export function age(seconds) {
-  if (seconds < 60) return `${seconds} s`;
+  return parts(seconds).join("\u00a0");
+}
+
+function parts(seconds) {
+  if (seconds < 60) return [seconds, "s"];
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return [minutes, "min"];
   const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+  return hours < 48 ? [hours, "h", minutes % 60, "min"] : [Math.floor(hours / 24), "days"];
 }
 
 /** Formats milliseconds; a dash for `null`. */

@@ -333,6 +333,22 @@ impl Publisher {
         }
     }
 
+    /// Begins to publish what ffmpeg makes of these arguments, its inputs and its encoding.
+    ///
+    /// # Panics
+    /// When ffmpeg cannot be run.
+    #[must_use]
+    pub fn encoding(arguments: &[&str], url: &str) -> Self {
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-loglevel", "info", "-nostats", "-nostdin"])
+            .args(arguments)
+            .args(["-f", "flv", url]);
+        Self {
+            process: Process::start("ffmpeg", command),
+        }
+    }
+
     /// Ends the stream in the way of a publisher that is stopped by its user: the stream is
     /// unpublished before the connection closes.
     ///

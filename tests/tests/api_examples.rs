@@ -1,6 +1,5 @@
 //! The examples of `docs/api-examples.md` work as they are written.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -11,8 +10,6 @@ use distributary_tests::wait::eventually;
 use serde_json::Value;
 
 const PAGE: &str = include_str!("../../docs/api-examples.md");
-
-const OFFER: &[u8] = include_bytes!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
 
 /// A command of the page, and what the page shows as its output.
 struct Example<'a> {
@@ -110,7 +107,6 @@ fn assert_response(got: &str, shown: &str) {
 #[tokio::test]
 async fn examples_work_as_they_are_written() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("offer.sdp"), OFFER).unwrap();
     let gateway = Gateway::start();
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &gateway.rtmp_url("live/test"));

@@ -324,7 +324,7 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
     assert!(text.contains("The action failed: not there"), "{text}");
     is(
         &browser,
-        "document.querySelector('#link').textContent === 'Live'",
+        "document.querySelector('#link').textContent === 'Connected'",
     )
     .await;
 }

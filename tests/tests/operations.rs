@@ -238,7 +238,11 @@ async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
     );
     // The viewers of the other shard and the publisher are disconnected cleanly.
     assert_eq!(lines("closed by the gateway") as u64, others, "{logged:#?}");
-    assert_eq!(lines("publishing ended reason=shutdown"), 1, "{logged:#?}");
+    assert_eq!(
+        lines("publishing ended reason=the gateway shut down"),
+        1,
+        "{logged:#?}"
+    );
     publisher.wait();
     let report = watching.join().unwrap();
     assert!(!report.failures.is_empty(), "the viewers notice");

@@ -156,24 +156,110 @@ async fn pause_keeps_the_session_and_volume_is_remembered() {
 async fn controls_hide_without_input_and_fit_a_small_phone() {
     let (_gateway, _publisher, browser) = live("live/test").await;
     browser.look(320, 568, false).await;
-    let is_cut = "[...player.shadowRoot.querySelectorAll('.bar > *')].some((part) => {
-        const [inner, outer] = [part, player].map((one) => one.getBoundingClientRect());
-        return inner.right > outer.right || part.scrollWidth > part.clientWidth + 1;
-    })";
-    is(
-        &browser,
-        "!player.shadowRoot.querySelector('.viewers').hidden",
-    )
-    .await;
-    assert!(!browser.evaluate::<bool>(is_cut).await);
     browser.screenshot("player_live_small_phone").await;
-    let opacity = "getComputedStyle(player.shadowRoot.querySelector('.bar')).opacity";
+    let opacity = |control: &str, value: u8| {
+        format!(
+            "getComputedStyle(player.shadowRoot.querySelector('{control}')).opacity === '{value}'"
+        )
+    };
     assert!(browser.evaluate::<bool>("player.muted").await);
-    is(&browser, &format!("{opacity} === '0'")).await;
+    is(&browser, &opacity(".pause", 0)).await;
     is(&browser, "getComputedStyle(player).cursor === 'none'").await;
+    // The button that says that there is no audio yet stays.
+    is(&browser, &opacity(".mute", 1)).await;
+    browser.screenshot("player_live_small_phone_idle").await;
     let _: () = browser.evaluate("player.focus()").await;
     browser.press("Tab").await;
-    is(&browser, &format!("{opacity} === '1'")).await;
+    is(&browser, &opacity(".pause", 1)).await;
+    let _: () = browser.evaluate("void (player.muted = false)").await;
+    let _: () = browser.evaluate("document.activeElement.blur()").await;
+    is(&browser, &opacity(".mute", 0)).await;
+}
+
+#[tokio::test]
+async fn keys_of_the_gateways_own_page_work_at_once_and_a_click_gives_audio() {
+    let (gateway, _publisher, browser) = live("live/test").await;
+    assert!(
+        browser
+            .evaluate::<bool>("document.activeElement === document.body")
+            .await
+    );
+    for (key, effect) in [
+        ("i", "player.hasAttribute('stats')"),
+        ("i", "!player.hasAttribute('stats')"),
+        ("m", "!player.muted"),
+        ("m", "player.muted"),
+        (" ", "player.video.paused"),
+        ("k", "!player.video.paused"),
+    ] {
+        browser.press(key).await;
+        is(&browser, effect).await;
+    }
+
+    // A frame in another page leaves that page its keys, and a click gives audio.
+    let page = gateway.page_url("live/test?embed&muted=1");
+    browser.open(&page).await;
+    is(&browser, "player.dataset.state === 'live'").await;
+    is(&browser, "player.hasAttribute('data-audio')").await;
+    browser.press("i").await;
+    browser.press("m").await;
+    browser.click("video").await;
+    is(&browser, "!player.muted").await;
+    assert!(
+        !browser
+            .evaluate::<bool>("player.hasAttribute('stats')")
+            .await
+    );
+    // Who has chosen between audio and none clicks for nothing.
+    let mute = "player.shadowRoot.querySelector('.mute').click()";
+    let _: () = browser.evaluate(mute).await;
+    is(&browser, "player.muted").await;
+    browser.click("video").await;
+    assert!(browser.evaluate::<bool>("player.muted").await);
+}
+
+#[tokio::test]
+async fn video_of_an_unsupported_codec_is_explained_while_the_audio_plays() {
+    let gateway = Gateway::start();
+    let video = ["-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=10"];
+    let audio = ["-re", "-f", "lavfi", "-i", "sine=sample_rate=44100"];
+    let codecs = ["-c:v", "flv", "-c:a", "aac"];
+    let arguments = [&video[..], &audio, &codecs].concat();
+    let _publisher = Publisher::encoding(&arguments, &gateway.rtmp_url("live/test"));
+    eventually("the audio is there", async || {
+        gateway.stream("live/test")?["audio"]
+            .is_object()
+            .then_some(())
+    })
+    .await;
+    let browser = Browser::start().await;
+    for page in ["live/test", "live/test?events=0"] {
+        browser.open(&gateway.page_url(page)).await;
+        is(&browser, "player.dataset.state === 'live'").await;
+        let shown = "player.shadowRoot.querySelector('.no-video').offsetHeight > 0";
+        is(&browser, shown).await;
+        let words = browser.text(".no-video").await;
+        assert_eq!(words, "The video cannot be shown. Only the audio plays.");
+    }
+    browser.screenshot("player_unsupported_video").await;
+}
+
+#[tokio::test]
+async fn page_of_a_stream_is_accepted_in_place_of_its_endpoint() {
+    let (gateway, _publisher, browser) = live("live/test").await;
+    let src = format!("player.src = '{}'", gateway.page_url("live/test"));
+    let _: () = browser
+        .evaluate(&format!("void (probeBefore = player.player, {src})"))
+        .await;
+    is(
+        &browser,
+        "player.player !== probeBefore && player.state === 'live'",
+    )
+    .await;
+    for other in ["/rtc/v1/whep/?app=live&stream=test", "/live/test/whep"] {
+        let script = format!("import('/assets/path.js').then(({{ whepOf }}) => whepOf('{other}'))");
+        assert_eq!(browser.evaluate::<String>(&script).await, other);
+    }
 }
 
 #[tokio::test]
@@ -206,7 +292,7 @@ async fn viewer_enters_a_key_and_reads_no_words_for_experts() {
             &format!("player.getAttribute('token') === '{key}'"),
         )
         .await;
-        let wrong = "player.state.text.includes('wrong')";
+        let wrong = "player.text.includes('wrong')";
         let reached = format!("player.dataset.state === '{state}'");
         is(&browser, if state == "locked" { wrong } else { &reached }).await;
     }
@@ -280,7 +366,7 @@ async fn browser_without_webrtc_hears_which_browsers_can() {
     let browser = Browser::start_with("delete window.RTCPeerConnection;").await;
     browser.open(&gateway.page_url("live/test")).await;
     is(&browser, "player.dataset.state === 'unsupported'").await;
-    is(&browser, "player.state.text.includes('Firefox')").await;
+    is(&browser, "player.text.includes('Firefox')").await;
 }
 
 #[tokio::test]

@@ -316,3 +316,32 @@ async fn wait_for_state(browser: &Browser, wanted: &str) {
     })
     .await;
 }
+
+#[tokio::test]
+async fn latency_is_never_less_than_the_way_that_a_frame_has_taken() {
+    let gateway = Gateway::start();
+    let browser = Browser::start().await;
+    browser
+        .open(&gateway.page_url("live/test?autoplay=0"))
+        .await;
+    // A capture clock that is a second ahead, as of a publisher whose first frame came late.
+    let measure = "Promise.all([import('/assets/stats.js'), import('/assets/element-markup.js')])
+      .then(([{ measure }, { latencyOf }]) => {
+        const now = performance.timeOrigin + performance.now();
+        const report = (at, frames) => new Map(Object.entries({
+          V: { type: 'inbound-rtp', kind: 'video', timestamp: at, framesDecoded: frames,
+            jitterBufferDelay: frames * 0.03, jitterBufferEmittedCount: frames, totalDecodeTime: frames * 0.005 },
+          S: { type: 'remote-outbound-rtp', kind: 'video', timestamp: at, remoteTimestamp: at },
+          T: { type: 'transport', selectedCandidatePairId: 'P' },
+          P: { type: 'candidate-pair', currentRoundTripTime: 0.08 },
+        }));
+        const session = { capturedAt: now + 1000, firstFrame: 1 };
+        const first = measure(report(now - 500, 0), session, null);
+        const { latency } = measure(report(now, 15), session, first);
+        return [latency, latencyOf({ latency: 7, isEstimate: false })];
+      })";
+    let (latency, small): (f64, String) = browser.evaluate(measure).await;
+    // Half a round trip, 30 ms in the buffer and 5 ms in the decoder.
+    assert!((latency - 75.0).abs() < 0.1, "{latency}");
+    assert_eq!(small, "< 50 ms");
+}

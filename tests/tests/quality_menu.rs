@@ -99,6 +99,75 @@ async fn viewer_chooses_a_quality_by_keyboard_and_mouse_within_one_session() {
     plays(&browser, 576, "Auto (576p)").await;
 }
 
+/// The controls that are not wholly within the video and the window, or whose text is cut.
+const CUT: &str = "[...player.shadowRoot.querySelectorAll('.bar > *')].flatMap((part) => {
+    const [inner, outer] = [part, player].map((one) => one.getBoundingClientRect());
+    if (inner.width === 0 || part.className === 'gap') return [];
+    const isOutside = inner.left < outer.left || inner.right > Math.min(outer.right, innerWidth) ||
+      inner.top < outer.top || inner.bottom > Math.min(outer.bottom, innerHeight);
+    const pen = document.createElement('canvas').getContext('2d');
+    const style = getComputedStyle(part);
+    pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const text = part.selectedOptions ? pen.measureText(part.selectedOptions[0].text).width : 0;
+    const room = part.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return isOutside || text > room || part.scrollWidth > part.clientWidth + 1 ? [part.className] : [];
+}).join(' ')";
+
+/// The controls that can be used.
+const USABLE: &str = "[...player.shadowRoot.querySelectorAll('.bar > *')]
+    .filter((part) => part.offsetWidth > 0).map((part) => part.className).join(' ')";
+
+#[tokio::test]
+async fn every_control_is_inside_the_video_at_every_size() {
+    let (gateway, _publisher) = published(LADDER).await;
+    gateway.logged_until("streams are transcoded for viewers");
+    let browser = Browser::start().await;
+    for (page, width, height) in [
+        ("live/test", 320, 568),
+        ("live/test", 360, 740),
+        ("live/test", 390, 844),
+        ("live/test", 414, 896),
+        ("live/test", 500, 400),
+        ("live/test", 844, 390),
+        // As an iframe of this size.
+        ("live/test?embed", 400, 225),
+        ("live/test?embed", 320, 180),
+        ("live/test", 1280, 720),
+    ] {
+        browser.look(width, height, false).await;
+        browser.open(&gateway.page_url(page)).await;
+        is(
+            &browser,
+            "player.dataset.state === 'live' && player.hasAttribute('data-audio')",
+        )
+        .await;
+        is(
+            &browser,
+            &format!("{MENU}.offsetWidth > 0 && player.viewers === 1"),
+        )
+        .await;
+        for muted in [true, false] {
+            let _: () = browser
+                .evaluate(&format!("void (player.muted = {muted})"))
+                .await;
+            is(&browser, &format!("{CUT} === ''")).await;
+            let usable: String = browser.evaluate(USABLE).await;
+            for name in ["pause", "mute", "viewers", "quality", "full"] {
+                assert!(usable.contains(name), "{width}x{height}: {usable}");
+            }
+            browser
+                .screenshot(&format!("player_{width}x{height}_{muted}"))
+                .await;
+        }
+    }
+    // What a small player leaves out is back in a large one.
+    let usable: String = browser.evaluate(USABLE).await;
+    assert_eq!(
+        usable,
+        "pause mute volume viewers gap quality stats pip full"
+    );
+}
+
 #[tokio::test]
 async fn attribute_sets_the_quality_of_an_embedded_player() {
     let (gateway, _publisher) = published(LADDER).await;

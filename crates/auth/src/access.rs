@@ -14,8 +14,8 @@ use url::form_urlencoded;
 pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Query parameters with the credentials of clients that cannot set headers, in the order in which
-/// they are tried: ours, that of MediaMTX, and that of encoders.
-const TOKEN_PARAMETERS: [&str; 3] = ["token", "jwt", "key"];
+/// they are tried: ours, that of MediaMTX, that of encoders, and the password of MediaMTX.
+const TOKEN_PARAMETERS: [&str; 4] = ["token", "jwt", "key", "pass"];
 
 /// An action on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct AccessRequest<'a> {
 
 impl AccessRequest<'_> {
     /// Returns all credentials of the client, in the order in which they are tried: the token of
-    /// the header, then `token`, `jwt` and `key` of the query. Any of them may be the valid one:
+    /// the header, then `token`, `jwt`, `key` and `pass` of the query. Any of them may be the valid one:
     /// players keep sending a header that their page has set once, and proxies add one of their
     /// own.
     pub fn credentials(&self) -> Vec<Cow<'_, str>> {
@@ -96,8 +96,8 @@ impl fmt::Debug for AccessRequest<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// The client has sent no credentials.
-    #[error("a token or key is needed: Authorization: Bearer ..., ?token=... or ?key=...")]
+    /// The client has sent no credentials. How they are sent depends on the protocol.
+    #[error("a token or key is needed")]
     Missing,
     /// The credentials are not valid, or have expired.
     #[error("{0}")]
@@ -161,6 +161,7 @@ pub(crate) mod tests {
         assert_eq!(of(None, "x=1&key=a%2Bb"), "a+b");
         assert_eq!(of(None, "key=a&jwt=b&token=c"), "c b a");
         assert_eq!(of(None, "token=&key=a&token=d"), "d a");
+        assert_eq!(of(None, "user=u&pass=p"), "p");
         assert_eq!(of(Some("c"), "token=b"), "c b");
         assert_eq!(of(Some(""), "token=b"), "b");
     }

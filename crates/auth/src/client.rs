@@ -1,6 +1,10 @@
 //! A small HTTP client: one request, one response, both limited.
 
+mod trust;
+
 use std::error::Error;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 /// Default maximum size of a response body, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -36,12 +40,39 @@ pub enum ClientError {
 }
 
 /// Returns the root cause of an error: a refused connection, an untrusted certificate.
-fn cause(error: &dyn Error) -> String {
+fn cause(error: &(dyn Error + 'static)) -> String {
+    if let Some(refused) = refused_certificate(error) {
+        return trust::refusal(refused);
+    }
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     cause.to_string()
+}
+
+/// Returns the reason why the certificate of a server was refused, if that is the error.
+fn refused_certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // The source of an I/O error is that of the error in it.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let error = inner.map_or(error, |inner| inner as &(dyn Error + 'static));
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+            return Some(reason);
+        }
+        next = error.source();
+    }
+    None
+}
+
+impl ClientError {
+    /// Returns whether the certificate of the server was refused.
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Connect(_, error) if refused_certificate(error).is_some())
+    }
 }
 
 /// A client for HTTP and HTTPS. Connections are kept for the next request.
@@ -69,6 +100,20 @@ impl HttpClient {
         }
     }
 
+    /// Returns a client that trusts the certificates of a PEM file: servers that show one of them, and
+    /// servers whose certificate is signed by one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has no certificate.
+    pub fn trusting_file(file: &Path, timeout: Duration) -> io::Result<Self> {
+        Ok(Self::configured(trust::of_file(file)?, timeout))
+    }
+
+    /// Returns a client that trusts every server: for a question whose answer is no secret.
+    pub fn trusting_all(timeout: Duration) -> Self {
+        Self::configured(trust::any(), timeout)
+    }
+
     /// Returns a client that trusts these certificates.
     pub(crate) fn trusting(roots: RootCertStore, timeout: Duration) -> Self {
         let provider = aws_lc_rs::default_provider();
@@ -77,6 +122,10 @@ impl HttpClient {
             .expect("the provider has the default versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Self::configured(config, timeout)
+    }
+
+    fn configured(config: ClientConfig, timeout: Duration) -> Self {
         let builder = HttpsConnectorBuilder::new().with_tls_config(config);
         Self::connecting(builder.https_or_http().enable_http1().build(), timeout)
     }
@@ -173,9 +222,14 @@ mod tests {
         let (strange, _) = Server::start_tls(Answer::Never).await;
         for (uri, words) in [
             (nobody.parse().unwrap(), "Connection refused"),
-            (strange.url("https"), "invalid peer certificate"),
+            (
+                strange.url("https"),
+                "localhost cannot be reached: no authority that this machine trusts has signed its certificate",
+            ),
         ] {
-            let error = client.get(&uri).await.unwrap_err().to_string();
+            let error = client.get(&uri).await.unwrap_err();
+            assert_eq!(error.is_untrusted(), uri.scheme_str() == Some("https"));
+            let error = error.to_string();
             assert!(
                 error.contains(words) && !error.contains("secret"),
                 "{error}"

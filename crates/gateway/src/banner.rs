@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use distributary_auth::Method;
 use distributary_whep::admin::PublicAddresses;
 use qrcode::render::unicode::Dense1x2;
 
@@ -29,6 +30,48 @@ pub struct Addresses {
     pub candidates: Vec<IpAddr>,
     /// The built-in clip is published.
     pub demo: bool,
+    /// Who may publish and watch.
+    pub access: AccessMethods,
+}
+
+/// The authorization methods for publishers and viewers. Displays them in a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessMethods {
+    /// That for publishers.
+    pub publish: Method,
+    /// That for viewers.
+    pub play: Method,
+}
+
+impl fmt::Display for AccessMethods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { publish, play } = *self;
+        match (publish, play) {
+            (Method::Open, Method::Open) => f.write_str(
+                "everybody who reaches these addresses can publish and watch: see [auth]",
+            ),
+            (publish, play) => write!(f, "publishing {}, watching {}", need(publish), need(play)),
+        }
+    }
+}
+
+/// Returns what an authorization method asks for, in words.
+fn need(method: Method) -> &'static str {
+    match method {
+        Method::Open => "is open to everybody",
+        Method::Keys => "needs a key of [[auth.key]]",
+        Method::Jwt => "needs a token ([auth.jwt])",
+        Method::Webhook => "needs the permission of [auth.webhook]",
+    }
+}
+
+/// Returns the query string with which a client shows what a method asks for.
+fn query(method: Method) -> &'static str {
+    match method {
+        Method::Keys => "?key=KEY",
+        Method::Jwt => "?token=TOKEN",
+        Method::Open | Method::Webhook => "",
+    }
 }
 
 /// The addresses, and what to enter where to publish and watch: one screen, no line over 100
@@ -89,27 +132,32 @@ impl Addresses {
     /// Writes what to enter into an encoder, and the pages to open.
     fn write_links(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rtmp, http) = (nearest(self.rtmp), nearest(self.http));
-        let server = elsewhere(self.rtmp, &self.candidates).unwrap_or(rtmp);
+        let public = self.public();
+        let (publish, play) = (query(self.access.publish), query(self.access.play));
         writeln!(f, "OBS        Settings, Stream, service Custom")?;
-        writeln!(f, "           Server      rtmp://{server}/live")?;
-        writeln!(f, "           Stream key  test")?;
+        writeln!(f, "           Server      {}live", public.rtmp)?;
+        writeln!(f, "           Stream key  test{publish}")?;
         writeln!(
             f,
             "ffmpeg     ffmpeg -re -stream_loop -1 -i video.mp4 -c:v libx264 -tune zerolatency -g 60 \\"
         )?;
         writeln!(f, "             -pix_fmt yuv420p -c:a aac -f flv \\")?;
-        writeln!(f, "             rtmp://{rtmp}/live/test")?;
-        writeln!(f, "Watch      http://{http}/live/test")?;
-        if let Some(link) = self.link() {
-            writeln!(f, "           {link} from other machines")?;
+        writeln!(f, "             'rtmp://{rtmp}/live/test{publish}'")?;
+        writeln!(f, "Watch      http://{http}/live/test{play}")?;
+        if let Some(link) = self.link("test") {
+            writeln!(f, "           {link}{play} from other machines")?;
         }
-        writeln!(f, "WHEP       http://{http}/whep/live/test")?;
+        writeln!(f, "WHEP       http://{http}/whep/live/test{play}")?;
         if self.demo {
-            writeln!(f, "Demo       http://{http}/live/demo")?;
+            writeln!(f, "Demo       http://{http}/live/demo{play}")?;
+            if let Some(link) = self.link("demo") {
+                writeln!(f, "           {link}{play} from other machines")?;
+            }
         }
         if let Some(admin) = self.admin {
             writeln!(f, "Dashboard  http://{}/", nearest(admin))?;
         }
+        writeln!(f, "Access     {}", self.access)?;
         writeln!(f)
     }
 
@@ -132,11 +180,10 @@ impl Addresses {
         }
     }
 
-    /// Returns the page at which others watch; `None` if only this machine reaches the gateway.
-    fn link(&self) -> Option<String> {
-        let http = elsewhere(self.http, &self.candidates)?;
-        let stream = if self.demo { "demo" } else { "test" };
-        Some(format!("http://{http}/live/{stream}"))
+    /// Returns the page at which others watch a stream; `None` if only this machine reaches the gateway.
+    fn link(&self, stream: &str) -> Option<String> {
+        elsewhere(self.https.unwrap_or(self.http), &self.candidates)?;
+        Some(format!("{}live/{stream}", self.public().watch))
     }
 }
 
@@ -146,13 +193,15 @@ pub struct QrCode(pub Addresses);
 
 impl fmt::Display for QrCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(link) = self.0.link() else {
+        let stream = if self.0.demo { "demo" } else { "test" };
+        let Some(link) = self.0.link(stream) else {
             return writeln!(
                 f,
-                "No QR code: only this machine reaches the HTTP address {}.\n",
-                self.0.http
+                "No QR code: only this machine reaches the address {}.\n",
+                self.0.https.unwrap_or(self.0.http)
             );
         };
+        let link = format!("{link}{}", query(self.0.access.play));
         // A link is far shorter than the largest code.
         if let Ok(code) = qrcode::QrCode::new(&link) {
             // Terminals are dark, and readers expect dark modules on a light ground.
@@ -208,6 +257,7 @@ mod tests {
             webrtc_tcp: true,
             candidates: candidates.iter().map(|ip| ip.parse().unwrap()).collect(),
             demo: false,
+            access: AccessMethods::default(),
         }
     }
 
@@ -228,11 +278,12 @@ mod tests {
              \x20          Stream key  test\n\
              ffmpeg     ffmpeg -re -stream_loop -1 -i video.mp4 -c:v libx264 -tune zerolatency -g 60 \\\n\
              \x20            -pix_fmt yuv420p -c:a aac -f flv \\\n\
-             \x20            rtmp://127.0.0.1:1935/live/test\n\
+             \x20            'rtmp://127.0.0.1:1935/live/test'\n\
              Watch      http://127.0.0.1:8080/live/test\n\
              \x20          http://192.168.1.5:8080/live/test from other machines\n\
              WHEP       http://127.0.0.1:8080/whep/live/test\n\
              Dashboard  http://127.0.0.1:8180/\n\
+             Access     everybody who reaches these addresses can publish and watch: see [auth]\n\
              \n"
         );
     }
@@ -247,13 +298,17 @@ mod tests {
             https: Some("[::]:8443".parse().unwrap()),
             admin_https: Some("[::]:8543".parse().unwrap()),
             demo: true,
+            access: AccessMethods {
+                publish: Method::Webhook,
+                play: Method::Jwt,
+            },
             ..addresses(&[long; 5])
         };
         let text = Banner(addresses.clone()).to_string();
         let lengths = text.lines().map(|line| line.chars().count());
         assert!(lengths.max().unwrap() <= WIDTH, "{text}");
         assert_eq!(text.matches(&format!("{long},")).count(), 4, "{text}");
-        assert!(text.lines().count() <= 25, "{text}");
+        assert!(text.lines().count() <= 26, "{text}");
         let code = QrCode(addresses).to_string();
         let lines = code.lines();
         assert!(lines.clone().count() < 40);
@@ -262,9 +317,57 @@ mod tests {
             "{code}"
         );
         assert!(
-            code.contains(&format!("\nhttp://[{long}]:18080/live/demo\n")),
+            code.contains(&format!("\nhttps://[{long}]:8443/live/demo?token=TOKEN\n")),
             "{code}"
         );
+    }
+
+    #[test]
+    fn commands_have_the_key_that_is_needed() {
+        let keyed = Addresses {
+            demo: true,
+            access: AccessMethods {
+                publish: Method::Keys,
+                play: Method::Jwt,
+            },
+            ..addresses(&["192.168.1.5"])
+        };
+        let text = Banner(keyed).to_string();
+        for line in [
+            "           Stream key  test?key=KEY\n",
+            "             'rtmp://127.0.0.1:1935/live/test?key=KEY'\n",
+            "Watch      http://127.0.0.1:8080/live/test?token=TOKEN\n",
+            "           http://192.168.1.5:8080/live/test?token=TOKEN from other machines\n",
+            "WHEP       http://127.0.0.1:8080/whep/live/test?token=TOKEN\n",
+            "Demo       http://127.0.0.1:8080/live/demo?token=TOKEN\n",
+            "           http://192.168.1.5:8080/live/demo?token=TOKEN from other machines\n",
+            "Access     publishing needs a key of [[auth.key]], watching needs a token ([auth.jwt])\n",
+        ] {
+            assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn links_for_others_are_those_of_the_api() {
+        let encrypted = Addresses {
+            http: "127.0.0.1:8080".parse().unwrap(),
+            rtmps: Some("[::]:1936".parse().unwrap()),
+            https: Some("[::]:8443".parse().unwrap()),
+            ..addresses(&["192.168.1.5"])
+        };
+        let public = encrypted.public();
+        let text = Banner(encrypted.clone()).to_string();
+        let server = format!("Server      {}live\n", public.rtmp);
+        assert!(server.contains("rtmps://192.168.1.5:1936/live"), "{server}");
+        assert!(text.contains(&server), "{text}");
+        let link = format!("{}live/test", public.watch);
+        assert_eq!(link, "https://192.168.1.5:8443/live/test");
+        assert!(
+            text.contains(&format!("{link} from other machines\n")),
+            "{text}"
+        );
+        let code = QrCode(encrypted).to_string();
+        assert!(code.ends_with(&format!("\n{link}\n\n")), "{code}");
     }
 
     #[test]

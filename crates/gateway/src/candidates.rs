@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 const MAX_CANDIDATES: usize = 32;
 
 /// Stands for the machine's own addresses in the list of hosts to announce.
-const AUTOMATIC: &str = "auto";
+pub(crate) const AUTOMATIC: &str = "auto";
 
 /// The hosts and interfaces to announce.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,12 @@ pub struct Announce<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CandidateError {
+    /// A host to advertise is neither a name nor an address.
+    #[error(
+        "--advertise or the key advertise: {0:?} is not a host: expected a host name or an address, \
+         without http:// and without a port"
+    )]
+    NoHost(String),
     /// A name to advertise cannot be resolved.
     #[error("--advertise or the key advertise: {host:?} cannot be resolved: {source}")]
     Resolve {
@@ -39,6 +45,18 @@ pub enum CandidateError {
     /// No interface has an address of the family of the listener.
     #[error("no network interface has an address that fits {0}; use --advertise")]
     None(SocketAddr),
+}
+
+/// Returns the hosts that are neither names nor addresses. Names are not resolved.
+pub(crate) fn check(hosts: &[String]) -> impl Iterator<Item = CandidateError> {
+    let wrong = hosts.iter().filter(|host| !is_host(host));
+    wrong.map(|host| CandidateError::NoHost(host.clone()))
+}
+
+/// Returns whether a text is an address, or could be a host name.
+fn is_host(text: &str) -> bool {
+    let is_letter = |c: char| c.is_alphanumeric() || "-._".contains(c);
+    text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.chars().all(is_letter))
 }
 
 /// Returns the addresses at which viewers reach a gateway that listens on `listen`: the configured
@@ -108,6 +126,9 @@ fn matches(pattern: &str, name: &str) -> bool {
 fn resolve(host: &str) -> Result<Vec<IpAddr>, CandidateError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
+    }
+    if !is_host(host) {
+        return Err(CandidateError::NoHost(host.to_owned()));
     }
     let resolved = (host, 0).to_socket_addrs();
     let addresses: Vec<_> = resolved

@@ -1,9 +1,11 @@
 //! The certificates of the TLS listeners.
 
+use std::net::Ipv6Addr;
 use std::time::SystemTime;
 
-use distributary_tls::{Certificate, Tickets, TlsError, TlsIdentity, TlsListener, Validity};
+use distributary_tls::{TlsError, TlsIdentity, TlsListener, Validity};
 
+use crate::candidates::{AUTOMATIC, Announce, candidates};
 use crate::config::Config;
 use crate::error::{Listener, StartError};
 
@@ -33,11 +35,8 @@ pub(crate) fn validities(
     config: &Config,
 ) -> impl Iterator<Item = (Listener, Result<Vec<Validity>, StartError>)> {
     on(config).map(|(listener, tls)| {
-        let validities = identity(listener, tls).and_then(|identity| {
-            let certificate = Certificate::new("", identity, Tickets::None);
-            let certificate = certificate.map_err(|source| StartError::Tls { listener, source })?;
-            Ok(certificate.validities())
-        });
+        let validities = tls.identity().and_then(|identity| identity.validities());
+        let validities = validities.map_err(|source| StartError::Tls { listener, source });
         (listener, validities)
     })
 }
@@ -68,8 +67,34 @@ fn checked(
     })
 }
 
-/// Returns the certificate of a TLS listener.
-pub(crate) fn identity(listener: Listener, tls: &TlsListener) -> Result<TlsIdentity, StartError> {
-    tls.identity()
-        .map_err(|source| StartError::Tls { listener, source })
+/// Returns the certificate of a TLS listener, for the names and addresses of this machine if it has to
+/// be generated.
+pub(crate) fn identity(
+    listener: Listener,
+    tls: &TlsListener,
+    config: &Config,
+) -> Result<TlsIdentity, StartError> {
+    let identity = tls.identity();
+    let mut identity = identity.map_err(|source| StartError::Tls { listener, source })?;
+    if identity.certificates.is_empty() {
+        identity.names = names(config);
+    }
+    Ok(identity)
+}
+
+/// Returns the names and addresses under which others reach this machine.
+fn names(config: &Config) -> Vec<String> {
+    let announce = Announce {
+        hosts: &[],
+        interfaces: &config.interfaces,
+        exclude: &config.exclude_interfaces,
+    };
+    let everywhere = (Ipv6Addr::UNSPECIFIED, 0).into();
+    // A machine without addresses is reached over loopback only.
+    let own = candidates(everywhere, &announce).unwrap_or_default();
+    let hosts = config.advertise.iter().filter(|host| *host != AUTOMATIC);
+    hosts
+        .cloned()
+        .chain(own.iter().map(ToString::to_string))
+        .collect()
 }

@@ -4,6 +4,7 @@ use distributary_auth::Authorizer;
 use distributary_hub::RenditionCircle;
 use distributary_rtmp::RtmpServer;
 
+use crate::candidates;
 use crate::certificates;
 use crate::config::Config;
 use crate::error::StartError;
@@ -24,6 +25,8 @@ pub fn check(config: &Config) -> Vec<StartError> {
     errors.extend(cluster.into_iter().map(StartError::Cluster));
     errors.extend(certificates::check(config));
     errors.extend(listeners::check(config));
+    let hosts = candidates::check(&config.advertise);
+    errors.extend(hosts.map(StartError::Candidates));
     let log = logging::check(&config.log);
     errors.extend(log.err().map(StartError::Log));
     errors
@@ -33,6 +36,7 @@ pub fn check(config: &Config) -> Vec<StartError> {
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = listeners::warnings(config);
     warnings.extend(certificates::warnings(config));
+    warnings.extend(config.auth.warnings());
     warnings
 }
 
@@ -97,6 +101,16 @@ mod tests {
                 "[cluster]: set token, or user and password, and not both",
             ),
             (
+                "advertise = [\"192.0.2.1\", \"http://x\"]",
+                "--advertise or the key advertise: \"http://x\" is not a host: expected a host name or an \
+                 address, without http:// and without a port",
+            ),
+            (
+                "advertise = [\"gateway.example:8189\"]",
+                "--advertise or the key advertise: \"gateway.example:8189\" is not a host: expected a host \
+                 name or an address, without http:// and without a port",
+            ),
+            (
                 "log = \"loud=louder\"",
                 "--log or the key log: \"louder\" is not a level; levels are error, warn, info, debug, trace \
                  and off, also by module: warn,distributary_rtmp=debug",
@@ -104,6 +118,25 @@ mod tests {
         ] {
             assert_eq!(refused(text), [words]);
         }
+    }
+
+    #[test]
+    fn settings_that_do_not_do_what_they_seem_to_do_are_warnings() {
+        let config = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let found = warnings(&config(
+            "https.listen = 1\n[[auth.key]]\nmatch = \"*\"\npublish = [\"a\"]",
+        ));
+        let [certificate, key] = &found[..] else {
+            panic!("two warnings: {found:?}");
+        };
+        assert!(
+            certificate.starts_with("HTTPS: no certificate is configured"),
+            "{certificate}"
+        );
+        assert!(key.contains("set publish = \"keys\""), "{key}");
+        let fine = config("advertise = [\"auto\", \"2001:db8::1\", \"gateway_1.example\"]");
+        assert!(check(&fine).is_empty());
+        assert!(warnings(&fine).is_empty());
     }
 
     #[test]

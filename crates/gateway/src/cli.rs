@@ -144,6 +144,12 @@ pub enum Task {
         /// Its URL from here, such as `https://gateway.example`
         #[arg(long, conflicts_with_all = ["address", "config"])]
         url: Option<HttpUrl>,
+        /// Also trust the certificates of this PEM file: that of the gateway, or of its issuer
+        #[arg(long, value_name = "FILE", requires = "url")]
+        ca: Option<PathBuf>,
+        /// Trust every certificate
+        #[arg(long, requires = "url", conflicts_with = "ca")]
+        insecure: bool,
     },
     /// Find out why viewers do not connect, and what to do
     ///

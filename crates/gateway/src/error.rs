@@ -46,6 +46,9 @@ pub enum StartError {
         /// The address.
         address: SocketAddr,
     },
+    /// Several parts cannot start.
+    #[error("{}", lines(.0))]
+    Several(Vec<StartError>),
     /// Listening on the address failed for another reason.
     #[error("{listener} cannot listen on {address}: {source}: {}", listener.remedy())]
     Listen {
@@ -129,6 +132,39 @@ pub enum StartError {
     /// The WebRTC engine cannot start.
     #[error("WebRTC cannot start: {0}")]
     Engine(EngineError),
+}
+
+/// The errors of the parts that could not start.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Vec<StartError>);
+
+impl Failures {
+    /// Returns the value of a part that has started; keeps the error of one that has not.
+    pub(crate) fn keep<T>(&mut self, started: Result<T, StartError>) -> Option<T> {
+        started.map_err(|error| self.0.push(error)).ok()
+    }
+}
+
+impl From<Failures> for StartError {
+    fn from(Failures(mut errors): Failures) -> Self {
+        match errors.pop() {
+            Some(only) if errors.is_empty() => only,
+            last => Self::Several(errors.into_iter().chain(last).collect()),
+        }
+    }
+}
+
+/// Writes each error on a line, and what several taken ports mean.
+fn lines(errors: &[StartError]) -> String {
+    let mut lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    let is_taken = |error: &&StartError| matches!(error, StartError::PortInUse { .. });
+    if errors.iter().filter(is_taken).count() > 1 {
+        lines.push(
+            "is another Distributary running? Stop it first, or give this one other ports"
+                .to_owned(),
+        );
+    }
+    lines.join("\ndistributary: ")
 }
 
 /// A part of the gateway could not start, or ended unexpectedly, which is a bug.

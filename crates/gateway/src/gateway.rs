@@ -10,7 +10,7 @@ use distributary_egress::engine::{Engine, EngineConfig};
 use distributary_hub::Hub;
 use distributary_net::ListenAddress;
 use distributary_rtmp::{PublishersConfig, PullsConfig, RtmpConfig, RtmpServer, TlsConfig};
-use distributary_tls::{Certificate, TlsIdentity, TlsListener};
+use distributary_tls::{Certificate, TlsIdentity};
 use distributary_transcode::TranscodeConfig;
 use distributary_whep::admin::{
     self, AdminDoor, AdminToken, Doctor, History, ViewerSamples, admin_router,
@@ -22,14 +22,14 @@ use distributary_whep::{
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::banner::Addresses;
+use crate::banner::{AccessMethods, Addresses};
 use crate::candidates::{Announce, Reach, candidates, reach};
 use crate::certificates::identity;
 use crate::cluster;
 use crate::config::Config;
 use crate::demo;
 use crate::doctor::{Running, examine_running};
-use crate::error::{Listener, RunError, StartError};
+use crate::error::{Failures, Listener, RunError, StartError};
 use crate::limits::{self, Connections};
 use crate::memory;
 use crate::reload::Live;
@@ -90,14 +90,22 @@ impl Gateway {
         front.max_event_streams_per_ip = limits.event_streams_per_ip;
         // Registered first: other nodes are asked for a stream before it is pulled.
         let cluster = join_cluster(config, &hub)?;
-        let rtmp = bind_rtmp(config, limits, &hub, auth.clone(), draining)?;
-        let http = bind_http(config, limits)?;
-        let https = bind_https(config, limits)?;
-        let admin = bind_admin(config, limits)?;
-        let admin_https = bind_admin_https(config, limits)?;
-        let (engine, announced) = start_engine(config, limits, &hub)?;
-        // Logged only after all ports are bound: an error is a single line.
-        limits.log();
+        let mut failures = Failures::default();
+        let rtmp = bind_rtmp(config, limits, &hub, auth.clone(), draining);
+        let rtmp = failures.keep(rtmp);
+        let http = failures.keep(bind_http(config, limits));
+        let https = failures.keep(bind_https(config, limits));
+        let admin = failures.keep(bind_admin(config, limits));
+        let admin_https = failures.keep(bind_admin_https(config, limits));
+        let engine = failures.keep(start_engine(config, limits, &hub));
+        let (Some(rtmp), Some(http), Some(https), Some(admin), Some(admin_https), Some(engine)) =
+            (rtmp, http, https, admin, admin_https, engine)
+        else {
+            return Err(failures.into());
+        };
+        let (engine, announced) = engine;
+        // Logged only after all ports are bound: errors stay alone.
+        log_start(config, limits, &announced);
         let addresses = Addresses {
             rtmp: rtmp.local_addr(),
             rtmps: rtmp.tls_addr(),
@@ -109,6 +117,10 @@ impl Gateway {
             webrtc_tcp: engine.has_tcp(),
             candidates: announced,
             demo,
+            access: AccessMethods {
+                publish: config.auth.publish,
+                play: config.auth.play,
+            },
         };
         let journal = hub.journal().clone();
         Ok(Self {
@@ -375,7 +387,7 @@ fn bind_rtmp(
 ) -> Result<RtmpServer, StartError> {
     let rtmp = RtmpConfig {
         listen: resolve(Listener::Rtmp, &config.rtmp)?,
-        tls: rtmps(&config.rtmps)?,
+        tls: rtmps(config)?,
         publishers: PublishersConfig {
             max_connections: limits.rtmp,
             max_connections_per_ip: limits.rtmp_per_ip,
@@ -395,11 +407,12 @@ fn bind_rtmp(
 }
 
 /// Returns the settings of RTMPS, if it is enabled.
-fn rtmps(config: &TlsListener) -> Result<Option<TlsConfig>, StartError> {
-    let Some(listen) = &config.listen.0 else {
+fn rtmps(config: &Config) -> Result<Option<TlsConfig>, StartError> {
+    let tls = &config.rtmps;
+    let Some(listen) = &tls.listen.0 else {
         return Ok(None);
     };
-    let identity = identity(Listener::Rtmps, config)?;
+    let identity = identity(Listener::Rtmps, tls, config)?;
     let listen = resolve(Listener::Rtmps, listen)?;
     Ok(Some(TlsConfig { listen, identity }))
 }
@@ -415,7 +428,7 @@ fn bind_https(config: &Config, limits: Connections) -> Result<Option<HttpServer>
         return Ok(None);
     };
     let listen = resolve(Listener::Https, address)?;
-    let identity = identity(Listener::Https, &config.https)?;
+    let identity = identity(Listener::Https, &config.https, config)?;
     bind_http_on(Listener::Https, listen, Some(identity), config, limits).map(Some)
 }
 
@@ -439,7 +452,7 @@ fn bind_admin_https(
     };
     let listen = resolve(Listener::AdminHttps, address)?;
     check_admin(Listener::AdminHttps, listen, config)?;
-    let identity = identity(Listener::AdminHttps, &config.admin_https)?;
+    let identity = identity(Listener::AdminHttps, &config.admin_https, config)?;
     bind_http_on(Listener::AdminHttps, listen, Some(identity), config, limits).map(Some)
 }
 
@@ -492,8 +505,17 @@ fn start_engine(
         viewers: config.viewers.clone(),
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;
-    // Logged only after the port is bound: an error is a single line.
-    match reach(&announced) {
+    Ok((engine, announced))
+}
+
+/// Logs what the operator of a gateway that starts should know.
+fn log_start(config: &Config, limits: Connections, announced: &[IpAddr]) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "Distributary starts");
+    limits.log();
+    for warning in config.auth.warnings() {
+        tracing::warn!("{warning}");
+    }
+    match reach(announced) {
         Reach::Machine => {
             tracing::info!(
                 "only viewers on this machine can be served: no other address is announced"
@@ -506,7 +528,6 @@ fn start_engine(
         ),
         Reach::Public => {}
     }
-    Ok((engine, announced))
 }
 
 fn resolve(listener: Listener, address: &ListenAddress) -> Result<SocketAddr, StartError> {

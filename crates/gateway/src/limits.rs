@@ -130,12 +130,12 @@ impl Connections {
                 "the system allows fewer open files than the sum of the connection limits, so each \
                  listener gets a share: raise the limit (LimitNOFILE of systemd, ulimits of a container)"
             ),
-            Some(_) => tracing::info!(
+            Some(_) => tracing::debug!(
                 http,
                 rtmp,
                 pulls,
                 ice_tcp,
-                "each listener gets its share of the open files that the system allows"
+                "maximum number of connections, of the open files that the system allows"
             ),
         }
     }

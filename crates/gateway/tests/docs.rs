@@ -76,6 +76,49 @@ fn links_lead_somewhere() {
     }
 }
 
+/// Returns the text of all files below a folder, with the lines of a literal joined.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let texts = paths.map(|path| match path.extension() {
+        _ if path.is_dir() => sources(&path),
+        Some(kind) if ["rs", "js", "html"].iter().any(|one| kind == *one) => {
+            fs::read_to_string(&path).unwrap()
+        }
+        _ => String::new(),
+    });
+    let text = texts.collect::<String>().replace("\\\n", "\n");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Messages are in quotation marks there, and lines of the log in backticks. A number stands for
+/// what the source fills in.
+#[test]
+fn messages_in_the_troubleshooting_page_exist_in_the_sources() {
+    let text = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let quoted = words.split('"').skip(1).step_by(2);
+    let lines = words.split('`').skip(1).step_by(2).filter(|line| {
+        line.contains(' ') && line.chars().all(|c| c.is_ascii_lowercase() || c == ' ')
+    });
+    let messages: Vec<_> = quoted.chain(lines).collect();
+    assert!(messages.len() > 15, "{messages:?}");
+    let crates = fs::read_dir(root().join("crates")).unwrap();
+    let folders = crates.map(|entry| entry.unwrap().path().join("src"));
+    let folders = folders.filter(|folder| folder.exists());
+    let sources: String = folders
+        .chain([root().join("web")])
+        .map(|folder| sources(&folder))
+        .collect();
+    for message in messages {
+        let is_filled_in = |c: char| c.is_ascii_digit();
+        for part in message.split(is_filled_in).map(str::trim) {
+            let is_unit = part.len() < 2;
+            assert!(is_unit || sources.contains(part), "{message:?}: {part:?}");
+        }
+    }
+}
+
 #[test]
 fn example_configurations_are_valid() {
     let mut examples = 0;

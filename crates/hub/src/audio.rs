@@ -10,6 +10,7 @@ mod queue;
 mod tests;
 
 use std::io;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -192,7 +193,7 @@ impl<R: OpusReceiver> Worker<R> {
         if let Some(held_back) = self.broken.admit(now) {
             let stream = &self.name;
             tracing::warn!(
-                %stream, %error, held_back,
+                %stream, %error, held_back = NonZeroU64::new(held_back),
                 "broken audio is replaced by silence; check the encoder and its connection"
             );
         }
@@ -202,7 +203,7 @@ impl<R: OpusReceiver> Worker<R> {
         if let Some(held_back) = self.unusable.admit(now) {
             let stream = &self.name;
             tracing::error!(
-                %stream, %error, held_back,
+                %stream, %error, held_back = NonZeroU64::new(held_back),
                 "the audio cannot be transcoded: viewers hear nothing; let the encoder send AAC-LC at 48 kHz"
             );
         }

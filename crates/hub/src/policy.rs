@@ -26,6 +26,19 @@ pub enum BFramePolicy {
     Refuse,
 }
 
+/// Writes the value of the configuration.
+impl fmt::Display for BFramePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Drop => "drop",
+            Self::Transcode => "transcode",
+            Self::Reorder => "reorder",
+            Self::Refuse => "refuse",
+        })
+    }
+}
+
 impl BFramePolicy {
     /// Returns whether a stream with these B-frames is transcoded for its viewers.
     pub fn transcodes(self, b_frames: BFrames) -> bool {

@@ -31,6 +31,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -330,7 +331,7 @@ impl Stream {
                 Frame::Video(_) => "video",
                 Frame::Audio(_) => "audio",
             };
-            warn!(stream = %self.name, track, held_back, "{fault}; check the encoder's clock");
+            warn!(stream = %self.name, track, held_back = NonZeroU64::new(held_back), "{fault}; check the encoder's clock");
         }
         state.bytes += frame.payload_len() as u64;
         state.contribution.meter.handle(&frame, now);

@@ -94,7 +94,7 @@ async fn key_in_the_url_is_not_part_of_the_name() {
         "Lavf",
         "size=320x240 fps=30",
         "codec=AAC",
-        "publishing ended reason=FCUnpublish",
+        "publishing ended reason=the encoder stopped",
     ] {
         assert!(log.contains(line), "{line:?} is missing in:\n{log}");
     }

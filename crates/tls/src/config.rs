@@ -59,6 +59,7 @@ impl TlsListener {
         TlsIdentity {
             certificates,
             client_ca: is_given(&self.client_ca).then(|| self.client_ca.clone()),
+            names: Vec::new(),
         }
     }
 }

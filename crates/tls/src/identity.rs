@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use openssl::x509::X509;
-use rcgen::generate_simple_self_signed;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
+    PKCS_ECDSA_P256_SHA256,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -28,7 +31,16 @@ pub struct TlsIdentity {
     pub certificates: Vec<CertificateFiles>,
     /// PEM file with the issuers of client certificates; if set, clients need one.
     pub client_ca: Option<PathBuf>,
+    /// The host names and addresses in a generated certificate, besides those of loopback.
+    pub names: Vec<String>,
 }
+
+/// A generated certificate is valid from this long before its generation, for clients with a slow
+/// clock.
+const CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Validity of a generated certificate. Every start generates a new one.
+const VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Certificates that have been read.
 pub(crate) struct Loaded {
@@ -36,6 +48,8 @@ pub(crate) struct Loaded {
     pub(crate) validities: Vec<Validity>,
     /// Chains that some clients refuse.
     gaps: Vec<String>,
+    /// True if the certificate was generated.
+    is_generated: bool,
 }
 
 impl TlsIdentity {
@@ -48,8 +62,16 @@ impl TlsIdentity {
         };
         Self {
             certificates: vec![files],
-            client_ca: None,
+            ..Self::default()
         }
+    }
+
+    /// Returns the validity of each certificate from a file.
+    ///
+    /// # Errors
+    /// When one cannot be used.
+    pub fn validities(&self) -> Result<Vec<Validity>, TlsError> {
+        Ok(self.load(Tickets::None)?.validities)
     }
 
     /// Checks whether the certificates can be used. Returns warnings, such as of their end.
@@ -86,8 +108,9 @@ impl TlsIdentity {
             }));
             named.push(identity.named(&provider)?);
         }
-        if named.is_empty() {
-            named.push(self_signed(&provider)?);
+        let is_generated = named.is_empty();
+        if is_generated {
+            named.push(self_signed(&provider, &self.names)?);
         }
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
@@ -111,6 +134,7 @@ impl TlsIdentity {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             validities,
             gaps,
+            is_generated,
         })
     }
 
@@ -129,7 +153,14 @@ impl Loaded {
     pub(crate) fn warnings(&self, now: SystemTime) -> Vec<String> {
         let ends = self.validities.iter();
         let ends = ends.filter_map(|validity| validity.warning(now));
-        ends.chain(self.gaps.iter().cloned()).collect()
+        let generated = self.is_generated.then(|| {
+            "no certificate is configured, so each start generates one, of which browsers warn and which \
+             players refuse: set certificate and key"
+                .to_owned()
+        });
+        ends.chain(self.gaps.iter().cloned())
+            .chain(generated)
+            .collect()
     }
 }
 
@@ -149,10 +180,23 @@ fn der(certificate: &X509) -> Result<CertificateDer<'static>, TlsError> {
     Ok(CertificateDer::from(certificate.to_der()?))
 }
 
-fn self_signed(provider: &CryptoProvider) -> Result<Named, TlsError> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let rcgen::CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
-    let chain = vec![cert.der().clone()];
+/// Generates a certificate for loopback and these names and addresses.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a certificate is generated when the listener starts"
+)]
+fn self_signed(provider: &CryptoProvider, names: &[String]) -> Result<Named, TlsError> {
+    let loopback = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut params = CertificateParams::new([&loopback[..], names].concat())?;
+    params.distinguished_name = DistinguishedName::new();
+    let subject = &mut params.distinguished_name;
+    subject.push(DnType::CommonName, "distributary");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let now = SystemTime::now();
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + VALIDITY).into();
+    let signing_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let chain = vec![params.self_signed(&signing_key)?.der().clone()];
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     Ok(Named {
         names: Vec::new(),

@@ -337,7 +337,7 @@ fn encrypted_key_is_read_with_its_passphrase() {
             };
             TlsIdentity {
                 certificates: vec![certificate],
-                client_ca: None,
+                ..TlsIdentity::default()
             }
         };
         let none: [String; 0] = [];

@@ -292,12 +292,12 @@ impl Attempt {
                 source,
             })?;
         let counted = context.hub.count_transcoder(name, encoder.id());
-        let ids = run.outputs.iter().map(|output| output.id);
+        let ids = run.outputs.iter().map(|output| output.id.to_string());
         tracing::info!(
             codec = %track.codec,
             size = %format_args!("{}x{}", track.width, track.height),
             pid = encoder.id(),
-            renditions = ?ids.collect::<Vec<_>>(),
+            renditions = ids.collect::<Vec<_>>().join(", "),
             "transcoding starts"
         );
         let mut feed = Feed::new(track, origin, declared);

@@ -13,7 +13,7 @@ use crate::config::Settings;
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match";
 /// Response headers that a player must be able to read.
 pub(crate) const EXPOSED_HEADERS: &str =
-    "Accept-Patch, ETag, Link, Location, Retry-After, Stream-State, Warning";
+    "Accept-Patch, ETag, Link, Location, Retry-After, Stream-Missing, Stream-State, Warning";
 /// Seconds for which a browser may cache the response to its preflight: the maximum in Chromium.
 const MAX_AGE: &str = "7200";
 /// Methods that a browser may use on a path without a resource, so that the page can read the

@@ -65,7 +65,7 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 36] = [
+const ASSETS: [(&str, Asset); 37] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
@@ -77,6 +77,7 @@ const ASSETS: [(&str, Asset); 36] = [
     script!("element.js"),
     script!("element-markup.js"),
     script!("controls.js"),
+    script!("fit.js"),
     script!("idle.js"),
     script!("preferences.js"),
     script!("element-style.js"),

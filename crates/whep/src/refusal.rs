@@ -118,7 +118,11 @@ impl From<Denied> for Problem {
             Denied::Forbidden(_) | Denied::Blocked => (StatusCode::FORBIDDEN, None),
             _ => (StatusCode::SERVICE_UNAVAILABLE, None),
         };
-        let problem = Self::new(status, format!("Watching is refused: {denied}."));
+        let how = match denied {
+            Denied::Missing => ": Authorization: Bearer ..., ?token=... or ?key=...",
+            _ => ".",
+        };
+        let problem = Self::new(status, format!("Watching is refused: {denied}{how}"));
         match challenge {
             Some(challenge) => problem.with(
                 header::WWW_AUTHENTICATE,

@@ -11,6 +11,7 @@ use axum::routing::{MethodRouter, delete};
 use distributary_auth::Grant;
 use distributary_egress::engine::{CloseError, IcePatch, RestartedIce};
 use distributary_egress::session::SessionId;
+use distributary_hub::StreamStats;
 use distributary_webrtc::sdp::{Answer, FRAGMENT_MEDIA_TYPE};
 
 use crate::access::Viewer;
@@ -24,6 +25,9 @@ use crate::refusal::unknown_session;
 
 /// The state of a session's stream: `live`, `offline` when its publisher may come back, or `ended`.
 const STREAM_STATE: HeaderName = HeaderName::from_static("stream-state");
+
+/// Of the media that the publisher sends, that which viewers cannot get: `video`, `audio` or both.
+const STREAM_MISSING: HeaderName = HeaderName::from_static("stream-missing");
 
 const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH";
 
@@ -57,8 +61,8 @@ async fn close(
     }
 }
 
-/// Tells whether the session exists, and in the header [`STREAM_STATE`] the state of its stream,
-/// for players that do not listen to events.
+/// Tells whether the session exists, in the header [`STREAM_STATE`] the state of its stream, for
+/// players that do not listen to events, and in [`STREAM_MISSING`] what viewers do not get of it.
 async fn exists(
     State(front): State<FrontDoor>,
     PathSession(id): PathSession,
@@ -70,13 +74,32 @@ async fn exists(
         return Err(unknown_session());
     };
     let stream = front.hub.stream(session.stream());
-    let state = match stream {
+    let state = match &stream {
         Some(stream) if stream.is_live() => "live",
         Some(stream) if stream.has_ended() => "ended",
         _ => "offline",
     };
     let headers = [(STREAM_STATE, state), (header::CACHE_CONTROL, "no-store")];
-    Ok((StatusCode::NO_CONTENT, headers).into_response())
+    let mut response = (StatusCode::NO_CONTENT, headers).into_response();
+    if let Some(missing) = stream.and_then(|stream| missing(&stream.stats())) {
+        let value = HeaderValue::from_static(missing);
+        response.headers_mut().insert(STREAM_MISSING, value);
+    }
+    Ok(response)
+}
+
+/// Returns the media that the publisher sends and viewers cannot get, as the value of
+/// [`STREAM_MISSING`].
+fn missing(stats: &StreamStats) -> Option<&'static str> {
+    let video = stats.missing_video.as_ref();
+    // Without a keyframe yet, the video may still come.
+    let video = video.is_some_and(|missing| missing.reason.is_some());
+    match (video, stats.missing_audio.is_some()) {
+        (true, true) => Some("video, audio"),
+        (true, false) => Some("video"),
+        (false, true) => Some("audio"),
+        (false, false) => None,
+    }
 }
 
 async fn options() -> Response {

@@ -1,5 +1,6 @@
 //! The viewers of a shard, the streams that they watch, and sending to them.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -418,7 +419,7 @@ impl<O: Outlet> FanOut<O> {
             retransmitted = video.retransmitted,
             skips = video.skips,
             dropped = video.dropped_frames,
-            missed_texts = viewer.peer.missed_texts(),
+            missed_texts = NonZeroU64::new(viewer.peer.missed_texts()),
             "{reason}"
         );
     }

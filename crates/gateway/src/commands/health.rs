@@ -19,6 +19,18 @@ use crate::config::ConfigErrors;
 /// Timeout of the request: health checks of containers have few seconds.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The certificates that are trusted over HTTPS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the system's authorities.
+    #[default]
+    System,
+    /// Those of a PEM file, or signed by one of them.
+    File(PathBuf),
+    /// All.
+    Any,
+}
+
 /// A gateway that accepts viewers.
 #[derive(Debug)]
 pub struct Ready {
@@ -53,6 +65,24 @@ pub enum HealthError {
         /// The error.
         source: Box<ClientError>,
     },
+    /// The certificate of the gateway is not trusted.
+    #[error(
+        "not reachable: {url}: {source}; --ca FILE trusts the certificate in a file, --insecure trusts every one"
+    )]
+    Untrusted {
+        /// The URL.
+        url: Uri,
+        /// The error.
+        source: Box<ClientError>,
+    },
+    /// The file of `--ca` cannot be used.
+    #[error("--ca {}: {source}", file.display())]
+    Authorities {
+        /// The file.
+        file: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
     /// The response is not 200.
     #[error("not ready: {url} responds {status}{detail}")]
     NotReady {
@@ -74,7 +104,16 @@ pub fn run(
     address: Option<ListenAddress>,
     config: Option<PathBuf>,
     url: Option<HttpUrl>,
+    trust: &Trust,
 ) -> Result<Ready, HealthError> {
+    let client = match trust {
+        Trust::System => HttpClient::new(TIMEOUT),
+        Trust::Any => HttpClient::trusting_all(TIMEOUT),
+        Trust::File(file) => HttpClient::trusting_file(file, TIMEOUT).map_err(|source| {
+            let file = file.clone();
+            HealthError::Authorities { file, source }
+        })?,
+    };
     let url = match (url, address) {
         (Some(url), _) => readiness(&url.uri().ok_or(HealthError::Url)?.to_string())?,
         (None, Some(address)) => local(&address)?,
@@ -89,7 +128,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(ask(url))
+    runtime.block_on(ask(&client, url))
 }
 
 /// Returns the URL that says whether the gateway on this machine that listens on `address` is
@@ -112,8 +151,8 @@ fn readiness(base: &str) -> Result<Uri, HealthError> {
     url.parse().map_err(|_| HealthError::Url)
 }
 
-async fn ask(url: Uri) -> Result<Ready, HealthError> {
-    let answer = HttpClient::new(TIMEOUT).get(&url).await;
+async fn ask(client: &HttpClient, url: Uri) -> Result<Ready, HealthError> {
+    let answer = client.get(&url).await;
     match answer {
         Ok((StatusCode::OK, _)) => Ok(Ready { url }),
         Ok((status, body)) => Err(HealthError::NotReady {
@@ -121,10 +160,14 @@ async fn ask(url: Uri) -> Result<Ready, HealthError> {
             status,
             detail: detail(&body),
         }),
-        Err(error) => Err(HealthError::Unreachable {
-            url,
-            source: Box::new(error),
-        }),
+        Err(error) => {
+            let (is_untrusted, source) = (error.is_untrusted(), Box::new(error));
+            Err(if is_untrusted {
+                HealthError::Untrusted { url, source }
+            } else {
+                HealthError::Unreachable { url, source }
+            })
+        }
     }
 }
 
@@ -169,7 +212,9 @@ mod tests {
         let port = gateway("/readyz", OK);
         let address = format!("0.0.0.0:{port}").parse().unwrap();
         assert_eq!(
-            run(Some(address), None, None).unwrap().to_string(),
+            run(Some(address), None, None, &Trust::System)
+                .unwrap()
+                .to_string(),
             format!("ready: http://127.0.0.1:{port}/readyz responds 200 OK")
         );
     }
@@ -179,16 +224,16 @@ mod tests {
         let port = gateway("/readyz", OK);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("http = {port}\n")).unwrap();
-        assert!(run(None, Some(file.path().to_owned()), None).is_ok());
+        assert!(run(None, Some(file.path().to_owned()), None, &Trust::System).is_ok());
     }
 
     #[test]
     fn url_can_have_a_path() {
         let port = gateway("/video/readyz", OK);
         let url = format!("http://127.0.0.1:{port}/video/").parse().unwrap();
-        assert!(run(None, None, Some(url)).is_ok());
+        assert!(run(None, None, Some(url), &Trust::System).is_ok());
         assert!(matches!(
-            run(None, None, Some(HttpUrl::default())),
+            run(None, None, Some(HttpUrl::default()), &Trust::System),
             Err(HealthError::Url)
         ));
     }
@@ -203,6 +248,7 @@ mod tests {
             Some(format!("127.0.0.1:{port}").parse().unwrap()),
             None,
             None,
+            &Trust::System,
         );
         assert_eq!(
             error.unwrap_err().to_string(),
@@ -217,12 +263,82 @@ mod tests {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let error = run(Some(address.into()), None, None).unwrap_err();
+        let error = run(Some(address.into()), None, None, &Trust::System).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
                 "not reachable: http://{address}/readyz: 127.0.0.1 cannot be reached: Connection refused \
                  (os error 111)"
+            )
+        );
+    }
+
+    /// Serves `answer` over TLS with the usual self-signed certificate: that of an authority. Returns
+    /// the port, and a folder with the certificate, `gateway.pem`.
+    fn https(connections: usize) -> (u16, tempfile::TempDir) {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (file, key_file) = (
+            folder.path().join("gateway.pem"),
+            folder.path().join("key.pem"),
+        );
+        std::fs::write(&file, certificate.pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        let identity = distributary_tls::TlsIdentity::files(file, key_file);
+        let tickets = distributary_tls::Tickets::Sent;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        listener.set_nonblocking(true).unwrap();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(async {
+                let certificate = distributary_tls::Certificate::new("test", identity, tickets);
+                let acceptor = certificate.unwrap().acceptor();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                for _ in 0..connections {
+                    let (socket, _) = listener.accept().await.unwrap();
+                    // A client that refuses the certificate closes the connection.
+                    if let Ok(mut stream) = acceptor.accept(socket).await {
+                        use tokio::io::AsyncWriteExt;
+                        stream.write_all(OK.as_bytes()).await.unwrap();
+                        stream.flush().await.unwrap();
+                    }
+                }
+            });
+        });
+        (port, folder)
+    }
+
+    #[test]
+    fn self_signed_certificate_is_refused_in_words_and_accepted_on_request() {
+        let (port, folder) = https(3);
+        let file = folder.path().join("gateway.pem");
+        let ask = |trust: &Trust| {
+            let url = format!("https://127.0.0.1:{port}").parse().unwrap();
+            run(None, None, Some(url), trust)
+        };
+        let error = ask(&Trust::System).unwrap_err().to_string();
+        assert!(
+            error.contains("certificate") && error.contains("--insecure"),
+            "{error}"
+        );
+        for programmers in ["CaUsedAsEndEntity", "UnknownIssuer", "OtherError"] {
+            assert!(!error.contains(programmers), "{error}");
+        }
+        ask(&Trust::Any).unwrap();
+        ask(&Trust::File(file)).unwrap();
+        let none = folder.path().join("key.pem");
+        let error = ask(&Trust::File(none.clone())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "--ca {}: there is no certificate in PEM in this file",
+                none.display()
             )
         );
     }

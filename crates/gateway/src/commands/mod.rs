@@ -41,7 +41,17 @@ pub fn run(task: Task) -> Result<ExitCode, Box<dyn std::error::Error>> {
             address,
             config,
             url,
-        } => print(format!("{}\n", health::run(address, config, url)?).as_bytes())?,
+            ca,
+            insecure,
+        } => {
+            let trust = match ca {
+                Some(file) => health::Trust::File(file),
+                None if insecure => health::Trust::Any,
+                None => health::Trust::System,
+            };
+            let ready = health::run(address, config, url, &trust)?;
+            print(format!("{ready}\n").as_bytes())?;
+        }
         Task::Doctor { config, url } => {
             let cli = Cli {
                 config,

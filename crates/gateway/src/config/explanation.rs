@@ -62,8 +62,26 @@ impl fmt::Display for Explanation {
 pub(crate) fn reason(message: &str) -> String {
     match UnknownKey::of(message) {
         Some(unknown) => unknown.to_string(),
-        None => in_words(&message.replace('\n', " ")),
+        None => unknown_value(message).unwrap_or_else(|| in_words(&message.replace('\n', " "))),
     }
+}
+
+/// Explains a value that is none of those of its key: ``unknown variant `a`, expected `b` or `c` ``.
+fn unknown_value(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown variant ")?;
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    let (value, known) = (quoted.next()?, quoted.collect::<Vec<_>>());
+    let (last, others) = known.split_last()?;
+    let values = match others {
+        [] => format!("{last:?}"),
+        others => {
+            let others: Vec<_> = others.iter().map(|value| format!("{value:?}")).collect();
+            format!("{} or {last:?}", others.join(", "))
+        }
+    };
+    let meant = nearest(value, known.iter().copied());
+    let meant = meant.map_or_else(String::new, |meant| format!("; {meant:?} is meant?"));
+    Some(format!("expected {values} instead of {value:?}{meant}"))
 }
 
 /// Removes names of Rust types from the error.
@@ -204,7 +222,7 @@ mod tests {
             ),
             (
                 "[auth]\nplay = \"key\"",
-                "2: unknown variant `key`, expected one of `open`, `keys`, `jwt`, `webhook`",
+                "2: expected \"open\", \"keys\", \"jwt\" or \"webhook\" instead of \"key\"; \"keys\" is meant?",
             ),
             (
                 "[viewers]\nmax = \"many\"",

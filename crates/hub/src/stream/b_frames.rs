@@ -59,8 +59,8 @@ impl PublisherBFrames {
             (false, _) => format!("viewers get {IN_ORDER_OR_KEYFRAMES}"),
         };
         warn!(
-            %stream, b_frames = %kind, ?policy,
-            "the stream has B-frames, which WebRTC players cannot show as they are: {get}. Best is to send none: \
+            %stream, b_frames = %kind, %policy,
+            "the stream has B-frames, which WebRTC players cannot show as they are: {get}. Better send none: \
              {BFrameAdvice}"
         );
     }

@@ -17,6 +17,7 @@ mod track_change;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -230,7 +231,7 @@ impl Ingest {
             seconds = self.latest.duration_since(self.began).as_secs(),
             frames = self.frames,
             bytes = self.bytes,
-            unusable_tags = self.complaints.dropped(),
+            unusable_tags = NonZeroU64::new(self.complaints.dropped()),
             "publishing ended"
         );
         self.publisher.note_end(reason, crate::clock::now());

@@ -100,6 +100,7 @@ async fn pages_can_read_every_response_including_errors() {
             "Link",
             "Location",
             "Retry-After",
+            "Stream-Missing",
             "Stream-State",
             "Warning",
         ];

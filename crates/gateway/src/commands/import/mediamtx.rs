@@ -211,6 +211,12 @@ fn users(value: &Yaml<'_>, to: &mut Converted) {
             );
             continue;
         }
+        if name != "any" {
+            to.leave(
+                format!("authInternalUsers: {name}"),
+                "keys have no user names: the password alone is the key, also as ?user=...&pass=...",
+            );
+        }
         let permissions = user.as_mapping_get("permissions");
         for permission in permissions.into_iter().flat_map(items) {
             let text = |key: &str| {
@@ -423,6 +429,8 @@ mod tests {
                 "writeTimeout: 1m30s: a time has one unit, such as 90s",
                 "rtsp: there is no RTSP",
                 "runOnConnect: there is no such setting",
+                "authInternalUsers: a: keys have no user names: the password alone is the key, also as \
+                 ?user=...&pass=...",
                 "authInternalUsers: b: the password is hashed; a key has to be plain",
                 "paths.cam.source: streams are pulled over RTMP only",
                 "paths.~^hall[0-9]$.source: this is neither the name of a stream nor a pattern with one *",

@@ -73,6 +73,9 @@ pub enum ImportError {
         /// The error.
         source: SyntaxError,
     },
+    /// The file is a configuration of this gateway already.
+    #[error("{}: this is a configuration of Distributary already: check it with distributary check", .0.display())]
+    Own(PathBuf),
     /// The file has no settings of the server.
     #[error("{}: no settings of {server} were found; choose the server with --from", path.display())]
     Nothing {
@@ -89,6 +92,9 @@ pub enum ImportError {
 /// Fails when the file cannot be read, or is not the configuration of the server.
 pub fn import(path: &Path, server: Option<Server>) -> Result<Converted, ImportError> {
     let text = read(path)?;
+    if server.is_none() && is_own(path, &text) {
+        return Err(ImportError::Own(path.to_owned()));
+    }
     let server = server.unwrap_or_else(|| guess(path, &text));
     let path = path.to_owned();
     let converted = match server {
@@ -125,6 +131,17 @@ fn read(path: &Path) -> Result<String, ImportError> {
     }
 }
 
+/// Returns whether a file is TOML: the other servers have none.
+fn is_own(path: &Path, text: &str) -> bool {
+    let is_toml = path
+        .extension()
+        .is_some_and(|extension| extension == "toml");
+    is_toml
+        || text
+            .parse::<toml::Table>()
+            .is_ok_and(|table| !table.is_empty())
+}
+
 fn guess(path: &Path, text: &str) -> Server {
     let is_yaml = path
         .extension()
@@ -157,6 +174,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, text, words) in [
             ("a.yml", "a: [", ""),
+            (
+                "a.toml",
+                "http = 1\n[rtmps]\nlisten = 2\n",
+                "this is a configuration of Distributary already: check it with distributary check",
+            ),
             (
                 "a.yml",
                 "# nothing\n",

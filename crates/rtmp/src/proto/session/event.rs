@@ -93,12 +93,9 @@ pub enum EndReason {
     CloseStream,
 }
 
+/// Writes the reason for the log and the dashboard: the three commands mean the same there.
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FcUnpublish => "FCUnpublish",
-            Self::DeleteStream => "deleteStream",
-            Self::CloseStream => "closeStream",
-        })
+        f.write_str("the encoder stopped")
     }
 }

@@ -70,23 +70,27 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("closed by the client"),
+            Self::Closed => f.write_str("the client closed the connection"),
             Self::Refused => f.write_str("refused"),
             Self::StreamEnded => f.write_str("the stream has ended"),
             Self::Expired => f.write_str("the token has expired"),
             Self::Replaced => f.write_str("another publisher has taken the stream over"),
             Self::Unfit(refusal) => refusal.fmt(f),
             Self::Removed => f.write_str("removed through the API"),
-            Self::NoFrame(timeout) => write!(f, "no frame arrived within {timeout:?}"),
+            Self::NoFrame(timeout) => write!(
+                f,
+                "no frame arrived within {timeout:?}: the encoder sent nothing, or data that is not FLV (ffmpeg \
+                 needs -f flv)"
+            ),
             Self::GaveWay => f.write_str(
                 "no frame arrived for long, and the limit of publishers is reached (max under [publishers])",
             ),
             Self::Evicted => {
                 f.write_str("no frame arrived for long, and another publisher stands by in its place")
             }
-            Self::Shutdown => f.write_str("shutdown"),
+            Self::Shutdown => f.write_str("the gateway shut down"),
             Self::Session(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the connection broke: {error}"),
             Self::WriteTimeout => write!(
                 f,
                 "the client did not read the data sent to it within {WRITE_TIMEOUT:?}"

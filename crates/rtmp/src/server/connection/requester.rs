@@ -51,8 +51,18 @@ impl Requester {
 /// The reason why a client may not publish or play.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-    #[error(transparent)]
+    #[error("{}{}", .0, how(.0))]
     Denied(#[from] Denied),
     #[error("this server is shutting down; try another one, or try again later")]
     Draining,
+}
+
+/// Returns how an RTMP client sends what is missing.
+fn how(denied: &Denied) -> &'static str {
+    match denied {
+        Denied::Missing => {
+            ": put it behind the stream key, as in test?key=..., or behind the name in the URL"
+        }
+        _ => "",
+    }
 }

@@ -1,6 +1,7 @@
 //! The reasons why media is dropped, for the log.
 
 use std::fmt::{self, Display};
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use distributary_hub::EventLimit;
@@ -68,7 +69,7 @@ impl Complaints {
             return;
         }
         if let Some(held_back) = self.log_limit.admit(now) {
-            warn!(error = %complaint, held_back, "media dropped");
+            warn!(error = %complaint, held_back = NonZeroU64::new(held_back), "media dropped");
             self.logged = Some(complaint);
         }
     }

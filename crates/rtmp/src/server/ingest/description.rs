@@ -1,6 +1,7 @@
 //! The publisher's description of its stream, for the log and the API.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use distributary_hub::{EventLimit, PublisherInfo};
@@ -11,6 +12,11 @@ use crate::proto::metadata::Metadata;
 
 /// Limit for log lines about metadata and other tracks.
 const LOG_LIMIT: EventLimit = EventLimit::new(8, Duration::from_secs(10));
+
+/// Rounds a bitrate, whose digits behind the point say nothing.
+fn rounded(kbps: f64) -> u64 {
+    kbps.round() as u64
+}
 
 /// The last metadata, and the other tracks.
 #[derive(Debug)]
@@ -52,9 +58,9 @@ impl Description {
         if let Some(held_back) = self.log_limit.admit(now) {
             info!(
                 encoder = metadata.encoder,
-                video_kbps = metadata.video_kbps,
-                audio_kbps = metadata.audio_kbps,
-                held_back,
+                video_kbps = metadata.video_kbps.map(rounded),
+                audio_kbps = metadata.audio_kbps.map(rounded),
+                held_back = NonZeroU64::new(held_back),
                 "metadata"
             );
         }
@@ -77,7 +83,7 @@ impl Description {
                 kind = %track.kind,
                 id = track.id,
                 codec = track.codec,
-                held_back,
+                held_back = NonZeroU64::new(held_back),
                 "another track, which is not used"
             );
         }
