@@ -409,7 +409,7 @@ export class Player extends EventTarget {
     if (error.status === 409 || isOver) {
       if (this.#hasEnded) this.#enter("ended", ENDED);
       else this.#enter("waiting", this.#wasLive ? AWAY : WAITING);
-    } else if (isLeaving || (error.status === 503 && this.#state.text === RESTARTS)) {
+    } else if (isLeaving || (this.#state.text === RESTARTS && [null, undefined, 503].includes(error.status))) {
       this.#enter("retrying", RESTARTS, error.message);
     } else if (error instanceof PlayError) {
       this.#enter(error.state, error.text, error.message);

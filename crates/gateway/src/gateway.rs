@@ -242,8 +242,8 @@ impl Gateway {
             Some(ended) = parts.join_next() => Err(RunError::Ended(ended.err())),
             failure = self.engine.failed() => Err(RunError::Engine(failure)),
         };
-        if result.is_err() {
-            // `/readyz` fails from now on.
+        if !self.admission.is_draining() {
+            // `/readyz` fails from now on, and players learn that the gateway goes, not the stream.
             self.admission.drain(Drain::default());
         }
         tell_rtmp.abort();

@@ -148,6 +148,7 @@ mod tests {
             webrtc_tcp: false,
             candidates: Vec::new(),
             demo: false,
+            access: crate::banner::AccessMethods::default(),
         };
         assert_eq!(
             text(&bound(&Config::default(), &addresses)),

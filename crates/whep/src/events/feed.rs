@@ -79,9 +79,10 @@ impl Feed {
         }
     }
 
-    /// Returns the last event before the session ends, if any.
+    /// Returns the last event before the session ends, if any. A gateway that drains ends its streams
+    /// too, but they may go on elsewhere, or here after a restart.
     pub(super) fn finish(&mut self, situation: &Situation) -> Option<Event> {
-        let is_owed = self.is_active && !situation.is_live;
+        let is_owed = self.is_active && !situation.is_live && situation.drain.is_none();
         self.is_active = false;
         (is_owed && self.wanted.contains(EventKind::Inactive)).then(Event::inactive)
     }
@@ -110,7 +111,7 @@ impl Feed {
                 self.is_told_active = true;
                 return Some(Event::active());
             }
-        } else if self.is_active {
+        } else if self.is_active && situation.drain.is_none() {
             let since = *self.gone_since.get_or_insert(now);
             if situation.has_ended || now >= since + self.grace {
                 self.gone_since = None;
@@ -182,6 +183,26 @@ mod tests {
             }
             events
         }
+    }
+
+    #[test]
+    fn stream_that_goes_with_its_gateway_is_not_reported_as_inactive() {
+        let mut listener = Listener::new(EventSet::all(), true);
+        listener.situation.is_live = true;
+        listener.after(0);
+        listener.situation.is_live = false;
+        listener.situation.has_ended = true;
+        listener.situation.drain = Some(Drain::default());
+        let events = listener.after(60);
+        assert!(
+            events.iter().any(|event| event.starts_with("reconnect")),
+            "{events:?}"
+        );
+        assert!(
+            !events.iter().any(|event| event.starts_with("inactive")),
+            "{events:?}"
+        );
+        assert_eq!(listener.feed.finish(&listener.situation), None);
     }
 
     fn only(kinds: &[EventKind]) -> EventSet {
