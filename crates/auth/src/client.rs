@@ -55,15 +55,17 @@ fn cause(error: &(dyn Error + 'static)) -> String {
 fn refused_certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // The source of an I/O error is that of the error in it.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let error = inner.map_or(error, |inner| inner as &(dyn Error + 'static));
         if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
             return Some(reason);
         }
-        next = error.source();
+        // The source of an I/O error is not the error in it, but the source of that one.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     None
 }

@@ -308,7 +308,7 @@ mod tests {
         let lengths = text.lines().map(|line| line.chars().count());
         assert!(lengths.max().unwrap() <= WIDTH, "{text}");
         assert_eq!(text.matches(&format!("{long},")).count(), 4, "{text}");
-        assert!(text.lines().count() <= 26, "{text}");
+        assert!(text.lines().count() <= 30, "{text}");
         let code = QrCode(addresses).to_string();
         let lines = code.lines();
         assert!(lines.clone().count() < 40);

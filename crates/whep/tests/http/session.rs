@@ -222,6 +222,12 @@ async fn session_tells_the_state_of_its_stream() {
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     assert_eq!(answer.header("stream-state"), "live");
+    assert!(!answer.headers.contains_key("stream-missing"));
+    let reason = "it is encoded as Nellymoser".to_owned();
+    let missing = distributary_hub::MissingAudio { reason };
+    front.publisher().set_missing_audio(Some(missing));
+    let answer = front.request("GET", &session).await;
+    assert_eq!(answer.header("stream-missing"), "audio");
     front.unpublish();
     let answer = front.request("GET", &session).await;
     assert_eq!(answer.header("stream-state"), "offline");
