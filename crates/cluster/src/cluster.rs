@@ -1,7 +1,7 @@
 //! The node of a cluster: starts and ends all its parts together.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +23,12 @@ use crate::link::{Link, LinkDriver, LinkError, LinkState, reply_to};
 use crate::nodes::{Change, Node, Nodes};
 use crate::owner::Lost;
 use crate::owners::Owners;
+use crate::roster::Rosters;
+use crate::share::Share;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
 use crate::versions::OtherVersions;
+use crate::viewers;
 
 /// Interval of beacons.
 const BEACON_INTERVAL: Duration = Duration::from_millis(500);
@@ -64,6 +67,8 @@ pub struct Cluster {
     nodes: Arc<Mutex<Nodes>>,
     /// Limits the log lines about nodes that come and go.
     changes: Arc<Mutex<EventLimit>>,
+    /// Locked before `nodes` where both are needed.
+    rosters: Arc<Mutex<Rosters>>,
 }
 
 /// The tasks of a node, before they run.
@@ -160,6 +165,8 @@ impl ClusterSetup {
             other_versions: OtherVersions::default(),
             origin: now(),
             draining: AtomicBool::new(false),
+            cpu: AtomicU8::new(viewers::CPU_UNKNOWN),
+            redirect_at: config.redirect_at,
             joins: Context::join_slots(),
             node: node.clone(),
             hub: self.hub,
@@ -170,6 +177,7 @@ impl ClusterSetup {
             keeps: Arc::default(),
             nodes: Arc::new(Mutex::new(Nodes::new(node, instance))),
             changes: Arc::new(Mutex::new(CHANGES)),
+            rosters: Arc::default(),
             context,
         };
         let driver = ClusterDriver {
@@ -194,13 +202,12 @@ impl Cluster {
             duration: now().saturating_duration_since(reach.since),
             unconfirmed: self.owners.unconfirmed(),
         };
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         ClusterStatus {
             arbiter,
             node: self.context.node.to_string(),
             link: self.context.link.state().borrow().clone(),
             server: self.context.link.server(),
-            nodes: nodes.list(),
+            nodes: self.list_nodes(),
             owned: self.owners.count(),
             watched: self.keeps.count(),
             counters: self.context.counters.read(),
@@ -230,6 +237,19 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    pub(crate) fn rosters(&self) -> &Mutex<Rosters> {
+        &self.rosters
+    }
+
+    pub(crate) fn list_nodes(&self) -> Vec<Node> {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.list()
+    }
+
     async fn send_beacon(&self) {
         let context = &self.context;
         let beacon = Beacon {
@@ -241,6 +261,8 @@ impl Cluster {
             viewers: u64::try_from(context.hub.viewers().count()).unwrap_or(u64::MAX),
             streams: u64::try_from(self.owners.count()).unwrap_or(u64::MAX),
             draining: context.draining.load(Ordering::Relaxed),
+            cpu: viewers::cpu(context).map(Share::as_percent),
+            load: viewers::load(context).as_percent(),
         };
         let subject = context.subjects.beacon(&context.zone, &context.node);
         context.link.publish(&subject, beacon.to_json()).await;
@@ -260,6 +282,13 @@ impl Cluster {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = nodes.expire(now());
         drop(nodes);
+        let mut rosters = self.rosters.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in &gone {
+            if let Change::Left(node) = change {
+                rosters.forget(node);
+            }
+        }
+        drop(rosters);
         gone.iter().for_each(|change| self.log(change));
     }
 
@@ -283,7 +312,7 @@ impl Cluster {
     }
 
     /// Reads a control message of another node.
-    fn read<T: Control>(&self, message: &Message) -> Option<T> {
+    pub(crate) fn read<T: Control>(&self, message: &Message) -> Option<T> {
         let read = T::from_json(&message.payload);
         if read.is_none() {
             self.context.note_unreadable(&message.payload);
@@ -312,6 +341,7 @@ impl ClusterDriver {
                 () = arbiter.run() => {}
                 () = keeps.run(&context) => {}
                 () = beacons(&cluster) => {}
+                () = viewers::run(&cluster) => {}
                 () = serve(&cluster, demands, admissions, lost, news) => {}
             }
         };
@@ -413,7 +443,7 @@ async fn serve(
 
 /// Returns whether a message came on the subject of the node that it names: only this node may have
 /// the right to send there.
-fn is_from(message: &Message, node: &Label) -> bool {
+pub(crate) fn is_from(message: &Message, node: &Label) -> bool {
     message.subject.rsplit('.').next() == Some(node.as_str())
 }
 
@@ -422,7 +452,7 @@ async fn subscribe(context: &Context, subject: &str) -> Option<Subscriber> {
 }
 
 /// Returns the next message; never if there is no subscription.
-async fn next(subscriber: &mut Option<Subscriber>) -> Message {
+pub(crate) async fn next(subscriber: &mut Option<Subscriber>) -> Message {
     if let Some(subscriber) = subscriber
         && let Some(message) = subscriber.next().await
     {

@@ -10,6 +10,9 @@ use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use distributary_config::{Section, time};
 use serde::{Deserialize, Serialize};
 
+use crate::public_url::is_public_url;
+use crate::share::Share;
+
 /// Maximum length of the name of a cluster, a node or a zone, in bytes.
 const MAX_LABEL_LEN: usize = 63;
 
@@ -40,6 +43,9 @@ pub struct ClusterConfig {
     pub certificate: PathBuf,
     /// PEM file with the key of `certificate`.
     pub key: PathBuf,
+    /// Load from which new viewers are redirected to other nodes of the zone: the share of the CPU time
+    /// or of the maximum number of viewers, whichever is higher. 1 is never.
+    pub redirect_at: Share,
     /// Policy for publishers while the arbiter of stream names does not answer.
     pub without_arbiter: WithoutArbiter,
     /// Silence of a stream's owner after which an edge asks again for the owner.
@@ -112,6 +118,7 @@ impl Default for ClusterConfig {
             ca: PathBuf::new(),
             certificate: PathBuf::new(),
             key: PathBuf::new(),
+            redirect_at: Share::percent(90),
             without_arbiter: WithoutArbiter::default(),
             silence: Duration::from_millis(600),
         }
@@ -138,6 +145,14 @@ impl ClusterConfig {
         } else {
             self.node.parse().map_err(ConfigFault::Node)
         }
+    }
+
+    /// Returns what works only in part.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_missing = self.is_enabled() && self.public_url.is_empty();
+        let warning = "[cluster] public_url is not set: viewers of other nodes are not sent to this node when \
+                       theirs fails, drains or is overloaded; set it to the URL at which players reach this node";
+        is_missing.then(|| warning.to_owned()).into_iter().collect()
     }
 
     /// Returns every reason why the section cannot be used.
@@ -170,11 +185,7 @@ impl ClusterConfig {
                 faults.push(ConfigFault::File { key, file, reason });
             }
         }
-        if !self.public_url.is_empty()
-            && !["http://", "https://"]
-                .iter()
-                .any(|scheme| self.public_url.starts_with(scheme))
-        {
+        if !self.public_url.is_empty() && !is_public_url(&self.public_url) {
             faults.push(ConfigFault::PublicUrl(self.public_url.clone()));
         }
         if self.silence < MIN_SILENCE {

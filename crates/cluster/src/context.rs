@@ -1,7 +1,7 @@
 //! The context that all tasks of a node share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::time::{Duration, Instant};
 
 use distributary_hub::Hub;
@@ -12,6 +12,7 @@ use crate::config::{Label, WithoutArbiter};
 use crate::control;
 use crate::link::Link;
 use crate::message::{self, MessageError};
+use crate::share::Share;
 use crate::stats::Counters;
 use crate::subject::Subjects;
 use crate::versions::OtherVersions;
@@ -38,6 +39,9 @@ pub(crate) struct Context {
     /// The origin of the clock in messages.
     pub(crate) origin: Instant,
     pub(crate) draining: AtomicBool,
+    /// CPU time in percent of what the program may use; more than 100 if it is not known.
+    pub(crate) cpu: AtomicU8,
+    pub(crate) redirect_at: Share,
     /// The answers to requests to join that are being sent.
     pub(crate) joins: Arc<Semaphore>,
 }

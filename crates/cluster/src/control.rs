@@ -17,7 +17,7 @@ pub(crate) const VERSION: u8 = 1;
 /// Maximum bytes of a control message.
 const MAX_LEN: usize = 64 << 10;
 
-/// Maximum streams in one [`Keep`].
+/// Maximum streams in one [`Keep`] or [`Roster`].
 pub(crate) const MAX_KEPT: usize = 128;
 
 /// A control message.
@@ -147,6 +147,29 @@ pub(crate) struct Beacon {
     pub(crate) streams: u64,
     #[serde(default)]
     pub(crate) draining: bool,
+    /// CPU time of its program, in percent of what it may use.
+    #[serde(default)]
+    pub(crate) cpu: Option<u8>,
+    /// Its load in percent: the CPU time, or its share of the maximum number of viewers if that is
+    /// more.
+    #[serde(default)]
+    pub(crate) load: u8,
+}
+
+/// Streams that the sender has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Roster {
+    pub(crate) node: Label,
+    pub(crate) streams: Vec<Had>,
+}
+
+/// A stream that a node has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Had {
+    #[serde(with = "stream_name")]
+    pub(crate) stream: StreamName,
+    /// Its publisher uses it; otherwise its viewers watch it.
+    pub(crate) owner: bool,
 }
 
 impl Control for Ask {}
@@ -156,6 +179,7 @@ impl Control for Keep {}
 impl Control for Announced {}
 impl Control for Entry {}
 impl Control for Beacon {}
+impl Control for Roster {}
 
 mod stream_name {
     use super::{Deserialize, Deserializer, Serializer, StreamName};
@@ -185,6 +209,7 @@ pub fn fuzz(data: &[u8]) {
     check::<Announced>(data);
     check::<Entry>(data);
     check::<Beacon>(data);
+    check::<Roster>(data);
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@
 //!   content of a message; [`tracks`]: the tracks as they travel.
 //! * [`control`]: control messages.
 //! * `claim`: the claim of a name. `interest`: who watches a stream. `nodes`: the table of nodes.
+//! * `roster`: the streams that other nodes have. `choice`: other nodes for viewers of this one.
+//! * `public_url`: URLs of nodes. [`Share`]: shares of limits.
 //! * `epoch`: the order of owners; `backoff`: delays between attempts.
 //! * `transit`: how late messages are; `anchor`: when frames arrived at their owner. `follow`: one stream of another node, from messages to
 //!   frames.
@@ -35,6 +37,7 @@
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
 //!   `turn`: what the hub has of it; `keeps`: says which are watched.
 //! * `ask`: the question who owns a stream.
+//! * `viewers`: what viewers need of other nodes, and their load.
 //! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
 //!   versions. `context`: what all tasks share.
 
@@ -42,6 +45,7 @@ mod anchor;
 mod arbiter;
 mod ask;
 mod backoff;
+mod choice;
 mod claim;
 mod claimant;
 mod cluster;
@@ -64,7 +68,10 @@ mod nodes;
 mod owner;
 mod owners;
 mod passage;
+mod public_url;
 pub mod reassembly;
+mod roster;
+mod share;
 mod stats;
 mod subject;
 #[cfg(feature = "test-util")]
@@ -73,9 +80,12 @@ pub mod tracks;
 mod transit;
 mod turn;
 mod versions;
+mod viewers;
 
 pub use cluster::{ArbiterStatus, Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
 pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};
 pub use link::{LinkError, LinkState};
 pub use nodes::Node;
+pub use roster::RemoteStream;
+pub use share::{Share, ShareError};
 pub use stats::ClusterCounters;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::Label;
 use crate::control::Beacon;
+use crate::public_url::is_public_url;
+use crate::share::Share;
 
 /// Time after its last beacon for which a node counts as present.
 const LIFETIME: Duration = Duration::from_secs(2);
@@ -12,11 +14,12 @@ const LIFETIME: Duration = Duration::from_secs(2);
 /// Maximum number of nodes. Beacons of further ones are ignored.
 const MAX_NODES: usize = 1024;
 
-/// Maximum length of a version and of a URL, in bytes.
-const MAX_TEXT: usize = 512;
+/// Maximum length of a version, in bytes.
+const MAX_VERSION: usize = 64;
 
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -30,6 +33,10 @@ pub struct Node {
     pub viewers: u64,
     /// The streams that it owns.
     pub streams: u64,
+    /// CPU time of its program, as a share of what it may use; `None` if it is not known.
+    pub cpu: Option<Share>,
+    /// Its load: the CPU time, or its share of the maximum number of viewers if that is more.
+    pub load: Share,
     /// True if it is about to end.
     pub draining: bool,
     /// True for the node that shows this.
@@ -85,10 +92,12 @@ impl Nodes {
         if is_new && self.nodes.len() >= MAX_NODES {
             return None;
         }
-        for text in [&mut beacon.version, &mut beacon.url] {
-            if text.len() > MAX_TEXT || text.contains(|c: char| c.is_control()) {
-                text.clear();
-            }
+        let version = &mut beacon.version;
+        if version.len() > MAX_VERSION || version.contains(|c: char| c.is_control()) {
+            version.clear();
+        }
+        if !is_public_url(&beacon.url) {
+            beacon.url.clear();
         }
         let is_other = name != self.this;
         let entry = Entry { beacon, heard: now };
@@ -118,6 +127,8 @@ impl Nodes {
             url: beacon.url.clone(),
             viewers: beacon.viewers,
             streams: beacon.streams,
+            cpu: beacon.cpu.map(Share::percent),
+            load: Share::percent(beacon.load),
             draining: beacon.draining,
             is_this: beacon.node == self.this,
         });
@@ -143,6 +154,8 @@ mod tests {
             viewers: 3,
             streams: 1,
             draining: false,
+            cpu: Some(12),
+            load: 20,
         }
     }
 
@@ -181,16 +194,20 @@ mod tests {
     }
 
     #[test]
-    fn number_of_nodes_and_length_of_texts_are_bounded() {
+    fn number_of_nodes_is_bounded_and_unusable_texts_are_removed() {
         let start = Instant::now();
         let mut nodes = Nodes::new("a".parse().unwrap(), 1);
         for n in 0..2 * MAX_NODES {
             let mut beacon = beacon(&format!("n{n}"), 1);
-            beacon.url = "x".repeat(MAX_TEXT + 1);
+            beacon.url = "https://x.example/>".to_owned();
+            beacon.version = "1".repeat(MAX_VERSION + 1);
             nodes.handle(beacon, start);
         }
         let list = nodes.list();
         assert_eq!(list.len(), MAX_NODES);
-        assert!(list.iter().all(|node| node.url.is_empty()));
+        assert!(
+            list.iter()
+                .all(|node| node.url.is_empty() && node.version.is_empty())
+        );
     }
 }

@@ -111,6 +111,16 @@ impl Subjects {
         format!("{}.beacon.{zone}.{node}", self.prefix)
     }
 
+    /// Returns the subject on which a node names its streams.
+    pub(crate) fn roster(&self, node: &Label) -> String {
+        format!("{}.has.{node}", self.prefix)
+    }
+
+    /// Returns the subject of the streams of all nodes.
+    pub(crate) fn all_rosters(&self) -> String {
+        format!("{}.has.*", self.prefix)
+    }
+
     /// Returns the subject of all beacons.
     pub(crate) fn all_beacons(&self) -> String {
         format!("{}.beacon.*.*", self.prefix)

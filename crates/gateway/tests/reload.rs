@@ -256,6 +256,7 @@ impl Running {
             "auth.webhook.publish_url" | "auth.webhook.play_url" => "http://127.0.0.1:9/x".into(),
             "auth.webhook.format" => "form".into(),
             "cluster.nats" => list(&["nats://127.0.0.1:1"]),
+            "cluster.redirect_at" => 0.5.into(),
             "cluster.without_arbiter" => "refuse".into(),
             _ => match present.unwrap_or_else(|| panic!("no other value for {key}")) {
                 Value::Boolean(value) => (!value).into(),
