@@ -85,6 +85,7 @@ impl Session {
             start_pacing: 40_000_000,
             pace_frames: true,
             playout_delay: DelayPolicy::Auto,
+            reports_silence: false,
         };
         let clock = MediaClock {
             epoch: now,

@@ -20,6 +20,8 @@ pub struct EngineConfig {
     /// Time that viewers of a stream wait for its publisher to come, or to come back, before they
     /// are closed; `None` is for ever.
     pub offline_grace: Option<Duration>,
+    /// True if viewers get sender reports several times a second while their publisher is silent.
+    pub reports_silence: bool,
     /// Configuration of viewers.
     pub viewers: ViewersConfig,
 }
@@ -33,6 +35,7 @@ impl Default for EngineConfig {
             max_tcp_connections: 20_000,
             max_tcp_connections_per_address: 5_000,
             offline_grace: Some(viewers.offline_grace),
+            reports_silence: false,
             viewers,
         }
     }

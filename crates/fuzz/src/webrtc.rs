@@ -240,6 +240,7 @@ fn peer() -> Peer {
         start_pacing: 40_000_000,
         pace_frames: true,
         playout_delay: DelayPolicy::Auto,
+        reports_silence: false,
     };
     let clock = MediaClock {
         epoch: *ORIGIN,

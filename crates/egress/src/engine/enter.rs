@@ -105,6 +105,7 @@ fn peer_config(
         cname,
         start_pacing: shared.config.viewers.start_pacing,
         pace_frames: shared.config.viewers.pacing,
+        reports_silence: shared.config.reports_silence,
         playout_delay: shared.config.viewers.playout_delay.policy(),
     }
 }

@@ -32,6 +32,9 @@ pub struct PeerConfig {
     pub start_pacing: u64,
     /// True if frames of many packets are sent at that pace, too.
     pub pace_frames: bool,
+    /// True if the viewer gets sender reports several times a second while nothing else is sent to
+    /// it, so that it can tell a silent publisher from a gateway that is gone.
+    pub reports_silence: bool,
     /// Bounds of the playout delay, for viewers that support the extension.
     pub playout_delay: DelayPolicy,
 }

@@ -27,6 +27,11 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Reports that are sent after the last packet, in case one is lost.
 const MAX_QUIET_REPORTS: u8 = 2;
 
+/// The same while nothing is sent, if silence is reported, and later when it lasts: few wait so long.
+const SILENCE_INTERVAL: Duration = Duration::from_millis(250);
+const LATE_SILENCE_INTERVAL: Duration = Duration::from_secs(2);
+const LATE_SILENCE: Duration = Duration::from_secs(20);
+
 /// Sender reports are due at multiples of this interval on the clock of the stream, so that one
 /// wake-up of the driver serves many viewers.
 const REPORT_GRID: Duration = Duration::from_millis(100);
@@ -72,6 +77,10 @@ pub(super) struct Media {
     next_report: Instant,
     /// Set between the report on the video and the one on the audio.
     is_audio_due: bool,
+    /// See [`PeerConfig::reports_silence`].
+    reports_silence: bool,
+    /// Time of the last packet.
+    sent_at: Instant,
     /// Packets sent before the last report, and the reports since then without another packet.
     reported: (u64, u8),
 }
@@ -118,6 +127,8 @@ impl Media {
             control: Control::default(),
             next_report: now,
             is_audio_due: false,
+            reports_silence: config.reports_silence,
+            sent_at: now,
             reported: (0, 0),
         }
     }
@@ -188,6 +199,9 @@ impl Media {
         }
         self.is_behind = progress == Progress::Behind;
         let total = buffer.len() - before;
+        if total > 0 {
+            self.sent_at = now;
+        }
         if self.pacer.is_some() && total > 0 {
             self.path.note_catch_up(now, total);
         }
@@ -356,10 +370,15 @@ impl Media {
 
     /// Returns when the next sender report is due; `None` before anything was sent, and while
     /// nothing has been sent since the last reports: a receiver learns nothing new from a further
-    /// one.
+    /// one, except where silence is reported.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let (packets, quiet_reports) = self.reported;
         let sent = self.packets();
+        if self.reports_silence && sent > 0 {
+            let is_reported = sent == packets;
+            let silence = (!is_reported).then(|| self.sent_at + SILENCE_INTERVAL);
+            return Some(silence.map_or(self.next_report, |due| due.min(self.next_report)));
+        }
         let is_paused = quiet_reports >= MAX_QUIET_REPORTS && sent == packets;
         (sent > 0 && !is_paused).then_some(self.next_report)
     }
@@ -398,8 +417,9 @@ impl Media {
                 0
             };
             self.reported = (packets, quiet_reports);
-            self.next_report = self.on_report_grid(now) + REPORT_INTERVAL;
-            self.is_audio_due = true;
+            self.next_report = self.on_report_grid(now) + self.report_interval(now);
+            // One report is enough to say that the gateway is there.
+            self.is_audio_due = !self.reports_silence || quiet_reports == 0 || self.video.is_none();
             if let Some(info) = info(&self.video, VIDEO_RATE) {
                 let time = self.clock.wall.at(now).middle();
                 self.path.note_sender_report(now, time);
@@ -409,6 +429,16 @@ impl Media {
         self.is_audio_due = false;
         let info = info(&self.audio, AUDIO_RATE)?;
         Some(self.report(info, now))
+    }
+
+    /// Returns the time from a report at `now` to the next one.
+    fn report_interval(&self, now: Instant) -> Duration {
+        match now.saturating_duration_since(self.sent_at) {
+            _ if !self.reports_silence => REPORT_INTERVAL,
+            silence if silence < SILENCE_INTERVAL => REPORT_INTERVAL,
+            silence if silence < LATE_SILENCE => SILENCE_INTERVAL,
+            _ => LATE_SILENCE_INTERVAL,
+        }
     }
 
     fn report(&mut self, info: SenderInfo, now: Instant) -> Vec<u8> {
@@ -520,6 +550,10 @@ mod tests {
     use crate::srtp::test_support::master;
 
     fn media(pace_frames: bool, now: Instant) -> Media {
+        configured(pace_frames, false, now)
+    }
+
+    fn configured(pace_frames: bool, reports_silence: bool, now: Instant) -> Media {
         let config = PeerConfig {
             local: Credentials::generate().unwrap(),
             remote: Credentials::generate().unwrap(),
@@ -540,6 +574,7 @@ mod tests {
             start_pacing: 40_000_000,
             pace_frames,
             playout_delay: DelayPolicy::Auto,
+            reports_silence,
         };
         let key = master(SrtpProfile::AeadAes128Gcm, 1);
         let keys = SrtpKeys {
@@ -579,6 +614,50 @@ mod tests {
             assert_eq!(reports, 1 + usize::from(MAX_QUIET_REPORTS));
         }
         assert_eq!(media.poll_report(now + Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn viewer_of_a_silent_publisher_hears_from_the_gateway_several_times_a_second() {
+        let start = Instant::now();
+        let (audio, mut log) = (
+            Log::new(48_000, LogLimits::default()),
+            Log::new(90_000, LogLimits::default()),
+        );
+        let mut media = configured(true, true, start);
+        let mut buffer = SendBuffer::new(1 << 20);
+        assert_eq!(media.poll_timeout(), None, "nothing was sent yet");
+        let mut reports = Vec::new();
+        let mut heard = start;
+        let mut run = |media: &mut Media, until: u64, reports: &mut Vec<Duration>| {
+            while let Some(due) = media.poll_timeout()
+                && due < start + Duration::from_millis(until)
+            {
+                if media.poll_report(due).is_some() {
+                    reports.push(due.saturating_duration_since(heard));
+                    heard = due;
+                }
+            }
+        };
+        // A frame each 100 ms, and then none.
+        for millis in (0..=2000).step_by(100) {
+            run(&mut media, millis, &mut reports);
+            let now = start + Duration::from_millis(millis);
+            log.push_video(&video_frame(millis as i64, true, 1000), now);
+            media.send(&log, &audio, now, &mut buffer);
+        }
+        assert!(reports.len() <= 3, "{reports:?}");
+        reports.clear();
+        run(&mut media, 20_000, &mut reports);
+        assert!(
+            reports[1..].iter().all(|pause| *pause <= SILENCE_INTERVAL),
+            "{reports:?}"
+        );
+        assert!((70..=130).contains(&reports.len()), "{}", reports.len());
+        // It costs less when it lasts.
+        run(&mut media, 30_000, &mut reports);
+        reports.clear();
+        run(&mut media, 630_000, &mut reports);
+        assert!((290..=320).contains(&reports.len()), "{}", reports.len());
     }
 
     /// Returns the bytes sent in each tick of 5 ms after a keyframe of `len` bytes comes to a

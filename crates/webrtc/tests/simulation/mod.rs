@@ -216,6 +216,7 @@ impl Simulation {
             start_pacing: START_PACING,
             pace_frames: true,
             playout_delay: DelayPolicy::Auto,
+            reports_silence: false,
         };
         let clock = MediaClock {
             epoch: now,

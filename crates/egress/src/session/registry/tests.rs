@@ -38,6 +38,7 @@ fn waiting(id: SessionId, ufrag: &str) -> PendingSession {
             start_pacing: 1,
             pace_frames: true,
             playout_delay: DelayPolicy::Auto,
+            reports_silence: false,
         },
         restarted: None,
         b_frames: BFrameChoice::default(),
