@@ -2,6 +2,7 @@
 
 import { Blocks, Events, showEnded } from "./activity.js";
 import { ask, follow, remember } from "./admin.js";
+import { followCluster } from "./cluster-panel.js";
 import { setUpDoctor } from "./doctor.js";
 import { make, setText } from "./elements.js";
 import { Graph } from "./graph.js";
@@ -73,6 +74,7 @@ async function load() {
   find("#totals").append(...Object.values(totals).map(({ element }) => element));
   blocks.update();
   setInterval(() => document.hidden || blocks.update(), BLOCKS_INTERVAL);
+  followCluster(find("#cluster"));
   const history = await ask("GET", "api/history").catch(() => null);
   for (const [key, graph] of Object.entries(totals)) if (history) graph.fill(history[key]);
 }

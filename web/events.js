@@ -47,10 +47,13 @@ export function entryOf(link, base) {
   return linkTo(RELATION, link, base);
 }
 
-/** Returns the URL of a relation from the `Link` headers of a response from `base`. */
+/** Returns the URL of a relation from the `Link` headers of a response from `base`, or `null`. */
 export function linkTo(relation, link, base) {
-  for (const [, path, rest] of link.matchAll(/<([^>]*)>([^<]*)/g)) {
-    if (rest.includes(`rel="${relation}"`)) return new URL(path, base);
-  }
-  return null;
+  return linksTo(relation, link, base)[0] ?? null;
+}
+
+/** Returns all URLs of a relation from the `Link` headers of a response from `base`. */
+export function linksTo(relation, link, base) {
+  const links = [...link.matchAll(/<([^>]*)>([^<]*)/g)];
+  return links.filter(([, , rest]) => rest.includes(`rel="${relation}"`)).map(([, path]) => new URL(path, base));
 }

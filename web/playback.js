@@ -1,5 +1,6 @@
 /** Plays a stream by WHEP and never gives up: see `Player`. */
 
+import { LOOK_INTERVAL, Pulse, bringUp, pause } from "./failover.js";
 import { takePrepared } from "./prepared.js";
 import { measure } from "./stats.js";
 import { PlayError, Session, missingSupport } from "./session.js";
@@ -35,8 +36,10 @@ const MANY_REQUESTS = 4;
 const CONNECT_TIMEOUT = 10_000;
 /** The same if the gateway announced ICE servers that are not in use yet. */
 const DIRECT_TIMEOUT = 4_000;
-/** Milliseconds between two checks of a new session that replaces the current one. */
-const SWITCH_INTERVAL = 50;
+/** The same for a session in the place of one whose gateway is gone. */
+const RESCUE_TIMEOUT = 3_000;
+/** Maximum pause before viewers leave a gateway that is gone, or about to end, in milliseconds. */
+const SPREAD = { gone: 300, ending: 1_000 };
 /** Pauses between consecutive failed attempts, in seconds. */
 const BACKOFF = [1, 2, 4, 8, 10];
 
@@ -80,6 +83,7 @@ export class Player extends EventTarget {
   /** Form in which a stream with B-frames is requested; `null` lets the gateway choose. */
   #bFrames = null;
   #stats = null;
+  #statsAt = 0;
   /** The selection of a rendition, if there is one. */
   #selection = null;
   /** True if the gateway says that the stream has ended. */
@@ -90,8 +94,11 @@ export class Player extends EventTarget {
   #asked = { at: -Infinity, times: 0 };
   /** What the publisher sends and viewers cannot get. */
   #missing = NOTHING_MISSING;
-  /** The session that the gateway has asked to leave. */
+  /** The session that is being replaced. */
   #leaving = null;
+  /** Endpoints to try in turn while none responds, and the one to try next. */
+  #places;
+  #place = 0;
   #state = { state: "stopped", text: "Stopped", reason: null };
 
   /**
@@ -109,6 +116,7 @@ export class Player extends EventTarget {
     super();
     this.#video = video;
     this.#endpoint = new URL(endpoint, location.href);
+    this.#places = [this.#endpoint];
     const { token = null, iceServers = [], data = false, events = false } = options;
     this.#options = { token, onData: data ? (message) => this.#fire("data", message) : null };
     this.#listens = events;
@@ -186,7 +194,7 @@ export class Player extends EventTarget {
   async #connect() {
     const missing = missingSupport();
     if (missing) return this.#enter("unsupported", missing);
-    const session = this.#newSession(this.#endpoint);
+    const session = this.#newSession(this.#places[this.#place % this.#places.length]);
     this.#session = session;
     if (this.#isShown(session)) {
       this.#enter("live", "Live");
@@ -210,6 +218,10 @@ export class Player extends EventTarget {
 
   #newSession(endpoint) {
     const url = new URL(endpoint, this.#endpoint);
+    // The same token and wishes elsewhere.
+    for (const [name, value] of this.#endpoint.searchParams) {
+      if (!url.searchParams.has(name)) url.searchParams.append(name, value);
+    }
     if (this.#bFrames) url.searchParams.set("bframes", this.#bFrames);
     const receive = (kind, data) => this.#session === session && this.#onEvent(session, kind, data);
     const onEvent = this.#listens ? receive : null;
@@ -227,48 +239,77 @@ export class Player extends EventTarget {
     if (this.#video.srcObject !== session.media) this.#video.srcObject = session.media;
     session.followFirstFrame(this.#video);
     this.#play();
-    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)));
+    this.#learnPlaces(session);
+    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)), new Pulse());
   }
 
   /** Handles an event of the gateway. */
   #onEvent(session, kind, data) {
     if (kind === "active" || kind === "inactive") this.#isInactive = kind === "inactive";
     this.#fire("event", { kind, data });
-    if (kind === "reconnect") this.#switchSession(session, data.url ?? this.#endpoint);
+    if (kind === "reconnect") this.#leave(session, data.url ?? session.endpoint);
   }
 
   /**
-   * Replaces a session that the gateway is about to end by a new one. If there is none, for example
-   * at a gateway that stands alone, the old one plays on to its end.
+   * Replaces a session that the gateway is about to end. If there is no other gateway, the old one plays
+   * on to its end.
    */
-  async #switchSession(old, endpoint) {
+  async #leave(old, endpoint) {
     if (this.#leaving === old) return;
     this.#leaving = old;
     // All viewers of the gateway get the event at once: spread their reconnects.
-    let pause = Math.random();
-    while (await this.#isStill(old, pause)) {
-      const session = this.#newSession(endpoint);
-      try {
-        await session.open();
-        for (let waited = 0; !session.connected && waited < CONNECT_TIMEOUT; waited += SWITCH_INTERVAL) {
-          if (!(await this.#isStill(old, SWITCH_INTERVAL / 1000))) break;
-        }
-      } catch (error) {
-        pause = error.pause ?? BACKOFF.at(-1);
-      }
-      if (session.connected && this.#session === old) {
-        this.#endSession();
-        this.#session = session;
-        return this.#show(session);
-      }
-      session.close();
+    await pause(SPREAD.ending * Math.random());
+    const options = { timeout: CONNECT_TIMEOUT, isWanted: () => this.#session === old };
+    for (const place of repeat([new URL(endpoint, this.#endpoint), ...old.alternates])) {
+      if (!options.isWanted()) return;
+      const { isDone, error } = await this.#replace(old, place, options);
+      if (isDone) return;
+      await pause(1000 * (error?.pause ?? (old.alternates.length > 0 ? BACKOFF[0] : BACKOFF.at(-1))));
     }
   }
 
-  /** Returns whether a session is still the current one after some seconds. */
-  async #isStill(session, seconds) {
-    await new Promise((done) => setTimeout(done, seconds * 1000));
-    return this.#session === session;
+  /** Replaces a session whose gateway is gone, unless it comes back before. */
+  async #rescue(old, pulse) {
+    if (this.#leaving === old) return;
+    this.#leaving = old;
+    const isWanted = () => this.#session === old && (old.lost || pulse.isGone);
+    // All viewers of the gateway notice at once.
+    await pause(SPREAD.gone * Math.random());
+    for (const place of old.alternates) {
+      if (!isWanted()) break;
+      const { isDone } = await this.#replace(old, place, { timeout: RESCUE_TIMEOUT, isWanted });
+      if (isDone) return;
+    }
+    if (this.#session !== old) return;
+    this.#leaving = null;
+    if (isWanted()) this.#retry(new PlayError("reconnecting", "the gateway and its alternates do not respond"));
+  }
+
+  /** Opens a session at another endpoint beside the old one, and shows it when it has pictures. */
+  async #replace(old, endpoint, { timeout, isWanted }) {
+    const session = this.#newSession(endpoint);
+    const hasVideo = this.#video.videoWidth > 0;
+    try {
+      if (await bringUp(session, { hasVideo, timeout, isWanted })) {
+        session.takeOver(old);
+        this.#endSession();
+        this.#session = session;
+        this.#show(session);
+        return { isDone: true };
+      }
+    } catch (error) {
+      session.close();
+      return { isDone: false, error };
+    }
+    session.close();
+    return { isDone: false };
+  }
+
+  /** Remembers where the stream can be had if the gateway of a session does not respond. */
+  #learnPlaces({ endpoint, alternates }) {
+    const urls = new Map([endpoint, ...alternates, this.#endpoint].map((url) => [url.href, url]));
+    this.#places = alternates.length > 0 ? [...urls.values()] : [this.#endpoint];
+    this.#place = 0;
   }
 
   /**
@@ -300,25 +341,39 @@ export class Player extends EventTarget {
   }
 
   /** Checks a session repeatedly until it is over. */
-  #watch(session, progress) {
+  #watch(session, progress, pulse) {
+    const interval = session.alternates.length > 0 ? LOOK_INTERVAL : WATCH_INTERVALS.live;
     this.#timer = setTimeout(async () => {
       const report = await session.getStats();
       if (this.#session !== session) return;
       progress.update(report, performance.now(), this.#isPaused);
+      pulse.look(report, performance.now());
+      const canRescue = progress.started && session.alternates.length > 0;
+      if (canRescue && (session.lost || pulse.isGone)) this.#rescue(session, pulse);
       const problem = this.#judge(session, progress);
       if (problem && !progress.started) session.reportFailure(report);
       if (problem) return this.#retry(problem);
-      if (progress.started) {
+      if (progress.started && this.#areStatsDue()) {
         this.#stats = measure(report, session, this.#stats);
         this.#fire("stats", this.#stats);
       }
-      this.#watch(session, progress);
-    }, progress.started ? WATCH_INTERVALS.live : WATCH_INTERVALS.start);
+      this.#watch(session, progress, pulse);
+    }, progress.started ? interval : WATCH_INTERVALS.start);
+  }
+
+  /** Returns whether it is time for new stats: about twice a second, however often the session is checked. */
+  #areStatsDue() {
+    const now = performance.now();
+    const isDue = this.#stats === null || now - this.#statsAt >= WATCH_INTERVALS.live - LOOK_INTERVAL / 2;
+    if (isDue) this.#statsAt = now;
+    return isDue;
   }
 
   /** Shows the state of a session. Returns an error if the session has to be given up. */
   #judge(session, progress) {
     const { silent, frozen, timeout } = progress;
+    const isRescued = progress.started && session.alternates.length > 0 && this.#leaving === session;
+    if (session.lost && isRescued) return null;
     if (session.lost) return new PlayError("reconnecting", "the connection is lost");
     if (progress.lacksMedia && session.connected) this.#askAboutMedia(session);
     else if (!progress.lacksMedia) this.#setMissing(NOTHING_MISSING);
@@ -402,6 +457,8 @@ export class Player extends EventTarget {
     const isLeaving = this.#leaving !== null && this.#leaving === this.#session;
     const isOver = this.#isInactive && error.status === null && !isLeaving;
     this.#hasEnded ||= isOver;
+    const isDown = !(error instanceof PlayError) || error.status === 503;
+    if (isDown) this.#place += 1;
     this.#endSession();
     const backoff = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)];
     this.#failures += 1;
@@ -440,6 +497,11 @@ export class Player extends EventTarget {
   #fire(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Yields values in turn without end. */
+function* repeat(values) {
+  while (true) yield* values;
 }
 
 /** Text for a stream that was live before. */

@@ -1,6 +1,6 @@
 /** A WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
 
-import { SessionEvents, entryOf } from "./events.js";
+import { SessionEvents, entryOf, linksTo } from "./events.js";
 import { Layer } from "./layer.js";
 import { confirm } from "./prepared.js";
 
@@ -21,6 +21,8 @@ export class Session {
   media = new MediaStream();
   /** STUN and TURN servers that the gateway announced (`RTCIceServer`), known after its answer. */
   iceServers = [];
+  /** WHEP endpoints of the same stream at other gateways (`URL`), known after the answer. */
+  alternates = [];
   #endpoint;
   #token;
   #prepared;
@@ -127,6 +129,22 @@ export class Session {
     return this.#shown.at === null ? null : this.#shown.at - this.#began;
   }
 
+  /** The WHEP endpoint. */
+  get endpoint() {
+    return this.#endpoint;
+  }
+
+  /**
+   * Puts the tracks into the media of another session, in the place of its own: a video that plays them
+   * keeps its last frame until the next one.
+   */
+  takeOver({ media }) {
+    const before = media.getTracks();
+    for (const track of this.media.getTracks()) media.addTrack(track);
+    for (const track of before) media.removeTrack(track);
+    this.media = media;
+  }
+
   /** Connects. Throws a `PlayError` with a message for the viewer when the gateway refuses. */
   async open() {
     if (!this.#prepared) return this.#negotiate();
@@ -174,6 +192,7 @@ export class Session {
   #follow(link, url) {
     this.#answeredAt = performance.now();
     this.iceServers = iceServersOf(link);
+    this.alternates = linksTo("alternate", link, url);
     this.#layer = new Layer(link, url, this.#authorization());
     if (this.#selection) this.#layer.select(this.#selection);
     if (!this.#onEvent) return;

@@ -37,6 +37,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = listeners::warnings(config);
     warnings.extend(certificates::warnings(config));
     warnings.extend(config.auth.warnings());
+    warnings.extend(config.cluster.warnings());
     warnings
 }
 

@@ -1,15 +1,72 @@
 //! The gateway as a node of a cluster.
 
-use distributary_cluster::{Cluster, ClusterCounters, LinkState, Node};
-use distributary_whep::Admission;
+use std::time::Duration;
+
+use distributary_cluster::{Cluster, ClusterCounters, LinkState, Node, RemoteStream, Share};
+use distributary_names::StreamName;
 use distributary_whep::admin::{
-    ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport,
+    ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport, cpu_time,
 };
+use distributary_whep::{Admission, Nodes, OtherNodes};
+use tokio::time::Instant;
+
+/// Interval at which the CPU time is measured.
+const CPU_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Number of intervals over which the CPU time is averaged: a moment of work is no load.
+const CPU_WINDOW: usize = 6;
+
+/// Maximum number of streams of other nodes that the admin API shows.
+const MAX_STREAMS: usize = 1000;
 
 /// Returns the view of the cluster that the admin API shows.
 pub(crate) fn view(cluster: &Cluster) -> ClusterView {
     let cluster = cluster.clone();
     ClusterView::new(move || report(&cluster))
+}
+
+/// Returns the other nodes, for viewers.
+pub(crate) fn nodes(cluster: &Cluster) -> Nodes {
+    Nodes::new(Others(cluster.clone()))
+}
+
+/// The other nodes of the cluster.
+struct Others(Cluster);
+
+impl OtherNodes for Others {
+    fn alternates(&self) -> Vec<String> {
+        self.0.alternates()
+    }
+
+    fn less_loaded(&self, stream: &StreamName) -> Option<String> {
+        self.0.less_loaded(stream)
+    }
+
+    fn are_secure(&self) -> bool {
+        self.0.are_secure()
+    }
+}
+
+/// Tells the cluster the CPU time of this program, until it is dropped.
+pub(crate) async fn measure_load(cluster: Cluster) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut samples = std::collections::VecDeque::with_capacity(CPU_WINDOW + 1);
+    // Elsewhere than on Linux nothing is known.
+    while let Some(used) = cpu_time() {
+        let now = Instant::now();
+        samples.push_back((now, used));
+        if let Some((then, before)) = samples.front().copied()
+            && samples.len() > 1
+        {
+            let available = (now - then).as_millis() as usize * cores;
+            let used = used.saturating_sub(before).as_millis() as usize;
+            cluster.set_cpu(Share::of(used, available));
+        }
+        if samples.len() > CPU_WINDOW {
+            samples.pop_front();
+        }
+        tokio::time::sleep(CPU_INTERVAL).await;
+    }
 }
 
 /// Tells the cluster when the gateway drains, and load balancers when the node is ready: once it
@@ -49,6 +106,11 @@ fn report(cluster: &Cluster) -> ClusterReport {
         },
         owned: status.owned,
         watched: status.watched,
+        streams: cluster
+            .remote_streams(MAX_STREAMS)
+            .into_iter()
+            .map(remote_stream)
+            .collect(),
         counters: counts(&status.counters),
     }
 }
@@ -63,12 +125,21 @@ fn problem(link: &LinkState) -> Option<String> {
     }
 }
 
+fn remote_stream(RemoteStream { name, node }: RemoteStream) -> RemoteStreamReport {
+    RemoteStreamReport {
+        name: name.to_string(),
+        node,
+    }
+}
+
 fn node(node: Node) -> NodeReport {
     NodeReport {
         name: node.name,
         zone: node.zone,
         version: node.version,
         url: Some(node.url).filter(|url| !url.is_empty()),
+        load_percent: node.load.as_percent(),
+        cpu_percent: node.cpu.map(Share::as_percent),
         viewers: node.viewers,
         streams: node.streams,
         draining: node.draining,

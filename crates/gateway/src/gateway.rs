@@ -224,8 +224,11 @@ impl Gateway {
 
         let authorizer = self.authorizer.clone();
         tokio::spawn(async move { authorizer.prepare().await });
-        let follow_cluster =
-            cluster.map(|cluster| tokio::spawn(cluster::follow(cluster, self.admission.clone())));
+        let follow_cluster = cluster.map(|cluster| {
+            let load = cluster::measure_load(cluster.clone());
+            let follow = cluster::follow(cluster, self.admission.clone());
+            tokio::spawn(async { tokio::join!(load, follow) })
+        });
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let has_admin = self
             .addresses
@@ -305,6 +308,7 @@ impl Gateway {
             admission: self.admission.clone(),
             access: self.access.clone(),
             refusals: refusals.clone(),
+            nodes: cluster.map(cluster::nodes).unwrap_or_default(),
         });
         let admin = AdminDoor {
             hub: self.hub.clone(),
@@ -502,6 +506,7 @@ fn start_engine(
         max_tcp_connections: limits.ice_tcp,
         max_tcp_connections_per_address: limits.ice_tcp_per_ip,
         offline_grace: config.offline_grace(),
+        reports_silence: config.cluster.is_enabled(),
         viewers: config.viewers.clone(),
     };
     let engine = Engine::start(engine, hub.clone()).map_err(StartError::engine)?;

@@ -27,6 +27,7 @@ use crate::ice_server::IceServer;
 use crate::links;
 use crate::name::PathStream;
 use crate::offer::{ACCEPT_PATCH, ACCEPT_POST, OfferBody, SDP};
+use crate::other_nodes;
 use crate::path::{escaped, has_page};
 use crate::player::Player;
 use crate::problem::Problem;
@@ -58,12 +59,15 @@ async fn open(
     {
         return Ok(temporary_redirect(&target));
     }
+    if let Some(redirected) = other_nodes::redirect(&front, &name, viewer.query()) {
+        return Ok(redirected);
+    }
     let Extension(dialect) = dialect.unwrap_or_default();
     let negotiated = negotiate(&front, &viewer, &name, &body, options).await;
     let negotiated = negotiated.map_err(|problem| in_dialect(problem, dialect))?;
     let id = negotiated.id;
     let mut response = described(negotiated, &public);
-    links::add(&mut response, &front.config.current(), &public, &id);
+    links::add(&mut response, &front, &public, &id, &name);
     Ok(response)
 }
 

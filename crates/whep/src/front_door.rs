@@ -11,6 +11,7 @@ use distributary_names::{RenditionId, StreamName};
 use crate::access::Access;
 use crate::admission::Admission;
 use crate::config::Settings;
+use crate::other_nodes::Nodes;
 use crate::refusals::Refusals;
 
 /// State of the handlers.
@@ -30,6 +31,8 @@ pub struct FrontDoor {
     pub access: Access,
     /// Counts refused viewers.
     pub refusals: Refusals,
+    /// The other gateways of the cluster.
+    pub nodes: Nodes,
 }
 
 /// Facts about the running gateway.

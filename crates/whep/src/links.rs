@@ -5,9 +5,10 @@ use std::time::SystemTime;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use distributary_egress::session::SessionId;
+use distributary_names::StreamName;
 
-use crate::config::FrontConfig;
 use crate::events::kind::EventSet;
+use crate::front_door::FrontDoor;
 use crate::ice_server::IceServer;
 use crate::public_path::PublicPath;
 
@@ -23,18 +24,19 @@ pub(crate) fn session_path(public: &PublicPath, id: &SessionId) -> String {
     format!("{public}/session/{id}")
 }
 
-/// Adds the `Link` headers of a session.
+/// Adds the `Link` headers of a session of `stream`.
 pub(crate) fn add(
     response: &mut Response,
-    config: &FrontConfig,
+    front: &FrontDoor,
     public: &PublicPath,
     id: &SessionId,
+    stream: &StreamName,
 ) {
-    add_ice_servers(response, config.ice_servers.iter());
-    for link in [to_events(public, id), to_layer(public, id)]
-        .into_iter()
-        .flatten()
-    {
+    add_ice_servers(response, front.config.current().ice_servers.iter());
+    let alternates = front.nodes.alternates(stream);
+    let alternates = alternates.iter().filter_map(|url| to_alternate(url));
+    let links = [to_events(public, id), to_layer(public, id)];
+    for link in links.into_iter().flatten().chain(alternates) {
         response.headers_mut().append(header::LINK, link);
     }
 }
@@ -71,4 +73,10 @@ fn to_events(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
 fn to_layer(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
     let path = session_path(public, id);
     HeaderValue::from_str(&format!("<{path}/layer>; rel=\"{LAYER_RELATION}\"")).ok()
+}
+
+/// Returns the `Link` header of the stream's endpoint at another gateway (RFC 8288; the relation is
+/// that of HTML).
+fn to_alternate(endpoint: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("<{endpoint}>; rel=\"alternate\"")).ok()
 }

@@ -15,7 +15,6 @@ use distributary_names::StreamName;
 use sha2::{Digest, Sha256};
 
 use crate::access::Viewer;
-use crate::config::FrontConfig;
 use crate::fallback::{method_not_allowed, nothing};
 use crate::front_door::FrontDoor;
 use crate::help::escaped;
@@ -65,10 +64,11 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 37] = [
+const ASSETS: [(&str, Asset); 39] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
+    script!("failover.js"),
     script!("prepared.js"),
     script!("events.js"),
     script!("layer.js"),
@@ -86,6 +86,7 @@ const ASSETS: [(&str, Asset); 37] = [
     script!("watch.js"),
     script!("index.js"),
     script!("dashboard.js"),
+    script!("cluster-panel.js"),
     script!("doctor.js"),
     script!("stream-card.js"),
     script!("stream-table.js"),
@@ -106,8 +107,9 @@ const ASSETS: [(&str, Asset); 37] = [
 ];
 
 /// Returns the policy of the public pages: they load only the gateway's own files, and connect only
-/// to the gateway and to redirect targets. The policy does not apply to WebRTC.
-fn policy(config: &FrontConfig) -> String {
+/// to the gateway, to redirect targets and to the other gateways of the cluster. The policy does not apply to WebRTC.
+fn policy(front: &FrontDoor) -> String {
+    let config = front.config.current();
     let elsewhere: String = config
         .redirects
         .iter()
@@ -115,9 +117,11 @@ fn policy(config: &FrontConfig) -> String {
         .collect();
     format!(
         "default-src 'none'; script-src 'self' {}; style-src 'self' {}; img-src 'self'; \
-         media-src 'self' blob: mediastream:; connect-src 'self'{elsewhere}; base-uri 'none'; \
+         media-src 'self' blob: mediastream:; connect-src 'self'{elsewhere}{}; base-uri 'none'; \
          form-action 'none'",
-        SOURCES[0], SOURCES[1]
+        SOURCES[0],
+        SOURCES[1],
+        front.nodes.sources()
     )
 }
 
@@ -160,7 +164,7 @@ async fn dashboard(uri: Uri, headers: HeaderMap) -> Response {
 }
 
 async fn index(State(front): State<FrontDoor>, uri: Uri, headers: HeaderMap) -> Response {
-    INDEX.serve(&uri, &headers, &policy(&front.config.current()), "")
+    INDEX.serve(&uri, &headers, &policy(&front), "")
 }
 
 /// Serves the player page. It is the same for every stream, live or not: the page itself waits for
@@ -174,7 +178,7 @@ async fn player(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let policy = policy(&front.config.current());
+    let policy = policy(&front);
     if is_shown(&method, viewer.query(), &headers)
         && let Some(prepared) = prepare(&front, &name, &viewer, &options).await
     {

@@ -33,6 +33,7 @@ pub(crate) async fn prepare(
     let config = front.config.current();
     let mut redirects = config.redirects.iter();
     let is_elsewhere = redirects.any(|redirect| redirect.target(name, None).is_some());
+    let is_elsewhere = is_elsewhere || front.nodes.takes_over(name);
     if is_elsewhere || front.admission.is_draining() || !front.is_live(name) {
         return None;
     }

@@ -182,7 +182,9 @@ fn accept(
         .expiry()
         .follow(&front.engine, *id, Grant { expires });
     let mut response = StatusCode::NO_CONTENT.into_response();
-    links::add(&mut response, &front.config.current(), public, id);
+    if let Some(session) = front.engine.watch(id) {
+        links::add(&mut response, front, public, id, session.stream());
+    }
     Ok(response)
 }
 

@@ -33,6 +33,8 @@ pub struct ClusterReport {
     pub owned: usize,
     /// Streams of other nodes that viewers of this node watch.
     pub watched: usize,
+    /// Streams that publishers of other nodes use, sorted by name, 1000 at most.
+    pub streams: Vec<RemoteStreamReport>,
     /// Counters since the start.
     pub counters: ClusterCounts,
 }
@@ -59,12 +61,25 @@ pub struct NodeReport {
     pub version: String,
     /// URL of its HTTP listener, as players reach it; `None` if it does not say.
     pub url: Option<String>,
+    /// Its load in percent: CPU time, or its share of the maximum number of viewers if that is more.
+    pub load_percent: u8,
+    /// CPU time in percent of what the program may use; `None` if it is not known.
+    pub cpu_percent: Option<u8>,
     /// Its viewers.
     pub viewers: u64,
     /// The streams that its publishers use.
     pub streams: u64,
     /// True if it is about to end.
     pub draining: bool,
+}
+
+/// A stream that a publisher of another node uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RemoteStreamReport {
+    /// Its name.
+    pub name: String,
+    /// The node.
+    pub node: String,
 }
 
 /// Counters of this node since the start.

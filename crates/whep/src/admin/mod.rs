@@ -69,12 +69,13 @@ use crate::fallback::{method_not_allowed, not_found};
 use crate::help::Home;
 use crate::{health, help, pages};
 
-pub use cluster::{ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport};
+pub use cluster::{ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport};
 pub use door::{AdminDoor, PublicAddresses};
 pub use examination::Doctor;
 pub use finding::{Finding, Level};
 pub use guard::AdminToken;
 pub use history::History;
+pub use process::cpu_time;
 pub use recorder::record;
 pub use viewer_samples::ViewerSamples;
 

@@ -38,7 +38,7 @@ impl ProcessStatus {
 }
 
 /// Returns the CPU time of the process so far.
-pub(super) fn cpu_time() -> Option<Duration> {
+pub fn cpu_time() -> Option<Duration> {
     ticks(&fs::read_to_string("/proc/self/stat").ok()?, OWN)
 }
 

@@ -40,6 +40,7 @@ use crate::cors;
 use crate::front_door::FrontDoor;
 use crate::links;
 use crate::offer::{is_of_type, read_text};
+use crate::other_nodes::Nodes;
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::refusal::unknown_session;
@@ -189,6 +190,7 @@ struct Listener {
     session: SessionWatch,
     liveness: watch::Receiver<bool>,
     drain: watch::Receiver<Option<Drain>>,
+    nodes: Nodes,
     /// Expiry of the session's token.
     expires: Option<Instant>,
     /// Closes when another listener replaces this one.
@@ -222,6 +224,7 @@ impl Listener {
             session,
             liveness,
             drain: front.admission.watch(),
+            nodes: front.nodes.clone(),
             expires: expires.map(tokio::time::Instant::into_std),
             has_ended: false,
             _permit: permit,
@@ -267,10 +270,21 @@ impl Listener {
             is_live: *self.liveness.borrow(),
             has_ended: stream.is_some_and(|stream| stream.has_ended()),
             viewers: self.hub.viewers().count_of(self.session.stream()),
-            drain: self.drain.borrow().clone(),
+            drain: self.drain(),
             is_expiring: self.expires.is_some_and(|at| at <= clock()),
             layers: self.layers(),
         }
+    }
+
+    /// Returns the drain, with the endpoint at another gateway of the cluster unless the operator has
+    /// named one.
+    fn drain(&self) -> Option<Drain> {
+        let mut drain = self.drain.borrow().clone()?;
+        if drain.reconnect.is_none() {
+            let mut alternates = self.nodes.alternates(self.session.stream()).into_iter();
+            drain.reconnect = alternates.next().map(Into::into);
+        }
+        Some(drain)
     }
 
     /// Returns the renditions of the stream, and the one that the viewer gets.

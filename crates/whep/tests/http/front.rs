@@ -18,7 +18,8 @@ use distributary_whep::admin::{
     AdminDoor, AdminToken, Doctor, Finding, History, PublicAddresses, ViewerSamples, admin_router,
 };
 use distributary_whep::{
-    Access, Admission, FrontConfig, FrontDoor, Refusals, ServerInfo, Settings, router,
+    Access, Admission, FrontConfig, FrontDoor, Nodes, OtherNodes, Refusals, ServerInfo, Settings,
+    router,
 };
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -67,14 +68,29 @@ impl Front {
             viewers,
             ..HubConfig::default()
         });
-        Self::over(hub, FrontConfig::default(), EngineConfig::default(), access)
+        let (whep, engine) = (FrontConfig::default(), EngineConfig::default());
+        Self::over(hub, whep, engine, access, Nodes::default())
+    }
+
+    /// Creates one with these other gateways in its cluster.
+    pub(crate) fn beside(nodes: impl OtherNodes + 'static) -> Self {
+        let hub = Hub::new(HubConfig::default());
+        let (whep, engine) = (FrontConfig::default(), EngineConfig::default());
+        Self::over(hub, whep, engine, Access::default(), Nodes::new(nodes))
     }
 
     pub(crate) fn build(whep: FrontConfig, engine: EngineConfig, access: Access) -> Self {
-        Self::over(Hub::new(HubConfig::default()), whep, engine, access)
+        let hub = Hub::new(HubConfig::default());
+        Self::over(hub, whep, engine, access, Nodes::default())
     }
 
-    fn over(hub: Hub, whep: FrontConfig, mut engine: EngineConfig, access: Access) -> Self {
+    fn over(
+        hub: Hub,
+        whep: FrontConfig,
+        mut engine: EngineConfig,
+        access: Access,
+        nodes: Nodes,
+    ) -> Self {
         engine.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         engine.viewers.shards = 1;
         engine.candidates = vec![Ipv4Addr::LOCALHOST.into()];
@@ -118,6 +134,7 @@ impl Front {
             admission: admission.clone(),
             access,
             refusals: door.refusals.clone(),
+            nodes,
         });
         let publisher = Some(publish(&hub, "live/test"));
         Self {

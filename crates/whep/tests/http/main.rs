@@ -15,6 +15,7 @@ mod layers;
 mod load;
 mod metrics;
 mod operations;
+mod other_nodes;
 mod pages;
 mod prepared;
 mod public_path;
