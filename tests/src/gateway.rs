@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
@@ -60,6 +60,19 @@ impl Gateway {
         let path = file.path().to_str().expect("a path of this system is text");
         // The file has been read when the gateway prints its addresses.
         Self::start_with(&["--config", path])
+    }
+
+    /// Starts a gateway with exactly this configuration.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_as_configured(text: &str) -> Self {
+        let mut file = tempfile::NamedTempFile::new().expect("a file can be made");
+        file.write_all(text.as_bytes())
+            .expect("a file can be written");
+        let path = file.path().to_str().expect("a path of this system is text");
+        Self::start_as(&["--config", path])
     }
 
     /// Starts a gateway whose three parts all listen on `address`, which has the port 0.
@@ -359,6 +372,18 @@ pub fn run_in(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Run
         stdout: printed(Stream::Stdout),
         stderr: printed(Stream::Stderr),
     }
+}
+
+/// Returns a TCP port of loopback that nobody uses, for a gateway that must know its port before it
+/// starts.
+///
+/// # Panics
+/// When none is free.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr();
+    address.expect("a bound socket has an address").port()
 }
 
 /// Returns the address of this machine in its network.

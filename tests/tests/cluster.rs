@@ -1,6 +1,7 @@
 //! Several gateways share their streams: a viewer of one watches a publisher of another.
 
 use distributary_cluster::test_util::NatsServer;
+use distributary_tests::browser::Browser;
 use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
@@ -64,6 +65,12 @@ async fn chromium_on_one_node_plays_what_ffmpeg_publishes_on_another() {
         is_watched.then_some(())
     })
     .await;
+    eventually("the other node names the stream", async || {
+        let cluster = &b.ask("/api/cluster")["cluster"];
+        let named = &cluster["streams"][0];
+        (named["name"] == "live/test" && named["node"] == "a").then_some(())
+    })
+    .await;
     let metrics = client::request(b.admin, "GET", "/metrics", &[], b"");
     for family in [
         "distributary_cluster_connected ",
@@ -74,6 +81,32 @@ async fn chromium_on_one_node_plays_what_ffmpeg_publishes_on_another() {
         assert!(metrics.text().contains(family), "{family}");
     }
     assert_eq!(a.ask("/api/cluster")["cluster"]["owned"], 1);
+}
+
+#[tokio::test]
+async fn dashboard_of_any_node_shows_the_nodes_and_their_streams() {
+    let nats = NatsServer::start();
+    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
+    ready(&a, 2).await;
+    ready(&b, 2).await;
+    let browser = Browser::start().await;
+    browser.load_axe().await;
+    browser.open(&b.admin_url()).await;
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
+    eventually(
+        "the dashboard shows the stream of the other node",
+        async || {
+            let text = browser.text("#cluster").await;
+            let shows = text.contains("1: live/test") && text.contains("b (this one)");
+            shows.then_some(())
+        },
+    )
+    .await;
+    browser
+        .assert_accessible("dashboard_cluster", 1280, 800)
+        .await;
+    browser.screenshot("dashboard_cluster").await;
 }
 
 #[tokio::test]
