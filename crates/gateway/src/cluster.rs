@@ -5,7 +5,8 @@ use std::time::Duration;
 use distributary_cluster::{Cluster, ClusterCounters, LinkState, Node, RemoteStream, Share};
 use distributary_names::StreamName;
 use distributary_whep::admin::{
-    ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport, cpu_time,
+    ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport,
+    cpu_time,
 };
 use distributary_whep::{Admission, Nodes, OtherNodes};
 use tokio::time::Instant;

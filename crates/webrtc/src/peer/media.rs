@@ -81,6 +81,8 @@ pub(super) struct Media {
     reports_silence: bool,
     /// Time of the last packet.
     sent_at: Instant,
+    /// Time of the last report.
+    reported_at: Instant,
     /// Packets sent before the last report, and the reports since then without another packet.
     reported: (u64, u8),
 }
@@ -129,6 +131,7 @@ impl Media {
             is_audio_due: false,
             reports_silence: config.reports_silence,
             sent_at: now,
+            reported_at: now,
             reported: (0, 0),
         }
     }
@@ -375,9 +378,9 @@ impl Media {
         let (packets, quiet_reports) = self.reported;
         let sent = self.packets();
         if self.reports_silence && sent > 0 {
-            let is_reported = sent == packets;
-            let silence = (!is_reported).then(|| self.sent_at + SILENCE_INTERVAL);
-            return Some(silence.map_or(self.next_report, |due| due.min(self.next_report)));
+            let silence = self.sent_at + SILENCE_INTERVAL;
+            let is_next = self.reported_at < silence && silence < self.next_report;
+            return Some(if is_next { silence } else { self.next_report });
         }
         let is_paused = quiet_reports >= MAX_QUIET_REPORTS && sent == packets;
         (sent > 0 && !is_paused).then_some(self.next_report)
@@ -412,11 +415,12 @@ impl Media {
             let packets = self.packets();
             let (before, quiet_reports) = self.reported;
             let quiet_reports = if packets == before {
-                quiet_reports + 1
+                quiet_reports.saturating_add(1)
             } else {
                 0
             };
             self.reported = (packets, quiet_reports);
+            self.reported_at = now;
             self.next_report = self.on_report_grid(now) + self.report_interval(now);
             // One report is enough to say that the gateway is there.
             self.is_audio_due = !self.reports_silence || quiet_reports == 0 || self.video.is_none();
@@ -649,6 +653,7 @@ mod tests {
         reports.clear();
         run(&mut media, 20_000, &mut reports);
         assert!(
+            // The first one ends what began with the last frame at the latest.
             reports[1..].iter().all(|pause| *pause <= SILENCE_INTERVAL),
             "{reports:?}"
         );

@@ -69,7 +69,9 @@ use crate::fallback::{method_not_allowed, not_found};
 use crate::help::Home;
 use crate::{health, help, pages};
 
-pub use cluster::{ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport};
+pub use cluster::{
+    ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport,
+};
 pub use door::{AdminDoor, PublicAddresses};
 pub use examination::Doctor;
 pub use finding::{Finding, Level};
