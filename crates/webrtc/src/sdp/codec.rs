@@ -108,16 +108,28 @@ impl Feedback {
             .filter_map(|(on, value)| on.then_some(value))
     }
 
-    fn add(&mut self, value: &str) {
+    /// Returns the kind that the value after `a=rtcp-fb:<payload type> ` names, if it is served.
+    fn of(value: &str) -> Option<Self> {
+        let mut one = Self::default();
         let mut words = value.split_whitespace();
-        match (words.next(), words.next()) {
-            (Some("nack"), None) => self.nack = true,
-            (Some("nack"), Some("pli")) => self.nack_pli = true,
-            (Some("ccm"), Some("fir")) => self.ccm_fir = true,
-            (Some("transport-cc"), None) => self.transport_cc = true,
-            (Some("goog-remb"), None) => self.goog_remb = true,
-            _ => {}
-        }
+        let kind = match (words.next(), words.next()) {
+            (Some("nack"), None) => &mut one.nack,
+            (Some("nack"), Some("pli")) => &mut one.nack_pli,
+            (Some("ccm"), Some("fir")) => &mut one.ccm_fir,
+            (Some("transport-cc"), None) => &mut one.transport_cc,
+            (Some("goog-remb"), None) => &mut one.goog_remb,
+            _ => return None,
+        };
+        *kind = true;
+        Some(one)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.nack |= other.nack;
+        self.nack_pli |= other.nack_pli;
+        self.ccm_fir |= other.ccm_fir;
+        self.transport_cc |= other.transport_cc;
+        self.goog_remb |= other.goog_remb;
     }
 }
 
@@ -150,12 +162,16 @@ pub(super) fn collect(formats: &[String], attributes: &[Attribute]) -> Vec<Codec
     }
     for (payload_type, value) in values("rtcp-fb").filter_map(|value| value.trim().split_once(' '))
     {
+        // Parsed once: a large offer has thousands of lines for more than a hundred payload types.
+        let Some(feedback) = Feedback::of(value) else {
+            continue;
+        };
         // `*` stands for every payload type (RFC 4585 section 4.2).
         let wanted = parse_payload_type(payload_type);
         let matching = codecs
             .iter_mut()
             .filter(|codec| payload_type == "*" || Some(codec.payload_type) == wanted);
-        matching.for_each(|codec| codec.feedback.add(value));
+        matching.for_each(|codec| codec.feedback.add(feedback));
     }
     codecs.retain(|codec| {
         codec
