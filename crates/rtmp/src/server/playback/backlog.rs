@@ -8,7 +8,7 @@ use distributary_hub::StreamEvent;
 use distributary_media::Frame;
 use tokio::time::Instant;
 
-/// Maximum bytes that wait for one player, in addition to the GOP that it starts with. Frames are
+/// Maximum bytes of memory that wait for one player, in addition to the GOP that it starts with. Frames are
 /// shared with the stream's cache and other players, so these are bytes of the stream's last
 /// seconds.
 const MAX_BYTES: usize = 32 << 20;
@@ -133,7 +133,8 @@ fn is_keyframe(event: &StreamEvent) -> bool {
 
 fn size(event: &StreamEvent) -> usize {
     match event {
-        StreamEvent::Frame(frame) => frame.payload_len(),
+        StreamEvent::Frame(frame) => frame.memory(),
+        StreamEvent::Data(data) => data.memory(),
         _ => 0,
     }
 }
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use distributary_media::test_util::video_frame;
-    use distributary_media::{AudioCodec, AudioFrame, MediaTime};
+    use distributary_media::{AudioCodec, AudioFrame, MediaTime, TimedData};
 
     fn video(number: i64, keyframe: bool, len: usize) -> StreamEvent {
         let frame = video_frame(number, keyframe, len);
@@ -204,7 +205,7 @@ mod tests {
         backlog.push(video(3, false, half));
         backlog.push(video(4, false, 1));
         backlog.push(audio(5));
-        assert_eq!(backlog.bytes, 1, "audio goes on at once");
+        assert_eq!(backlog.bytes, size(&audio(5)), "audio goes on at once");
         backlog.push(video(6, true, 1));
         assert_eq!(times(&mut backlog), [5, 6]);
     }
@@ -218,6 +219,20 @@ mod tests {
         let mut backlog = Backlog::new(start.collect());
         backlog.push(video(3, false, 1));
         assert_eq!(times(&mut backlog), [0, 1, 2, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_of_timed_data_is_limited() {
+        let mut backlog = Backlog::new(Vec::new());
+        let data = Arc::new(TimedData {
+            time: MediaTime::ZERO,
+            name: "onTextData".to_owned(),
+            values: vec!["x".repeat(128 << 10).into()],
+        });
+        for _ in 0..2 * (MAX_BYTES >> 17) {
+            backlog.push(StreamEvent::Data(Arc::clone(&data)));
+            assert!(backlog.events.len() <= MAX_BYTES >> 17);
+        }
     }
 
     #[tokio::test(start_paused = true)]
