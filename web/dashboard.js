@@ -102,7 +102,7 @@ function tiles(server, streams) {
     ["Transcoders", `${transcoders.running}`],
     [`CPU, ${count(process.cores, "core")}`, known(process.cpu_percent, `${process.cpu_percent} %`)],
     ["Link", linkOf(server.link)],
-    ["Memory", known(process.memory_bytes, bytes(process.memory_bytes))],
+    ["Memory", known(process.memory_bytes, memoryOf(process.memory_bytes, server.memory))],
     ["Open files", known(process.open_files, String(process.open_files))],
     ["Uptime", age(server.uptime_seconds)],
   ];
@@ -116,6 +116,18 @@ function tiles(server, streams) {
     );
   }
   for (const [at, [, value]] of values.entries()) setText(list.children[at].lastElementChild, value);
+}
+
+/** Returns the memory in use, its budget, and what gives way when it is short. */
+function memoryOf(used, { budget_bytes: budget, pressure }) {
+  const short = {
+    none: "",
+    publishers: ", no new publishers",
+    gops: ", no new publishers, small GOPs",
+    viewers: ", no new publishers and viewers",
+  };
+  const limit = budget === null ? "" : ` of ${bytes(budget)}`;
+  return `${bytes(used)}${limit}${short[pressure]}`;
 }
 
 /** Returns what the machine sends through its link, and what that carries. */

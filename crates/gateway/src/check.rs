@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::listeners;
 use crate::logging;
+use crate::memory;
 
 /// Returns every reason why the gateway cannot start: rules, files, addresses that collide, an open
 /// admin API. Ports are not bound and host names not resolved, because that depends on the moment.
@@ -38,6 +39,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(certificates::warnings(config));
     warnings.extend(config.auth.warnings());
     warnings.extend(config.cluster.warnings());
+    warnings.extend(memory::warnings(config, memory::available()));
     warnings
 }
 

@@ -237,7 +237,7 @@ impl Gateway {
             .is_some();
         let record = has_admin.then(|| tokio::spawn(admin::record(admin_door)));
         let observe = tokio::spawn(samples.observe_all(self.engine.clone()));
-        let give_back = tokio::spawn(memory::give_back(self.hub.clone(), self.engine.clone()));
+        let keep_memory = tokio::spawn(memory::keep(self.hub.clone(), self.engine.clone()));
         #[cfg(all(unix, debug_assertions))]
         let fault = tokio::spawn(crate::fault::fail_at_signal(self.engine.clone()));
         let result = tokio::select! {
@@ -253,7 +253,7 @@ impl Gateway {
         if let Some(follow) = follow_cluster {
             follow.abort();
         }
-        give_back.abort();
+        keep_memory.abort();
         observe.abort();
         if let Some(record) = record {
             record.abort();

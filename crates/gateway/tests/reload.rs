@@ -128,6 +128,7 @@ impl Running {
             ("streams", Value::try_from(&hub.streams).unwrap()),
             ("stream", Value::try_from(&hub.exceptions).unwrap()),
             ("rendition", Value::try_from(&hub.renditions).unwrap()),
+            ("limits", Value::try_from(&hub.limits).unwrap()),
             ("viewers.max", number(viewers.max)),
             ("viewers.max_per_stream", number(viewers.max_per_stream)),
             ("viewers.max_per_ip", number(viewers.max_per_address)),
@@ -228,6 +229,7 @@ impl Running {
                 let files = files.map(|(key, value): (_, Value)| (key.to_owned(), value));
                 Value::Array(vec![Value::Table(files.into_iter().collect())])
             }
+            "limits.memory" => "3GiB".into(),
             "publishers.on_duplicate" => "takeover".into(),
             "publishers.swf" => {
                 let swf = [("hash", "5a".repeat(32).into()), ("size", 1000.into())];

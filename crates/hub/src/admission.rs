@@ -50,6 +50,11 @@ pub enum AdmissionError {
     /// The arbiter cannot be asked.
     #[error("the cluster cannot be asked whether the name is free: try again in some seconds")]
     NoArbiter,
+    /// The gateway has no memory for another stream.
+    #[error(
+        "the memory of the gateway is nearly used up (memory under [limits]): try again later, or raise it"
+    )]
+    Memory,
 }
 
 impl Admission {

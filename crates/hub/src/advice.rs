@@ -29,6 +29,7 @@ pub fn bound(overflow: Overflow) -> &'static str {
         Overflow::Bytes => "cache_size",
         Overflow::Duration => "cache_duration",
         Overflow::Frames => "frames",
+        Overflow::Memory => "memory",
     }
 }
 
@@ -41,6 +42,7 @@ fn of_missing(missing: &impl ToString) -> String {
 
 fn of_overflow(overflow: Overflow, encoder: Encoder) -> String {
     let bound = match overflow {
+        Overflow::Memory => "the memory of the gateway allows".to_owned(),
         Overflow::Bytes | Overflow::Duration => format!("{} allows", bound(overflow)),
         Overflow::Frames => format!("{MAX_FRAMES}"),
     };

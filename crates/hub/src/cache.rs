@@ -19,6 +19,8 @@ pub enum Overflow {
     Duration,
     /// Its number of frames, [`MAX_FRAMES`].
     Frames,
+    /// The memory of the gateway, or of the stream, is short.
+    Memory,
 }
 
 /// The video frames since the last keyframe, in decoding order. Once the GOP of a stream with intra
@@ -40,6 +42,8 @@ pub struct GopCache {
     since: Option<(MediaTime, Instant)>,
     bytes: usize,
     max_bytes: usize,
+    /// Maximum bytes while memory is short.
+    short_of_memory: usize,
     max_duration: Duration,
     overflow: Option<Overflow>,
 }
@@ -52,6 +56,7 @@ impl GopCache {
             since: None,
             bytes: 0,
             max_bytes,
+            short_of_memory: usize::MAX,
             max_duration,
             overflow: None,
         }
@@ -73,6 +78,8 @@ impl GopCache {
         self.bytes += frame.memory();
         let overflow = if self.bytes > self.max_bytes {
             Overflow::Bytes
+        } else if self.bytes > self.short_of_memory {
+            Overflow::Memory
         } else if self.duration().max(self.age(now)) > self.max_duration {
             Overflow::Duration
         } else if self.frames.len() > MAX_FRAMES {
@@ -80,6 +87,20 @@ impl GopCache {
         } else {
             return;
         };
+        self.overflow_by(overflow);
+    }
+
+    /// Limits the bytes for as long as memory is short; `usize::MAX` is no limit. A GOP over the
+    /// limit is dropped.
+    pub fn limit(&mut self, max_bytes: usize) {
+        self.short_of_memory = max_bytes;
+        if self.bytes > max_bytes {
+            self.overflow_by(Overflow::Memory);
+        }
+    }
+
+    /// Drops the GOP because of this limit.
+    pub fn overflow_by(&mut self, overflow: Overflow) {
         self.clear();
         self.overflow = Some(overflow);
     }
@@ -172,6 +193,23 @@ mod tests {
         cache.push(&frame(99, true, 8_000), now);
         assert_eq!(cache.overflow(), None);
         assert_eq!(cache.frames().count(), 1);
+    }
+
+    #[test]
+    fn gop_is_dropped_while_memory_is_short() {
+        let mut cache = GopCache::new(100_000, Duration::from_secs(10));
+        let now = Instant::now();
+        cache.push(&frame(0, true, 8_000), now);
+        cache.limit(50_000);
+        assert_eq!((cache.frames().count(), cache.overflow()), (1, None));
+        cache.limit(5_000);
+        let overflow = Some(Overflow::Memory);
+        assert_eq!((cache.frames().count(), cache.overflow()), (0, overflow));
+        cache.push(&frame(33, true, 8_000), now);
+        assert_eq!((cache.bytes(), cache.overflow()), (0, overflow));
+        cache.limit(usize::MAX);
+        cache.push(&frame(66, true, 8_000), now);
+        assert_eq!((cache.frames().count(), cache.overflow()), (1, None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use distributary_config::Section;
 use distributary_media::{OpusApplication, OpusConfig};
 use distributary_names::{RenditionId, StreamName, StreamPattern};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::joined::RenditionRule;
 use crate::policy::{BFramePolicy, SeiPolicy, VuiPolicy};
@@ -27,6 +27,8 @@ pub struct HubConfig {
     /// Time by which the next frame of an active publisher may be late before one that stands by
     /// takes over: of its video, if it has any.
     pub standby_after: Duration,
+    /// The limits of memory.
+    pub limits: LimitsConfig,
 }
 
 impl Default for HubConfig {
@@ -37,7 +39,60 @@ impl Default for HubConfig {
             renditions: Vec::new(),
             viewers: ViewerLimits::default(),
             standby_after: Self::STANDBY_AFTER,
+            limits: LimitsConfig::default(),
         }
+    }
+}
+
+/// The section `[limits]`: limits of the gateway as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Section)]
+#[serde(default, deny_unknown_fields)]
+#[reload]
+pub struct LimitsConfig {
+    /// The memory of the process.
+    pub memory: MemoryBudget,
+    /// Maximum memory of the frames of one publisher, in bytes; 0 means no limit.
+    #[serde(with = "distributary_config::size")]
+    pub memory_per_publisher: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            memory: MemoryBudget::Auto,
+            memory_per_publisher: 256 << 20,
+        }
+    }
+}
+
+/// The memory that the process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryBudget {
+    /// A part of what the machine has.
+    Auto,
+    /// This many bytes; 0 means no limit.
+    Bytes(usize),
+}
+
+impl Serialize for MemoryBudget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Bytes(bytes) => distributary_config::size::serialize(bytes, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MemoryBudget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let bytes = distributary_config::size::parse(&text);
+        bytes
+            .map(Self::Bytes)
+            .map_err(|error| D::Error::custom(format!("{error}, or \"auto\"")))
     }
 }
 
@@ -185,6 +240,25 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_auto_or_a_size() {
+        for (text, expected) in [
+            ("auto", MemoryBudget::Auto),
+            ("0B", MemoryBudget::Bytes(0)),
+            ("2GiB", MemoryBudget::Bytes(2 << 30)),
+        ] {
+            let limits: LimitsConfig = toml::from_str(&format!("memory = \"{text}\"")).unwrap();
+            assert_eq!(limits.memory, expected);
+            let written = toml::to_string(&limits).unwrap();
+            assert!(
+                written.contains(&format!("memory = \"{text}\"")),
+                "{written}"
+            );
+        }
+        let error = toml::from_str::<LimitsConfig>("memory = \"much\"").unwrap_err();
+        assert!(error.to_string().contains("or \"auto\""), "{error}");
+    }
 
     #[test]
     fn first_exception_that_has_the_setting_applies() {

@@ -14,6 +14,7 @@ use crate::admission::{Admission, AdmissionError, Arbiter, Permit, Tenure};
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::journal::Journal;
+use crate::memory::{Memory, Pressure};
 use crate::offer::Offers;
 use crate::players::{Player, Players};
 use crate::sent_bytes::SentBytes;
@@ -50,9 +51,11 @@ impl Hub {
     /// Returns an empty registry.
     pub fn new(config: HubConfig) -> Self {
         let sent = Arc::<SentBytes>::default();
+        let memory = Arc::<Memory>::default();
         Self {
             shared: Arc::new(HubState {
-                viewers: Viewers::new(config.viewers),
+                viewers: Viewers::new(config.viewers, Arc::clone(&memory)),
+                memory,
                 config: RwLock::new(Arc::new(config)),
                 streams: DashMap::new(),
                 providers: Providers::default(),
@@ -135,8 +138,15 @@ impl Hub {
     /// gateway.
     ///
     /// # Errors
-    /// Returns [`AdmissionError`] if there is an arbiter and it refuses, or does not answer.
+    /// Returns [`AdmissionError`] if memory is short and nobody publishes or watches the stream, or
+    /// if there is an arbiter and it refuses, or does not answer.
     pub async fn admit(&self, name: &StreamName, replaces: bool) -> Result<Permit, AdmissionError> {
+        let is_short = self.shared.memory.pressure() >= Pressure::Publishers;
+        // A stream in the registry has a publisher or viewers: it goes on when its encoder
+        // reconnects.
+        if is_short && self.stream(name).is_none() {
+            return Err(AdmissionError::Memory);
+        }
         self.shared.arbiter.admit(name, replaces).await
     }
 
@@ -182,13 +192,9 @@ impl Hub {
         entry.or_insert_with(|| {
             let transcoder = Arc::clone(&self.shared.transcoder);
             let pool = Arc::clone(&self.shared.audio_pool);
-            Arc::new(Stream::new(
-                name.clone(),
-                self.config(),
-                transcoder,
-                pool,
-                epoch,
-            ))
+            let memory = Arc::clone(&self.shared.memory);
+            let (name, config) = (name.clone(), self.config());
+            Arc::new(Stream::new(name, config, transcoder, pool, memory, epoch))
         })
     }
 
@@ -266,6 +272,20 @@ impl Hub {
             return Ok(());
         }
         self.shared.providers.ask(name, asker).await
+    }
+
+    /// Returns the counters of memory, and what gives way while it is short.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.shared.memory
+    }
+
+    /// Drops the GOP caches that are over the limit while memory is short.
+    pub fn limit_gops(&self) {
+        // Not under the map's lock: each stream has one of its own.
+        let streams = self.shared.streams.iter();
+        for stream in streams.map(|entry| Arc::clone(&entry)).collect::<Vec<_>>() {
+            stream.limit_gop();
+        }
     }
 
     /// Returns the count of all viewers, which issues their permits.

@@ -26,6 +26,7 @@
 //! * [`event_limit`]: [`EventLimit`], a limit for log lines that a client can cause.
 //! * [`advice`]: advice to publishers; `encoder`: how their programs name the settings.
 //! * [`journal`]: the last events, for operators.
+//! * [`memory`]: the memory of media, and what gives way when memory is short.
 //! * [`meter`]: measured stats of a publisher.
 //! * [`viewers`]: the count of viewers and its limits.
 //! * `watchable`: selects the transcode for viewers that cannot decode a stream as published.
@@ -44,6 +45,7 @@ pub mod event_limit;
 pub mod hub;
 pub mod joined;
 pub mod journal;
+pub mod memory;
 pub mod meter;
 mod offer;
 pub mod players;
@@ -62,12 +64,13 @@ pub mod viewers;
 mod watchable;
 
 pub use admission::{Admission, AdmissionError, Permit, PermitEnd, Tenure};
-pub use config::{HubConfig, StreamRule, StreamsConfig};
+pub use config::{HubConfig, LimitsConfig, MemoryBudget, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use event_limit::EventLimit;
 pub use hub::{Hub, PublishError};
 pub use joined::{MemberName, MemberNameError, RenditionCircle, RenditionRule, join_renditions};
 pub use journal::{Journal, JournalEntry, JournalKind};
+pub use memory::{IngestMemory, Memory, Pressure};
 pub use meter::{Gop, PublisherStats};
 pub use offer::{JoinAlignment, RenditionOffer, RenditionOrigin, SourceVideo};
 pub use players::{Player, PlayerId, PlayerInfo, PlayerStats, Players};

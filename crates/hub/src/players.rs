@@ -248,7 +248,7 @@ mod tests {
     use crate::viewers::{ViewerLimits, Viewers};
 
     fn player(players: &Arc<Players>, stream: &StreamName, now: Instant) -> Player {
-        let viewers = Viewers::new(ViewerLimits::default());
+        let viewers = Viewers::new(ViewerLimits::default(), Arc::default());
         let permit = viewers.admit(stream, None).unwrap();
         players.enter(stream.clone(), ([192, 0, 2, 1], 1).into(), permit, now)
     }

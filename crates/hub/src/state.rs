@@ -13,6 +13,7 @@ use crate::audio::AudioPool;
 use crate::config::HubConfig;
 use crate::demand::Providers;
 use crate::journal::Journal;
+use crate::memory::Memory;
 use crate::offer::Offers;
 use crate::players::Players;
 use crate::sent_bytes::SentBytes;
@@ -30,6 +31,7 @@ pub(crate) struct HubState {
     pub(crate) providers: Providers,
     pub(crate) arbiter: Arbiter,
     pub(crate) transcoders: TranscoderCounters,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) viewers: Viewers,
     pub(crate) players: Arc<Players>,
     pub(crate) sent: Arc<SentBytes>,

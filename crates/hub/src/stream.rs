@@ -42,9 +42,10 @@ use tracing::warn;
 
 use crate::adapt::Adapter;
 use crate::audio::{AudioJob, AudioPool};
-use crate::cache::GopCache;
+use crate::cache::{GopCache, Overflow};
 use crate::config::{HubConfig, StreamsConfig};
 use crate::event_limit::EventLimit;
+use crate::memory::{Memory, StreamMemory};
 use crate::meter::PublisherStats;
 use crate::offer::RenditionOrigin;
 use crate::policy::{BFramePolicy, Refusal};
@@ -68,6 +69,9 @@ pub use takeover::{TakeoverError, TakeoverReason};
 /// Limit of log lines about the clocks of a stream's publishers.
 const CLOCK_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
 
+/// Limit of log lines about frames that are dropped because the stream holds too much memory.
+const MEMORY_FAULTS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
+
 /// A named stream: its tracks, its clock, its cache and its subscribers.
 ///
 /// One short lock guards it; the publisher takes it once per frame, and never while a frame is
@@ -78,6 +82,8 @@ pub struct Stream {
     config: Arc<HubConfig>,
     transcoder: Arc<TranscoderPresence>,
     audio_pool: Arc<AudioPool>,
+    /// The memory of its frames.
+    memory: Arc<StreamMemory>,
     epoch: Instant,
     state: Mutex<State>,
     /// The number of subscribers; observable.
@@ -109,6 +115,8 @@ struct State {
     audio_retry_at: Option<Instant>,
     /// Limits the log lines about the publisher's clock.
     clock_faults: EventLimit,
+    /// Limits the log lines about its memory.
+    memory_faults: EventLimit,
     timeline: Timeline,
     b_frames: PublisherBFrames,
     adapter: Adapter,
@@ -133,8 +141,10 @@ impl Stream {
         config: Arc<HubConfig>,
         transcoder: Arc<TranscoderPresence>,
         audio_pool: Arc<AudioPool>,
+        memory: Arc<Memory>,
         now: Instant,
     ) -> Self {
+        let memory = StreamMemory::new(config.limits.memory_per_publisher, memory);
         let state = State {
             live_since: None,
             has_ended: false,
@@ -148,6 +158,7 @@ impl Stream {
             next_audio_job: 0,
             audio_retry_at: None,
             clock_faults: CLOCK_FAULTS,
+            memory_faults: MEMORY_FAULTS,
             timeline: Timeline::new(now),
             b_frames: PublisherBFrames::default(),
             adapter: Adapter::new(config.sei(&name), config.vui(&name)),
@@ -167,6 +178,7 @@ impl Stream {
             config,
             transcoder,
             audio_pool,
+            memory: Arc::new(memory),
             epoch: now,
             state: Mutex::new(state),
             subscriber_count: watch::Sender::new(0),
@@ -355,12 +367,24 @@ impl Stream {
                 }
                 state.note_video(now);
                 state.adapter.adapt(video);
+                state.cache.limit(self.gop_limit());
+                if !self.hold(&mut state, &mut frame, now) {
+                    state.awaiting_keyframe = true;
+                    return Ok(has_news);
+                }
                 let frame = Arc::new(frame);
                 state.cache.push(&frame, now);
                 state.deliver_where(&frame, Some(now), |_| true);
             }
-            Frame::Audio(audio) => {
+            Frame::Audio(_) => {
                 state.audio_frames += 1;
+                if !self.memory.hold(&mut frame) {
+                    state.dropped += 1;
+                    return Ok(false);
+                }
+                let Frame::Audio(audio) = &frame else {
+                    return Ok(false);
+                };
                 if audio.codec == AudioCodec::Opus {
                     // Opus that the job still makes of earlier audio would come late.
                     state.audio_job = None;
@@ -372,6 +396,41 @@ impl Stream {
             }
         }
         Ok(has_news)
+    }
+
+    /// Returns the maximum bytes of its GOP cache, and of its log in each shard, now.
+    pub fn gop_limit(&self) -> usize {
+        self.memory.gop_limit(self.config.streams.cache_size)
+    }
+
+    /// Drops the GOP cache if it is over the limit while memory is short.
+    pub(crate) fn limit_gop(&self) {
+        self.lock().cache.limit(self.gop_limit());
+    }
+
+    /// Counts the memory of a video frame until its last slice is gone. Returns `false` if the
+    /// stream holds too much: its GOP cache is dropped, and frames up to the next keyframe are.
+    fn hold(&self, state: &mut State, frame: &mut Frame, now: Instant) -> bool {
+        if frame.is_keyframe() && !self.memory.has_room(frame.memory()) {
+            // It replaces the GOP anyway.
+            state.cache.clear();
+        }
+        if self.memory.hold(frame) {
+            return true;
+        }
+        state.cache.overflow_by(Overflow::Memory);
+        state.dropped += 1;
+        if let Some(held_back) = state.memory_faults.admit(now) {
+            warn!(
+                stream = %self.name,
+                held = self.memory.held(),
+                frame = frame.memory(),
+                held_back,
+                "frames up to the next keyframe are dropped: those that viewers and the GOP cache \
+                 have not finished with hold memory_per_publisher under [limits]"
+            );
+        }
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use distributary_names::StreamName;
 use distributary_net::{Counts, Full, Held, PerAddress};
 
+use crate::memory::{Memory, Pressure};
+
 /// Limits of the number of viewers. WebRTC sessions and RTMP players count alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewerLimits {
@@ -39,6 +41,9 @@ pub enum TooManyViewers {
     /// The limit of viewers from one address.
     #[error("the limit of {0} viewers from one address is reached")]
     Address(usize),
+    /// The memory of the gateway.
+    #[error("the memory of the gateway is nearly used up")]
+    Memory,
 }
 
 /// Counts all viewers, and refuses more than the limits.
@@ -48,6 +53,7 @@ pub struct Viewers {
     all: Arc<Counts<()>>,
     by_stream: Arc<Counts<StreamName>>,
     by_address: PerAddress,
+    memory: Arc<Memory>,
 }
 
 /// The permit of one viewer, returned when it is dropped.
@@ -59,12 +65,13 @@ pub struct ViewerPermit {
 }
 
 impl Viewers {
-    pub(crate) fn new(limits: ViewerLimits) -> Self {
+    pub(crate) fn new(limits: ViewerLimits, memory: Arc<Memory>) -> Self {
         Self {
             by_address: PerAddress::new(limits.max_per_address),
             limits: RwLock::new(limits),
             all: Arc::default(),
             by_stream: Arc::default(),
+            memory,
         }
     }
 
@@ -84,12 +91,15 @@ impl Viewers {
     ///
     /// # Errors
     /// Returns [`TooManyViewers`] with the narrowest limit that is reached: of the address, of the
-    /// stream, or of all viewers.
+    /// stream, or of all viewers; or [`TooManyViewers::Memory`] while memory is short.
     pub fn admit(
         &self,
         stream: &StreamName,
         address: Option<IpAddr>,
     ) -> Result<ViewerPermit, TooManyViewers> {
+        if self.memory.pressure() >= Pressure::Viewers {
+            return Err(TooManyViewers::Memory);
+        }
         let limits = self.limits();
         let address = address.map(|address| self.by_address.take(address));
         let address = address.transpose().map_err(|full| match full {
@@ -130,11 +140,12 @@ mod tests {
     }
 
     fn viewers(max: usize, max_per_stream: usize, max_per_address: usize) -> Viewers {
-        Viewers::new(ViewerLimits {
+        let limits = ViewerLimits {
             max,
             max_per_stream,
             max_per_address,
-        })
+        };
+        Viewers::new(limits, Arc::default())
     }
 
     #[test]

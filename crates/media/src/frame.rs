@@ -1,5 +1,6 @@
 //! Encoded video and audio frames.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,8 +17,9 @@ const LONG_GOP: Duration = Duration::from_secs(10);
 /// its list of units.
 const FRAME_OVERHEAD: usize = 256;
 
-/// Maximum memory of a unit in addition to its bytes: the handle of a slice and its shared part.
-const UNIT_OVERHEAD: usize = 96;
+/// Maximum memory of a unit in addition to its bytes: the handle of a slice, its shared part, and
+/// that of an attached value.
+const UNIT_OVERHEAD: usize = 160;
 
 /// Unused bytes of a buffer that a frame of any size may keep alive: headers and delimiters.
 const MAX_UNUSED: usize = 128;
@@ -81,6 +83,22 @@ impl Frame {
         payload + unused_allowance(payload) + FRAME_OVERHEAD + units * UNIT_OVERHEAD
     }
 
+    /// Attaches a value to the payload, which is dropped with the last slice of it, whoever keeps
+    /// that.
+    pub fn attach<T: Send + Sync + 'static>(&mut self, value: T) {
+        let value = Arc::new(value);
+        let attach = |payload: &mut Bytes| {
+            *payload = Bytes::from_owner(Attached {
+                payload: std::mem::take(payload),
+                _value: Arc::clone(&value),
+            });
+        };
+        match self {
+            Self::Video(frame) => frame.units.iter_mut().for_each(attach),
+            Self::Audio(frame) => attach(&mut frame.data),
+        }
+    }
+
     /// Copies the payload to a separate buffer if the buffer that it is a slice of, of `held`
     /// bytes, is much larger.
     pub fn compact(&mut self, held: usize) {
@@ -92,6 +110,18 @@ impl Frame {
                 }
             }
         }
+    }
+}
+
+/// A part of a payload, and what is dropped with it.
+struct Attached<T> {
+    payload: Bytes,
+    _value: Arc<T>,
+}
+
+impl<T> AsRef<[u8]> for Attached<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
     }
 }
 
@@ -231,6 +261,24 @@ mod tests {
         frame.compact(message.len());
         assert!(!message.is_unique());
         assert!(frame.memory() >= message.len());
+    }
+
+    #[test]
+    fn attached_value_is_dropped_with_the_last_slice_and_nothing_is_copied() {
+        let message = Bytes::from(vec![7; 1000]);
+        let mut frame = video(vec![message.slice(..500), message.slice(500..)]);
+        let value = Arc::new(());
+        frame.attach(Arc::clone(&value));
+        let Frame::Video(attached) = frame else {
+            panic!("a video frame stays one")
+        };
+        assert_eq!(attached.units[1].as_ptr(), message[500..].as_ptr());
+        let slice = attached.units[1].slice(1..2);
+        drop(attached);
+        assert_eq!(Arc::strong_count(&value), 2);
+        drop(slice);
+        assert_eq!(Arc::strong_count(&value), 1);
+        assert!(message.is_unique());
     }
 
     #[test]

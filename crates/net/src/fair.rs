@@ -93,6 +93,12 @@ impl FairQuota {
         }
     }
 
+    /// Returns the number of permits, with those that are revoked and not dropped yet.
+    pub fn count(&self) -> usize {
+        let holders = lock(&self.holders);
+        holders.total + holders.ending
+    }
+
     /// Takes a permit for an address (an IPv6 /64 network counts as one), or for no address.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use distributary_rtmp::amf::Value;
 use distributary_rtmp::amf::amf0;
@@ -11,8 +13,12 @@ use distributary_rtmp::client;
 use support::raw_client::{H264_HEADER, RawClient, frame};
 use support::{TestServer, until};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 const MIB: usize = 1 << 20;
+
+/// Pause between two looks at a counter.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Serializes the measurements, because they concern the whole process.
 static MEASURING: Mutex<()> = Mutex::const_new(());
@@ -121,4 +127,26 @@ async fn players_that_do_not_read_share_their_queued_frames() {
     drop(watcher.frames_until_video(4).await);
     let grown = peak() - before;
     assert!(grown < 96 * MIB, "{} MiB", grown / MIB);
+}
+
+#[tokio::test]
+async fn incomplete_message_counts_until_its_connection_ends() {
+    let _measuring = MEASURING.lock().await;
+    let server = TestServer::start();
+    let mut client = RawClient::ask(&server, "publish", "half").await;
+    server.until_live("live/half").await;
+    client.begin_message(9, 8 * MIB as u32).await;
+    let memory = server.hub.memory().clone();
+    let until = async |bytes: usize| {
+        let counts = async {
+            while memory.ingest() != bytes {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        let counts = timeout(support::STEP_TIMEOUT, counts).await;
+        assert!(counts.is_ok(), "{} bytes", memory.ingest());
+    };
+    until(8 * MIB).await;
+    drop(client);
+    until(0).await;
 }

@@ -49,6 +49,9 @@ impl From<OpenError> for Problem {
             OpenError::Full(TooManyViewers::Address(_)) => {
                 full("This address has reached its maximum number of viewers.")
             }
+            OpenError::Full(TooManyViewers::Memory) => {
+                full("The memory of this gateway is nearly used up.")
+            }
             other => {
                 tracing::error!(error = %other, "session could not be opened");
                 internal("The session could not be opened.")
@@ -208,7 +211,11 @@ mod tests {
         let problem = opened(transport);
         assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert!(problem.detail().contains("a=fingerprint"));
-        for full in [TooManyViewers::Total(1), TooManyViewers::Stream(1)] {
+        for full in [
+            TooManyViewers::Total(1),
+            TooManyViewers::Stream(1),
+            TooManyViewers::Memory,
+        ] {
             assert_eq!(opened(full).status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         let inside = opened(OpenError::NameTaken);

@@ -279,7 +279,12 @@ impl<O: Outlet> Shard<O> {
             viewers, streams, ..
         } = &self.fan_out;
         self.stats.write(viewers, streams, now);
-        self.fan_out.streams.drop_unwatched();
+        let streams = &mut self.fan_out.streams;
+        streams.drop_unwatched();
+        streams.bound(now);
+        self.shared
+            .log_records
+            .set(self.index, streams.log_records());
         if self.index == 0 {
             self.shared.keep_up(now);
         }

@@ -54,7 +54,7 @@ impl ShardStream {
         let limits = LogLimits {
             history: config.viewers.history,
             max_gop: kept.cache_duration,
-            max_bytes: kept.cache_size,
+            max_bytes: subscription.stream().gop_limit(),
         };
         let stream = subscription.stream();
         Self {
@@ -109,6 +109,17 @@ impl ShardStream {
             StreamEvent::Renditions => Reaction::Follow,
             StreamEvent::Data(_) => Reaction::None,
         }
+    }
+
+    /// Keeps its video within the limit that memory allows at `now`.
+    pub(super) fn bound(&mut self, now: Instant) {
+        let limit = self.subscription.stream().gop_limit();
+        self.video.bound(limit, now);
+    }
+
+    /// Returns the memory of its logs in addition to the payload, in bytes.
+    pub(super) fn log_records(&self) -> usize {
+        self.video.records() + self.audio.records()
     }
 
     fn note_offline(&mut self, now: Instant) {
@@ -224,6 +235,29 @@ mod tests {
 
     fn video() -> StreamEvent {
         StreamEvent::Frame(Arc::new(Frame::Video(video_frame(0, true, 1))))
+    }
+
+    #[test]
+    fn log_gives_way_while_memory_is_short() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let start = Instant::now();
+        let _publisher = hub.publish(&name, start).unwrap();
+        let (sink, _queue) = Sink::channel(8);
+        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+        let mut stream = ShardStream::new(subscription, &EngineConfig::default(), start);
+        stream.push(&Frame::Video(video_frame(0, true, 3 << 20)), start);
+        for second in 0..5 {
+            let now = start + Duration::from_secs(second);
+            hub.memory().update(90, Some(100), now);
+        }
+        stream.bound(start);
+        assert!(stream.video.bytes() <= 1 << 20, "the least limit");
+        assert_eq!(stream.video.keyframe(), None);
+        hub.memory().update(90, None, start);
+        stream.bound(start);
+        stream.push(&Frame::Video(video_frame(40, true, 3 << 20)), start);
+        assert!(stream.video.keyframe().is_some());
     }
 
     #[test]

@@ -167,6 +167,18 @@ impl Streams {
         }
     }
 
+    /// Keeps all logs within the limits that memory allows at `now`.
+    pub(super) fn bound(&mut self, now: Instant) {
+        for stream in self.by_tag.values_mut() {
+            stream.bound(now);
+        }
+    }
+
+    /// Returns the memory of all logs in addition to the payload, in bytes.
+    pub(super) fn log_records(&self) -> usize {
+        self.by_tag.values().map(ShardStream::log_records).sum()
+    }
+
     /// Unsubscribes from the streams without viewers.
     pub(super) fn drop_unwatched(&mut self) {
         self.by_tag.retain(|_, stream| {

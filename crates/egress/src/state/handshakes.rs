@@ -42,6 +42,11 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
+    /// Returns the number of incomplete handshakes.
+    pub(crate) fn count(&self) -> usize {
+        self.quota.count()
+    }
+
     /// Starts a handshake of a session whose offer came from `address`, if the limits admit
     /// another. It counts until the permit is dropped, and must end when the permit is revoked.
     pub(crate) fn begin(&self, address: Option<IpAddr>, now: Instant) -> Option<FairPermit> {

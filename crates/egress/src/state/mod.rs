@@ -7,6 +7,7 @@ mod handshakes;
 mod identity;
 mod joins;
 mod latency;
+mod log_records;
 mod outcomes;
 mod prepared;
 mod stats;
@@ -39,6 +40,7 @@ pub use joins::{JoinHistogram, JoinStep};
 pub(crate) use joins::{JoinProgress, JoinTimes};
 pub(crate) use latency::Latency;
 pub use latency::LatencyStats;
+pub(crate) use log_records::LogRecords;
 pub(crate) use outcomes::JoinOutcomes;
 use outcomes::Unreached;
 pub use outcomes::{FailedJoin, JoinCounts, JoinFailure, JoinStats, RECENT};
@@ -71,6 +73,8 @@ pub(crate) struct EngineState {
     pub(crate) inboxes: Vec<Inbox>,
     /// Latency from a frame's arrival to its sending to the last viewer of a shard.
     pub(crate) fan_out: Latency,
+    /// Memory of the logs.
+    pub(crate) log_records: LogRecords,
     /// Durations of the steps of joins.
     pub(crate) joins: JoinTimes,
     /// Viewers that have moved between renditions.
@@ -122,6 +126,7 @@ impl EngineState {
             wall: WallClock::new(now, wall),
             local: address.local,
             has_tcp: address.has_tcp,
+            log_records: LogRecords::new(inboxes.len()),
             inboxes,
             fan_out: Latency::default(),
             joins: JoinTimes::default(),

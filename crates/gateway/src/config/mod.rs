@@ -25,7 +25,7 @@ use distributary_cluster::ClusterConfig;
 use distributary_config::{KeyPath, Section, time};
 use distributary_egress::ViewersConfig;
 use distributary_egress::engine::EngineConfig;
-use distributary_hub::{HubConfig, RenditionRule, StreamRule, StreamsConfig};
+use distributary_hub::{HubConfig, LimitsConfig, RenditionRule, StreamRule, StreamsConfig};
 use distributary_net::{ListenAddress, OptionalAddress};
 use distributary_rtmp::{PublishersConfig, PullRule, PullsConfig, RtmpConfig};
 use distributary_tls::TlsListener;
@@ -109,6 +109,9 @@ pub struct Config {
     /// The admin API over TLS.
     #[section]
     pub admin_https: TlsListener,
+    /// Limits of the gateway as a whole.
+    #[section]
+    pub limits: LimitsConfig,
     /// Limits for publishers.
     #[section]
     pub publishers: PublishersConfig,
@@ -171,6 +174,7 @@ impl Config {
             renditions: self.rendition.clone(),
             viewers: self.viewers.limits(),
             standby_after: self.publishers.standby_after,
+            limits: self.limits.clone(),
         }
     }
 }
@@ -198,6 +202,7 @@ impl Default for Config {
             rtmps: TlsListener::default(),
             https: TlsListener::default(),
             admin_https: TlsListener::default(),
+            limits: LimitsConfig::default(),
             publishers: PublishersConfig::default(),
             pulls: PullsConfig::default(),
             streams: StreamsConfig::default(),

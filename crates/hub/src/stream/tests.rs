@@ -8,7 +8,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Hub, Permit, PublishError, Sink, StreamEvent, Tenure};
+use crate::{
+    AdmissionError, Hub, LimitsConfig, Permit, PublishError, Sink, StreamEvent, Tenure,
+    TooManyViewers,
+};
 use distributary_media::MediaTime;
 use distributary_media::test_util::video_frame;
 use tokio::sync::watch;
@@ -252,4 +255,85 @@ fn frames_of_another_gateway_are_placed_by_the_origin_of_their_timeline() {
         .collect();
     assert_eq!(times, [0, 1000, 2000]);
     assert_eq!(publisher.stream().epoch(), began);
+}
+
+#[test]
+fn stream_drops_frames_up_to_a_keyframe_when_its_memory_is_held() {
+    let hub = Hub::new(HubConfig {
+        limits: LimitsConfig {
+            memory_per_publisher: 100_000,
+            ..LimitsConfig::default()
+        },
+        ..HubConfig::default()
+    });
+    let name = StreamName::parse("live/test").unwrap();
+    let now = Instant::now();
+    let publisher = hub.publish(&name, now).unwrap();
+    // A subscriber that does not keep up, although its queue has room.
+    let (sink, mut queue) = Sink::channel(500);
+    let (_subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+    let push = |at: i64, keyframe| {
+        let frame = video_frame(at, keyframe, 10_000);
+        let arrived = now + Duration::from_millis(at as u64);
+        publisher.push(Frame::Video(frame), arrived).unwrap();
+    };
+    push(0, true);
+    for n in 1..30 {
+        push(40 * n, false);
+        assert!(hub.memory().media() <= 100_000);
+    }
+    let stats = publisher.stream().stats();
+    assert_eq!(stats.cache_overflow, Some(Overflow::Memory));
+    assert!(stats.dropped > 0);
+    // Room for a frame is no help before a keyframe.
+    let held = hub.memory().media();
+    queue.try_recv().unwrap();
+    assert!(hub.memory().media() < held);
+    push(1200, false);
+    assert!(hub.memory().media() < held);
+    while queue.try_recv().is_ok() {}
+    assert_eq!(hub.memory().media(), 0, "nobody has a frame");
+    push(1240, true);
+    push(1280, false);
+    let times = std::iter::from_fn(|| queue.try_recv().ok()).map(|delivery| match delivery.event {
+        StreamEvent::Frame(frame) => frame.dts().as_millis(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(times.collect::<Vec<_>>(), [1240, 1280]);
+    assert_eq!(publisher.stream().stats().cache_overflow, None);
+}
+
+#[tokio::test]
+async fn short_memory_refuses_new_streams_then_gops_then_viewers() {
+    let hub = Hub::new(HubConfig::default());
+    let [live, new] = ["live/test", "live/new"].map(|name| StreamName::parse(name).unwrap());
+    let now = Instant::now();
+    let publisher = hub.publish(&live, now).unwrap();
+    let frame = video_frame(0, true, 2 << 20);
+    publisher.push(Frame::Video(frame), now).unwrap();
+    let use_up = |percent: usize, seconds: u64| {
+        let now = now + Duration::from_secs(seconds);
+        hub.memory().update(percent, Some(100), now);
+        hub.limit_gops();
+    };
+    let overflow = || publisher.stream().stats().cache_overflow;
+    use_up(85, 1);
+    assert_eq!(
+        hub.admit(&new, false).await.err(),
+        Some(AdmissionError::Memory)
+    );
+    assert!(hub.admit(&live, true).await.is_ok(), "it may reconnect");
+    assert!(hub.viewers().admit(&live, None).is_ok());
+    assert_eq!(overflow(), None);
+    for seconds in 2..8 {
+        use_up(90, seconds);
+    }
+    assert_eq!(overflow(), Some(Overflow::Memory));
+    assert!(hub.viewers().admit(&live, None).is_ok());
+    use_up(95, 8);
+    let refused = hub.viewers().admit(&live, None).unwrap_err();
+    assert_eq!(refused, TooManyViewers::Memory);
+    use_up(10, 9);
+    assert!(hub.viewers().admit(&live, None).is_ok());
+    assert!(hub.admit(&new, false).await.is_ok());
 }

@@ -98,6 +98,11 @@ impl Link {
         self.reader.bound_messages(max_message_size, max_reassembly);
     }
 
+    /// Returns the bytes of all incomplete messages, by the lengths that they declare.
+    pub(crate) fn under_way(&self) -> usize {
+        self.reader.under_way()
+    }
+
     /// Returns the next message: the next part of an aggregate message, or the message at the front
     /// of the input, which is used up to its end.
     pub(crate) fn poll_message(

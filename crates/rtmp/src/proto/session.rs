@@ -301,6 +301,11 @@ impl ServerSession {
         self.streams.values().any(Activity::is_publishing)
     }
 
+    /// Returns the bytes of all incomplete messages, by the lengths that they declare.
+    pub(crate) fn under_way(&self) -> usize {
+        self.link.under_way()
+    }
+
     /// Limits the size of the client's next messages: only publishers have long ones.
     fn bound_messages(&mut self) {
         let limits = &self.config.chunks;

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
+use distributary_hub::IngestMemory;
 use distributary_net::reached;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
@@ -57,6 +58,8 @@ pub(crate) struct ServerConnection<S> {
     handled: usize,
     peer: SocketAddr,
     session: ServerSession,
+    /// The memory of its incomplete messages.
+    incomplete: IngestMemory,
     context: Arc<ServerContext>,
     last_received: LastActivity,
     /// The published streams, by message stream.
@@ -95,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             handled: 0,
             peer,
             session,
+            incomplete: context.hub.memory().count_ingest(),
             context,
             last_received: LastActivity::new(),
             published: BTreeMap::new(),
@@ -180,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             Progress::Read(len) => {
                 self.last_received.note();
                 self.handle_input().await?;
+                self.incomplete.set(self.session.under_way());
                 self.count_work(len).await;
                 Ok(())
             }

@@ -77,6 +77,14 @@ impl RawClient {
         self.send_raw(&raw).await;
     }
 
+    /// Sends the beginning of a message of this length, which never ends.
+    pub async fn begin_message(&mut self, type_id: u8, len: u32) {
+        let len = len.to_be_bytes();
+        let mut bytes = vec![6, 0, 0, 0, len[1], len[2], len[3], type_id, 1, 0, 0, 0];
+        bytes.extend([0x27; 100]);
+        self.socket.write_all(&bytes).await.unwrap();
+    }
+
     /// Reads until the server has sent these words.
     pub async fn until_told(&mut self, words: &str) {
         let mut told = Vec::new();

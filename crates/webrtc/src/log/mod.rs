@@ -283,6 +283,16 @@ impl Log {
         self.window.bytes()
     }
 
+    /// Returns the memory that the packets take in addition to their payload, in bytes.
+    pub fn records(&self) -> usize {
+        self.window.records()
+    }
+
+    /// Changes [`LogLimits::max_bytes`] at `now`.
+    pub fn bound(&mut self, max_bytes: usize, now: Instant) {
+        self.window.bound(max_bytes, now);
+    }
+
     /// Ends the GOP: frames that follow do not continue it.
     pub fn end_gop(&mut self) {
         self.window.end_gop();

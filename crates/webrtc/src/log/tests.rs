@@ -225,3 +225,35 @@ fn audio_frame_is_one_packet_and_oversized_ones_are_dropped() {
     assert_eq!(log.head(), 1);
     assert_eq!(log.get(0).unwrap().timestamp, 960);
 }
+
+#[test]
+fn lowered_limit_drops_the_gop_at_once_and_a_raised_one_keeps_the_next() {
+    let (mut log, now) = log();
+    for n in 0..20 {
+        log.push_video(&frame(40 * n, n == 0, 10_000), now);
+    }
+    assert_eq!(log.keyframe(), Some(0));
+    log.bound(50_000, now);
+    assert_eq!(log.keyframe(), None);
+    assert!(log.bytes() <= 50_000 && kept(&log).count() > 20);
+    log.bound(usize::MAX, now);
+    let start = log.head();
+    log.push_video(&frame(1000, true, 100_000), now);
+    assert_eq!(log.keyframe(), Some(start));
+}
+
+#[test]
+fn memory_of_a_burst_is_returned() {
+    let (mut log, now) = log();
+    let at = |millis: u64| now + Duration::from_millis(millis);
+    for n in 0..20_000_i64 {
+        log.push_video(&frame(n / 10, n == 0, 10), at(n as u64 / 10));
+    }
+    let full = log.records();
+    assert!(full >= 20_000 * size_of::<LoggedPacket>());
+    for n in 0..100_i64 {
+        let millis = 10_000 + 40 * n;
+        log.push_video(&frame(millis, true, 10), at(millis as u64));
+    }
+    assert!(log.records() < full / 10);
+}

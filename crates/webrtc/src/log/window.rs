@@ -34,6 +34,10 @@ impl Default for LogLimits {
     }
 }
 
+/// Number of packets whose memory is kept after a burst, for the next one. A larger queue shrinks
+/// once it is mostly empty.
+const LARGE: usize = 1024;
+
 /// Packets in a row, numbered from zero and never renumbered: those since the newest keyframe, for
 /// newcomers, and those of the last seconds, for retransmission.
 #[derive(Debug)]
@@ -98,6 +102,19 @@ impl Window {
     /// Returns the memory that the packets take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the memory of the packets in addition to their payload, in bytes.
+    pub(super) fn records(&self) -> usize {
+        self.packets.capacity() * size_of::<LoggedPacket>()
+    }
+
+    /// Changes the limit of bytes, and drops what is over it at `now`.
+    pub(super) fn bound(&mut self, max_bytes: usize, now: Instant) {
+        if max_bytes != self.limits.max_bytes {
+            self.limits.max_bytes = max_bytes;
+            self.trim(now);
+        }
     }
 
     /// Returns the rate of the packets kept, in bits per second: their memory over the time since
@@ -172,6 +189,9 @@ impl Window {
             self.bytes -= front.memory();
             self.packets.pop_front();
             self.first += 1;
+        }
+        if self.packets.capacity() > LARGE.max(4 * self.packets.len()) {
+            self.packets.shrink_to(2 * self.packets.len());
         }
     }
 }

@@ -128,6 +128,14 @@ impl History {
         self.lock().link_bps = link_bps;
     }
 
+    /// Returns the memory that it takes, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        let table = self.lock();
+        let streams = table.streams.values();
+        let streams = streams.map(|track| track.ring.memory()).sum::<usize>();
+        table.total.memory() + streams
+    }
+
     /// Returns at most `max` streams that have ended, the last one first.
     pub(super) fn ended(&self, max: usize) -> Vec<EndedStream> {
         let table = self.lock();
@@ -256,6 +264,10 @@ impl<T: Copy> Ring<T> {
         }
         self.push_one(Some(sample));
         self.second = second;
+    }
+
+    fn memory(&self) -> usize {
+        self.samples.capacity() * size_of::<Option<T>>()
     }
 
     fn push_one(&mut self, sample: Option<T>) {

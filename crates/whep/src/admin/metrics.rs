@@ -28,6 +28,7 @@ use super::cluster_metrics;
 use super::door::AdminDoor;
 use super::duration_metrics::{DurationMetric, JoinMetric};
 use super::exposition::negotiate;
+use super::memory;
 use super::metric_labels::{Labels, OfStream};
 use super::process::cpu_time_of_children;
 use super::process_metrics;
@@ -68,6 +69,7 @@ pub(super) async fn metrics(
     let cpu = cpu_time_of_children(|| door.hub.transcoder_processes());
     collect_transcoders(door.hub.transcoder_stats(), cpu, registry);
     collect_server(&Server::of(&door), registry);
+    memory::collect(&door, registry);
     if let Some(cluster) = &door.cluster {
         cluster_metrics::collect(&cluster.report(), registry);
     }

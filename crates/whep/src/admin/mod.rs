@@ -47,6 +47,7 @@ mod joins;
 mod journal;
 mod keyframes;
 mod link;
+mod memory;
 mod metric_labels;
 mod metrics;
 mod openapi;
@@ -77,7 +78,7 @@ pub use examination::Doctor;
 pub use finding::{Finding, Level};
 pub use guard::AdminToken;
 pub use history::History;
-pub use process::cpu_time;
+pub use process::{cpu_time, resident_memory};
 pub use recorder::record;
 pub use viewer_samples::ViewerSamples;
 

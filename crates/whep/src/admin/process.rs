@@ -30,7 +30,7 @@ impl ProcessStatus {
         Self {
             cpu_percent,
             cores: std::thread::available_parallelism().ok().map(usize::from),
-            memory_bytes: memory(),
+            memory_bytes: resident_memory().map(|bytes| bytes as u64),
             open_files: fs::read_dir("/proc/self/fd").ok().map(Iterator::count),
             max_open_files: max_open_files(),
         }
@@ -77,13 +77,14 @@ fn ticks(stat: &str, place: usize) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-fn memory() -> Option<u64> {
+/// Returns the resident memory of the process, in bytes.
+pub fn resident_memory() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kilobytes * 1024)
+    let kilobytes: usize = line.split_whitespace().next()?.parse().ok()?;
+    kilobytes.checked_mul(1024)
 }
 
 fn max_open_files() -> Option<u64> {

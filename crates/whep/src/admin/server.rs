@@ -12,6 +12,7 @@ use super::answer::{fresh, now};
 use super::door::{AdminDoor, PublicAddresses};
 use super::joins::JoinStatus;
 use super::link::LinkStatus;
+use super::memory::MemoryStatus;
 use super::process::ProcessStatus;
 
 /// The response of `GET /api/server`.
@@ -32,6 +33,7 @@ pub(super) struct ServerStatus {
     fan_out: FanOut,
     joins: JoinStatus,
     process: ProcessStatus,
+    memory: MemoryStatus,
     link: Option<LinkStatus>,
     transcoders: TranscodersStatus,
 }
@@ -72,6 +74,7 @@ impl ServerStatus {
             fan_out: door.engine.fan_out().into(),
             joins: (&door.engine.join_stats()).into(),
             process: ProcessStatus::read(door.history.cpu()),
+            memory: MemoryStatus::of(door),
             link: LinkStatus::read(door.history.link_bps()),
             transcoders: door.hub.transcoder_stats().into(),
         }

@@ -90,6 +90,11 @@ impl ChunkReader {
         }
     }
 
+    /// Returns the bytes of all incomplete messages, by the lengths that they declare.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Applies the peer's Set Chunk Size (RTMP 1.0 section 5.4.1).
     ///
     /// # Errors
