@@ -145,13 +145,13 @@ impl Addresses {
         writeln!(f, "             'rtmp://{rtmp}/live/test{publish}'")?;
         writeln!(f, "Watch      http://{http}/live/test{play}")?;
         if let Some(link) = self.link("test") {
-            writeln!(f, "           {link}{play} from other machines")?;
+            writeln!(f, "  others   {link}{play}")?;
         }
         writeln!(f, "WHEP       http://{http}/whep/live/test{play}")?;
         if self.demo {
             writeln!(f, "Demo       http://{http}/live/demo{play}")?;
             if let Some(link) = self.link("demo") {
-                writeln!(f, "           {link}{play} from other machines")?;
+                writeln!(f, "  others   {link}{play}")?;
             }
         }
         if let Some(admin) = self.admin {
@@ -280,7 +280,7 @@ mod tests {
              \x20            -pix_fmt yuv420p -c:a aac -f flv \\\n\
              \x20            'rtmp://127.0.0.1:1935/live/test'\n\
              Watch      http://127.0.0.1:8080/live/test\n\
-             \x20          http://192.168.1.5:8080/live/test from other machines\n\
+             \x20 others   http://192.168.1.5:8080/live/test\n\
              WHEP       http://127.0.0.1:8080/whep/live/test\n\
              Dashboard  http://127.0.0.1:8180/\n\
              Access     everybody who reaches these addresses can publish and watch: see [auth]\n\
@@ -337,10 +337,10 @@ mod tests {
             "           Stream key  test?key=KEY\n",
             "             'rtmp://127.0.0.1:1935/live/test?key=KEY'\n",
             "Watch      http://127.0.0.1:8080/live/test?token=TOKEN\n",
-            "           http://192.168.1.5:8080/live/test?token=TOKEN from other machines\n",
+            "  others   http://192.168.1.5:8080/live/test?token=TOKEN\n",
             "WHEP       http://127.0.0.1:8080/whep/live/test?token=TOKEN\n",
             "Demo       http://127.0.0.1:8080/live/demo?token=TOKEN\n",
-            "           http://192.168.1.5:8080/live/demo?token=TOKEN from other machines\n",
+            "  others   http://192.168.1.5:8080/live/demo?token=TOKEN\n",
             "Access     publishing needs a key of [[auth.key]], watching needs a token ([auth.jwt])\n",
         ] {
             assert!(text.contains(line), "{line:?} is missing in:\n{text}");
@@ -362,10 +362,7 @@ mod tests {
         assert!(text.contains(&server), "{text}");
         let link = format!("{}live/test", public.watch);
         assert_eq!(link, "https://192.168.1.5:8443/live/test");
-        assert!(
-            text.contains(&format!("{link} from other machines\n")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("  others   {link}\n")), "{text}");
         let code = QrCode(encrypted).to_string();
         assert!(code.ends_with(&format!("\n{link}\n\n")), "{code}");
     }
@@ -378,7 +375,7 @@ mod tests {
         };
         for addresses in [alone, addresses(&["127.0.0.1", "::1"])] {
             let text = Banner(addresses.clone()).to_string();
-            assert!(!text.contains("other machines"), "{text}");
+            assert!(!text.contains("others"), "{text}");
             let code = QrCode(addresses).to_string();
             assert!(code.starts_with("No QR code: "), "{code}");
         }

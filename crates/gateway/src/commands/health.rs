@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
     /// Serves one request of `path` with `answer`, and returns the port.
     fn gateway(path: &'static str, answer: &'static str) -> u16 {
@@ -273,7 +274,17 @@ mod tests {
         );
     }
 
-    /// Serves `answer` over TLS with the usual self-signed certificate: that of an authority. Returns
+    /// Reads a request, and responds that the gateway is ready.
+    async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await?);
+        }
+        stream.write_all(OK.as_bytes()).await?;
+        stream.flush().await
+    }
+
+    /// Serves readiness over TLS with the usual self-signed certificate: that of an authority. Returns
     /// the port, and a folder with the certificate, `gateway.pem`.
     fn https(connections: usize) -> (u16, tempfile::TempDir) {
         let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -302,11 +313,9 @@ mod tests {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 for _ in 0..connections {
                     let (socket, _) = listener.accept().await.unwrap();
-                    // A client that refuses the certificate closes the connection.
-                    if let Ok(mut stream) = acceptor.accept(socket).await {
-                        use tokio::io::AsyncWriteExt;
-                        stream.write_all(OK.as_bytes()).await.unwrap();
-                        stream.flush().await.unwrap();
+                    // A client that refuses the certificate ends the connection.
+                    if let Ok(stream) = acceptor.accept(socket).await {
+                        let _ = respond(stream).await;
                     }
                 }
             });
