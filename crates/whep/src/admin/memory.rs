@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use distributary_egress::engine::EngineMemory;
+use distributary_hub::Memory;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -25,8 +26,8 @@ pub(super) struct MemoryStatus {
 }
 
 /// The resident memory by part, in bytes. No byte is in two parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct Parts {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Parts {
     /// Frames: GOP caches, queues, the payload in the logs of the shards, RTMP players.
     media: usize,
     /// Incomplete messages of publishers.
@@ -57,7 +58,7 @@ impl MemoryStatus {
 }
 
 impl Parts {
-    fn of(door: &AdminDoor) -> Self {
+    pub(super) fn of(door: &AdminDoor) -> Self {
         let EngineMemory { logs, sessions } = door.engine.memory();
         let memory = door.hub.memory();
         let parts = Self {
@@ -101,9 +102,9 @@ struct OfPart {
 }
 
 /// Collects the memory by part, and the budget.
-pub(super) fn collect(door: &AdminDoor, registry: &mut Registry) {
+pub(super) fn collect(parts: Parts, memory: &Memory, registry: &mut Registry) {
     let family = Family::<OfPart, Gauge<u64, AtomicU64>>::default();
-    for (part, bytes) in Parts::of(door).named() {
+    for (part, bytes) in parts.named() {
         family.get_or_create(&OfPart { part }).set(bytes as u64);
     }
     registry.register_with_unit(
@@ -112,7 +113,6 @@ pub(super) fn collect(door: &AdminDoor, registry: &mut Registry) {
         Unit::Bytes,
         family,
     );
-    let memory = door.hub.memory();
     let pressure: Gauge = Gauge::default();
     pressure.set(memory.pressure() as i64);
     registry.register(

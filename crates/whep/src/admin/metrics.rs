@@ -69,7 +69,7 @@ pub(super) async fn metrics(
     let cpu = cpu_time_of_children(|| door.hub.transcoder_processes());
     collect_transcoders(door.hub.transcoder_stats(), cpu, registry);
     collect_server(&Server::of(&door), registry);
-    memory::collect(&door, registry);
+    memory::collect(memory::Parts::of(&door), door.hub.memory(), registry);
     if let Some(cluster) = &door.cluster {
         cluster_metrics::collect(&cluster.report(), registry);
     }
@@ -481,6 +481,7 @@ mod tests {
 
     use distributary_egress::engine::{SessionInfo, SessionStats, Switches};
     use distributary_egress::session::SessionId;
+    use distributary_hub::Memory;
     use distributary_webrtc::quality::Reason;
     use distributary_webrtc::rtcp::{Packet, packets};
 
@@ -560,6 +561,7 @@ mod tests {
             outcomes: JoinCounts::default(),
         };
         collect_server(&server, &mut registry);
+        memory::collect(memory::Parts::default(), &Memory::default(), &mut registry);
         certificates::collect(&[("/tls.pem".into(), 1)], &mut registry);
         cluster_metrics::collect(&ClusterReport::default(), &mut registry);
         let mut text = String::new();
