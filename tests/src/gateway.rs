@@ -418,7 +418,7 @@ fn address(line: &Line, what: &str) -> Option<SocketAddr> {
 ///
 /// # Panics
 /// When it is missing, or older than its sources: a test of this package alone does not build it.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         // The test is target/<profile>/deps/<name>.
