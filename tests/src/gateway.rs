@@ -315,6 +315,23 @@ impl Gateway {
         self.process.signal("KILL");
     }
 
+    /// Stops the gateway without an end of its connections, as a machine that stands still, until
+    /// [`Self::thaw`].
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Lets the gateway go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    pub fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
     /// Returns its process id.
     #[must_use]
     pub fn process_id(&self) -> u32 {

@@ -14,6 +14,7 @@
 //! * [`helm`]: the Helm chart.
 //! * [`client`]: plain HTTP requests, as bytes on a TCP connection.
 //! * [`process`] and [`wait`]: child processes, and waiting for events.
+//! * [`machine`]: network namespaces, for measurements.
 //!
 //! Nothing sleeps for a fixed time, and nothing is asserted about durations: a test polls for an
 //! event until [`wait::TIMEOUT`]. The system chooses all ports.
@@ -26,6 +27,7 @@ pub mod flv;
 pub mod gateway;
 pub mod helm;
 pub mod live;
+pub mod machine;
 pub mod origin;
 pub mod page;
 pub mod players;

@@ -197,6 +197,15 @@ impl Unit {
     }
 }
 
+/// Returns the part of a packet's payload that belongs to a fragmented NAL unit; the whole payload if
+/// it is no fragment.
+pub(crate) fn fragment(payload: &[u8]) -> &[u8] {
+    match payload {
+        [first, _, rest @ ..] if nal_type(*first) == Some(FU_A) => rest,
+        _ => payload,
+    }
+}
+
 /// Type in the header of a NAL unit; `None` if the forbidden bit is set.
 fn nal_type(header: u8) -> Option<u8> {
     (header & 0x80 == 0).then_some(header & 0x1f)

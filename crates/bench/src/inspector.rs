@@ -7,7 +7,8 @@ use distributary_webrtc::srtp::{MasterKey, SrtpProfile};
 use webrtc_srtp::context::Context;
 use webrtc_srtp::protection_profile::ProtectionProfile;
 
-use crate::h264::{AccessUnitChecker, UnitCounts};
+use crate::h264::{self, AccessUnitChecker, UnitCounts};
+use crate::mark::{self, Mark};
 use crate::offer;
 use crate::rtp::read_header;
 
@@ -18,6 +19,9 @@ pub struct Inspector {
     checker: AccessUnitChecker,
     refused: u64,
     first_keyframe: Option<Instant>,
+    /// The last bytes of the access unit.
+    end: Vec<u8>,
+    marks: Vec<(Instant, Mark)>,
 }
 
 /// Results of inspecting the media.
@@ -48,7 +52,14 @@ impl Inspector {
             checker: AccessUnitChecker::default(),
             refused: 0,
             first_keyframe: None,
+            end: Vec::new(),
+            marks: Vec::new(),
         })
+    }
+
+    /// Returns the marks of the frames that have ended since the last call, and when they did.
+    pub fn take_marks(&mut self) -> Vec<(Instant, Mark)> {
+        std::mem::take(&mut self.marks)
     }
 
     /// Takes an SRTP packet.
@@ -67,8 +78,21 @@ impl Inspector {
             self.refused += 1;
             return;
         };
+        self.look_for_mark(now, header.marker, payload);
         if self.is_keyframe_complete(&header, payload) {
             self.first_keyframe.get_or_insert(now);
+        }
+    }
+
+    /// Keeps the last bytes of the access unit: a mark may be in two packets.
+    fn look_for_mark(&mut self, now: Instant, is_last: bool, payload: &[u8]) {
+        self.end.extend_from_slice(h264::fragment(payload));
+        let excess = self.end.len().saturating_sub(mark::LEN);
+        self.end.drain(..excess);
+        if is_last {
+            self.marks
+                .extend(Mark::read(&self.end).map(|mark| (now, mark)));
+            self.end.clear();
         }
     }
 
@@ -155,6 +179,25 @@ mod tests {
         inspector.handle_packet(now, &packet(3, false, &[0x41, 1]));
         let units = inspector.findings().units;
         assert_eq!((units.whole, units.damaged, units.malformed), (2, 0, 0));
+    }
+
+    #[test]
+    fn mark_is_found_although_it_is_in_two_packets() {
+        let mut inspector = Inspector::new(&key()).unwrap();
+        let mark = Mark {
+            encoder: 1,
+            number: 2,
+            sent: 3,
+        };
+        let body = [0x17, 1, 0, 0, 0, 0, 0, 0, 2, 0x65, 9];
+        let marked = mark.write(&body).unwrap();
+        let (begin, end) = marked[10..].split_at(20);
+        let now = Instant::now();
+        let first = [&[0x7c, 0x85], begin].concat();
+        inspector.handle_packet(now, &packet(1, true, &[&first[..], &[1]].concat()));
+        inspector.handle_packet(now, &packet(2, false, &[&[0x7c, 0x45], end].concat()));
+        assert_eq!(inspector.take_marks(), [(now, mark)]);
+        assert!(inspector.take_marks().is_empty());
     }
 
     #[test]

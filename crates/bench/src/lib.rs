@@ -8,6 +8,7 @@
 //!     ice       connectivity and consent checks of a full, controlling agent
 //!     inspector   (the first viewers only) decrypts, and checks the H264 access units
 //!     traffic   loss, frames and gaps by the RTP headers, which are in the clear
+//! mark    who sent a frame, and when: written by an encoder, read by the inspector
 //! publishers   one thread: RTMP publishers, each with the tags of one FLV file
 //! floor  the same packets, sealed and sent by nothing but the system's calls
 //! report  the results;   process  the kernel's counters of the server;   socket  receiving
@@ -24,6 +25,7 @@ pub mod floor;
 pub mod h264;
 pub mod ice;
 pub mod inspector;
+pub mod mark;
 pub mod offer;
 pub mod percentile;
 pub mod process;

@@ -112,14 +112,20 @@ pub fn run(config: &PublishersConfig) -> Result<PublishersReport, PublishersErro
 }
 
 /// A clip that can be sent again and again.
-struct Clip {
-    tags: Vec<FlvTag>,
+#[derive(Debug)]
+pub struct Clip {
+    /// Audio and video.
+    pub tags: Vec<FlvTag>,
     /// From the beginning of one round to that of the next, in milliseconds.
-    length: u64,
+    pub length: u64,
 }
 
 impl Clip {
-    fn read(path: &PathBuf) -> Result<Self, PublishersError> {
+    /// Reads an FLV file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has neither audio nor video.
+    pub fn read(path: &PathBuf) -> Result<Self, PublishersError> {
         let file = std::fs::read(path)?;
         let tags: Vec<_> = FlvReader::new(file.into())?.collect::<Result<_, _>>()?;
         let tags: Vec<_> = tags

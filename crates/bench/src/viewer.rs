@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::feedback::{self, Arrivals};
 use crate::ice::{Checks, ControllingAgent};
 use crate::inspector::{Findings, Inspector};
+use crate::mark::Mark;
 use crate::offer::offer;
 use crate::rtcp::{ReportState, receiver_report};
 use crate::rtp::{extension, read_header};
@@ -247,6 +248,17 @@ impl Viewer {
         };
         let inspector = connection.media.as_ref()?.inspector.as_ref()?;
         Some(inspector.findings())
+    }
+
+    /// Returns the marks of the frames that have ended since the last call, and when they did; none if
+    /// the viewer does not decrypt.
+    pub fn take_marks(&mut self) -> Vec<(Instant, Mark)> {
+        let State::Connected(connection) = &mut self.state else {
+            return Vec::new();
+        };
+        let media = connection.media.as_mut();
+        let inspector = media.and_then(|media| media.inspector.as_mut());
+        inspector.map_or_else(Vec::new, Inspector::take_marks)
     }
 
     /// Returns the stats of the ICE checks.

@@ -164,7 +164,7 @@ async fn perform(endpoint: &Url, request: WhepRequest) -> WhepReply {
     match request {
         WhepRequest::Join { viewer, offer } => {
             let asked = Instant::now();
-            match in_time(join(endpoint, offer)).await {
+            match open(endpoint, offer).await {
                 Ok((answer, session)) => WhepReply::Joined {
                     viewer,
                     asked,
@@ -174,7 +174,7 @@ async fn perform(endpoint: &Url, request: WhepRequest) -> WhepReply {
                 Err(error) => WhepReply::Failed { viewer, error },
             }
         }
-        WhepRequest::Leave { viewer, session } => match in_time(leave(&session)).await {
+        WhepRequest::Leave { viewer, session } => match close(&session).await {
             Ok(()) => WhepReply::Left { viewer },
             Err(error) => WhepReply::Failed { viewer, error },
         },
@@ -184,6 +184,22 @@ async fn perform(endpoint: &Url, request: WhepRequest) -> WhepReply {
 async fn in_time<T>(request: impl Future<Output = Result<T, WhepError>>) -> Result<T, WhepError> {
     let result = tokio::time::timeout(TIMEOUT, request).await;
     result.unwrap_or(Err(WhepError::Timeout))
+}
+
+/// Asks for a session. Returns the answer and the URL to end the session, if the server gave one.
+///
+/// # Errors
+/// When the server cannot be reached, refuses, or takes too long.
+pub async fn open(endpoint: &Url, offer: String) -> Result<(String, Option<Url>), WhepError> {
+    in_time(join(endpoint, offer)).await
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// As [`open`].
+pub async fn close(session: &Url) -> Result<(), WhepError> {
+    in_time(leave(session)).await
 }
 
 async fn join(endpoint: &Url, offer: String) -> Result<(String, Option<Url>), WhepError> {

