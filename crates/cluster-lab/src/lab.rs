@@ -246,8 +246,7 @@ impl Lab {
     pub(crate) async fn server_of(&self, node: usize) -> Result<usize, Box<dyn Error>> {
         let cluster = self.cluster(node).await;
         let server = cluster["server"].as_str().unwrap_or_default();
-        (0..SERVERS)
-            .find(|number| server.contains(&format!("{}:", core(*number))))
+        number_of(server)
             .ok_or_else(|| format!("node {} is connected to {server:?}", node + 1).into())
     }
 
@@ -262,9 +261,7 @@ impl Lab {
         let cluster = bucket.cached_info().cluster.clone();
         let leader = cluster.and_then(|cluster| cluster.leader);
         let leader = leader.ok_or("the bucket has no leader")?;
-        (0..SERVERS)
-            .find(|number| leader == format!("nats{}", number + 1))
-            .ok_or_else(|| format!("{leader} is no server of this lab").into())
+        number_of(&leader).ok_or_else(|| format!("{leader} is no server of this lab").into())
     }
 
     /// Kills a gateway.
@@ -312,6 +309,11 @@ impl Lab {
         }
         Ok(watchers)
     }
+}
+
+/// Returns the number of a NATS server by its name.
+fn number_of(name: &str) -> Option<usize> {
+    (0..SERVERS).find(|number| name == format!("nats{}", number + 1))
 }
 
 /// Starts the gateway of a node.
