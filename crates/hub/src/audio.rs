@@ -153,12 +153,16 @@ struct Worker<R> {
 
 impl<R: OpusReceiver> Worker<R> {
     /// Transcodes a frame and delivers what it completes. A panic ends the audio of this track, and
-    /// of no other stream.
+    /// of no other stream; so does one of the stream's destructor, which may run here.
+    ///
+    /// This does not cover the encoder, which is in C: a failed check of libopus ends the process
+    /// (see `distributary_opus::Encoder`, which also says why no audio makes one fail).
     fn transcode(&mut self, queued: &QueuedFrame) {
-        let Some(receiver) = self.receiver.upgrade() else {
-            return;
-        };
-        let deliver = AssertUnwindSafe(|| self.deliver(&receiver, queued));
+        let deliver = AssertUnwindSafe(|| {
+            if let Some(receiver) = self.receiver.upgrade() {
+                self.deliver(&receiver, queued);
+            }
+        });
         if catch_unwind(deliver).is_err() {
             self.packets.clear();
             self.chain.abandon_track();

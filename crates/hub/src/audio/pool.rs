@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io, thread};
 
@@ -15,7 +16,8 @@ pub(super) trait Job: Send + Sync {
 ///
 /// Jobs run in turns, one after the other, so that one with much work does not hold up the rest. A
 /// job never runs on two threads at once, provided that it is scheduled only while it has no turn
-/// ahead. Threads without work sleep.
+/// ahead. Threads without work sleep. A job that panics gets no further turn, and its thread goes on
+/// with the other jobs.
 ///
 /// The threads end when the pool is dropped. Nothing waits for their end: the last handle may be
 /// dropped on one of them.
@@ -124,7 +126,7 @@ impl Shared {
         while !state.is_closed {
             if let Some(job) = state.due.pop_front() {
                 drop(state);
-                let again = job.run().then_some(job);
+                let again = take_turn(job);
                 state = self.lock();
                 state.due.extend(again);
             } else {
@@ -142,6 +144,23 @@ impl Shared {
         // No code under the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a turn of a job. Returns the job if it has work for another. Neither a panic of the turn nor
+/// one of the job's destructor, which may run here, ends the thread.
+fn take_turn(job: Arc<dyn Job>) -> Option<Arc<dyn Job>> {
+    match catch_unwind(AssertUnwindSafe(|| job.run())) {
+        Ok(true) => return Some(job),
+        Ok(false) => {}
+        Err(_) => tracing::error!(
+            "transcoding the audio of a stream panicked, which is a bug: its viewers hear nothing \
+             until all of them have left"
+        ),
+    }
+    if catch_unwind(AssertUnwindSafe(|| drop(job))).is_err() {
+        tracing::error!("the end of a stream's transcoding panicked, which is a bug");
+    }
+    None
 }
 
 #[cfg(test)]
@@ -220,6 +239,40 @@ mod tests {
         }
         assert_eq!(turns.iter().take(5).count(), 5);
         assert_eq!(pool.threads(), 2);
+    }
+
+    /// Panics in its turn or in its destructor, on the thread.
+    struct Panicking {
+        in_turn: bool,
+    }
+
+    impl Job for Panicking {
+        fn run(&self) -> bool {
+            assert!(!self.in_turn, "of the test");
+            false
+        }
+    }
+
+    impl Drop for Panicking {
+        fn drop(&mut self) {
+            assert!(self.in_turn, "of the test");
+        }
+    }
+
+    #[test]
+    fn thread_survives_panics_of_jobs_and_of_their_destructors() {
+        let (log, turns) = channel();
+        let pool = AudioPool::new(1);
+        // The thread has the last handle of each job.
+        let (first, open) = Turns::gated('a', 1, &log);
+        pool.schedule(first);
+        for in_turn in [true, false, true, false] {
+            pool.schedule(Arc::new(Panicking { in_turn }));
+        }
+        pool.schedule(Turns::new('b', 2, &log));
+        drop(log);
+        open.send(()).unwrap();
+        assert_eq!(turns.iter().collect::<String>(), "abb");
     }
 
     #[test]

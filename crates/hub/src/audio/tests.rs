@@ -279,6 +279,61 @@ impl OpusReceiver for Listener {
     }
 }
 
+/// A receiver that goes away while it is delivered to, and panics as it does.
+struct Fragile {
+    own: Mutex<Option<Arc<Self>>>,
+    dropped: std::sync::mpsc::Sender<()>,
+}
+
+impl OpusReceiver for Fragile {
+    fn loss_percent(&self) -> u8 {
+        0
+    }
+
+    fn receive_opus(&self, _: u64, _: impl Iterator<Item = AudioFrame>, _: f32) {
+        self.own.lock().unwrap().take();
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        self.dropped.send(()).unwrap();
+        panic!("of the test");
+    }
+}
+
+#[test]
+fn panic_of_the_stream_that_ends_on_the_thread_ends_no_other_audio() {
+    let (track, frames) = flv_audio(STEREO_48000);
+    let track = Arc::new(track);
+    let pool = Arc::new(AudioPool::new(1));
+    let name = StreamName::parse("live/test").unwrap();
+    let (dropped, drops) = std::sync::mpsc::channel();
+    for id in 0..2 {
+        let receiver = Arc::new(Fragile {
+            own: Mutex::default(),
+            dropped: dropped.clone(),
+        });
+        let weak = Arc::downgrade(&receiver);
+        *receiver.own.lock().unwrap() = Some(Arc::clone(&receiver));
+        drop(receiver);
+        let job = AudioJob::start(&pool, id, &name, OpusConfig::default(), weak).unwrap();
+        job.push(Arc::clone(&track), frames[0].clone(), Instant::now());
+        drops.recv().unwrap();
+    }
+    let (packets, received) = std::sync::mpsc::channel();
+    let listener = Arc::new(Listener {
+        panics: false,
+        packets,
+    });
+    let receiver = Arc::downgrade(&listener);
+    let job = AudioJob::start(&pool, 2, &name, OpusConfig::default(), receiver).unwrap();
+    for frame in &frames[..5] {
+        job.push(Arc::clone(&track), frame.clone(), Instant::now());
+    }
+    assert_eq!(received.recv(), Ok(2));
+}
+
 #[test]
 fn panic_ends_the_audio_of_its_stream_only() {
     let (track, frames) = flv_audio(STEREO_48000);
