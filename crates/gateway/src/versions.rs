@@ -1,4 +1,4 @@
-//! The versions of the program and of the cryptographic libraries that are built into it.
+//! The versions of the program and of the libraries in C that are built into it.
 
 use std::ffi::CStr;
 use std::sync::LazyLock;
@@ -11,7 +11,8 @@ pub(crate) fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let own = env!("CARGO_PKG_VERSION");
         let openssl = openssl::version::version();
-        format!("{own}\n{openssl}\nAWS-LC {}", aws_lc())
+        let opus = distributary_opus::version();
+        format!("{own}\n{openssl}\nAWS-LC {}\n{opus}", aws_lc())
     });
     &TEXT
 }
@@ -38,7 +39,7 @@ mod tests {
     #[test]
     fn long_version_names_the_libraries_that_are_built_in() {
         let lines: Vec<_> = long().lines().collect();
-        let [own, openssl, aws_lc] = lines[..] else {
+        let [own, openssl, aws_lc, opus] = lines[..] else {
             panic!("{lines:?}");
         };
         assert_eq!(own, env!("CARGO_PKG_VERSION"));
@@ -54,5 +55,7 @@ mod tests {
             "{aws_lc}"
         );
         assert_eq!(numbers.count(), 3, "{aws_lc}");
+        let built_in = include_str!("../../opus/libopus/VERSION").trim();
+        assert_eq!(opus, format!("libopus {built_in}"));
     }
 }

@@ -12,6 +12,9 @@ const RATE: i32 = 48_000;
 
 const CHANNELS: usize = 2;
 
+/// Samples of the longest packet, 120 ms, per channel (RFC 6716 section 3.2.5).
+const MAX_SAMPLES: usize = 5760;
+
 /// The application that the encoder optimizes for (RFC 6716 section 2.1.8, `OPUS_APPLICATION_...`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Application {
@@ -38,6 +41,11 @@ impl std::fmt::Display for OpusError {
 impl std::error::Error for OpusError {}
 
 /// Encodes 48 kHz stereo. It signals no silence, so that each block gives a packet.
+///
+/// libopus is built with its checks of array bounds and of its own assumptions. One that fails ends
+/// the process; `catch_unwind` does not catch it. No input is known to make one fail: the length of
+/// a block and of the packet are checked, settings out of range are errors, and libopus replaces a
+/// block that has samples that are not numbers, or is absurdly loud, by silence.
 #[derive(Debug)]
 pub struct Encoder {
     raw: NonNull<sys::OpusEncoder>,
@@ -116,16 +124,17 @@ impl Encoder {
         usize::try_from(samples).unwrap_or(0)
     }
 
-    /// Encodes a block of interleaved samples within -1 to 1, of 2.5 to 60 ms, into `packet`. Returns
-    /// the length of the packet.
+    /// Encodes a block of interleaved samples within -1 to 1 into `packet`. The block is 2.5, 5, 10
+    /// or a multiple of 20 ms long, at most 120 ms. Returns the length of the packet.
     ///
     /// # Errors
     /// Returns an error if a packet cannot have that duration, or `packet` is too short.
     pub fn encode(&mut self, block: &[f32], packet: &mut [u8]) -> Result<usize, OpusError> {
-        let samples = c_int::try_from(block.len() / CHANNELS).unwrap_or(c_int::MAX);
+        let samples = samples(block.len())?;
         let room = i32::try_from(packet.len()).unwrap_or(i32::MAX);
         // SAFETY: the encoder is valid, it reads `samples` for each channel, which `block` has, and
-        // writes at most `room` bytes, which `packet` has.
+        // writes at most `room` bytes, which `packet` has. It multiplies `samples` by 400, which
+        // does not overflow up to `MAX_SAMPLES`.
         let len = unsafe {
             sys::opus_encode_float(
                 self.raw.as_ptr(),
@@ -154,6 +163,15 @@ impl Drop for Encoder {
         // SAFETY: it is from `opus_encoder_create`, and nothing has it from here on.
         unsafe { sys::opus_encoder_destroy(self.raw.as_ptr()) };
     }
+}
+
+/// Returns the samples per channel of a block of this length.
+fn samples(len: usize) -> Result<c_int, OpusError> {
+    let samples = len / CHANNELS;
+    c_int::try_from(samples)
+        .ok()
+        .filter(|_| samples <= MAX_SAMPLES)
+        .ok_or(OpusError(sys::OPUS_BAD_ARG))
 }
 
 #[cfg(test)]
@@ -199,6 +217,53 @@ mod tests {
         let error = encoder.encode(&[0.0; 100], &mut [0; 1100]).unwrap_err();
         assert_eq!(error.to_string(), "invalid argument (-1)");
         assert!(encoder.encode(&[0.0; BLOCK], &mut []).is_err());
+    }
+
+    #[test]
+    fn blocks_are_at_most_120_ms_long() {
+        let mut encoder = Encoder::new(Application::Audio).unwrap();
+        let mut packet = [0; 4000];
+        for millis in [5, 10, 20, 40, 60, 80, 100, 120] {
+            let block = vec![0.1; 48 * millis * CHANNELS];
+            assert!(encoder.encode(&block, &mut packet).is_ok(), "{millis} ms");
+        }
+        let block = [0.0; (MAX_SAMPLES + 1) * CHANNELS];
+        assert_eq!(encoder.encode(&block, &mut packet), Err(OpusError(-1)));
+        assert_eq!(samples(MAX_SAMPLES * CHANNELS), Ok(5760));
+        // 400 times this is 48 000 in 32 bits, which would pass for 2.5 ms.
+        let wraps = (1 << 28) + 120;
+        assert_eq!(samples(wraps * CHANNELS), Err(OpusError(-1)));
+        assert_eq!(samples(usize::MAX), Err(OpusError(-1)));
+    }
+
+    #[test]
+    fn samples_of_any_bits_are_encoded() {
+        let applications = [
+            Application::Audio,
+            Application::Voice,
+            Application::LowDelay,
+        ];
+        let mut bits = 1u32;
+        for application in applications {
+            let mut encoder = Encoder::new(application).unwrap();
+            for round in 0..100 {
+                // Xorshift. Fewer exponents in later rounds: a block that is loud, but not absurd.
+                let block: Vec<f32> = std::iter::repeat_with(|| {
+                    bits ^= bits << 13;
+                    bits ^= bits >> 17;
+                    bits ^= bits << 5;
+                    let sample = f32::from_bits(bits);
+                    if round < 50 {
+                        sample
+                    } else {
+                        sample.clamp(-600.0, 600.0)
+                    }
+                })
+                .take(BLOCK)
+                .collect();
+                assert!(encoder.encode(&block, &mut [0; 1100]).unwrap() > 0);
+            }
+        }
     }
 
     #[test]

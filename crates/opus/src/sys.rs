@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int};
 
 pub(crate) const OPUS_OK: c_int = 0;
+pub(crate) const OPUS_BAD_ARG: c_int = -1;
 
 pub(crate) const OPUS_APPLICATION_VOIP: c_int = 2048;
 pub(crate) const OPUS_APPLICATION_AUDIO: c_int = 2049;
@@ -42,4 +43,6 @@ unsafe extern "C" {
     ) -> i32;
 
     pub(crate) fn opus_strerror(error: c_int) -> *const c_char;
+
+    pub(crate) fn opus_get_version_string() -> *const c_char;
 }
