@@ -3,6 +3,7 @@
 import { Controls } from "./controls.js";
 import { TEMPLATE, latencyOf, rowsOf } from "./element-markup.js";
 import { STYLE } from "./element-style.js";
+import { yieldToLoad } from "./loading.js";
 import { announce, withdraw } from "./media-session.js";
 import { keyframeOf, whepOf } from "./path.js";
 import { canDraw, draw } from "./thumbnail.js";
@@ -208,6 +209,7 @@ export class DistributaryPlayer extends HTMLElement {
     if (!video) return;
     video.ariaHidden = null;
     this.#part("fallback").remove();
+    yieldToLoad(video);
   }
 
   /** Shows the newest keyframe of the stream until it plays, if the browser can draw it. */

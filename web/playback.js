@@ -1,6 +1,7 @@
 /** Plays a stream by WHEP and never gives up: see `Player`. */
 
 import { LOOK_INTERVAL, Pulse, bringUp, pause } from "./failover.js";
+import { mediaOrLoad } from "./loading.js";
 import { takePrepared } from "./prepared.js";
 import { measure } from "./stats.js";
 import { PlayError, Session, missingSupport } from "./session.js";
@@ -235,12 +236,19 @@ export class Player extends EventTarget {
   }
 
   #show(session) {
+    this.#attach(session);
+    this.#learnPlaces(session);
+    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)), new Pulse());
+  }
+
+  /** Plays the media of a session in the video, as soon as that does not keep the page from loading. */
+  async #attach(session) {
+    await mediaOrLoad(session.media);
+    if (this.#session !== session) return;
     // Setting the same media again would show black.
     if (this.#video.srcObject !== session.media) this.#video.srcObject = session.media;
     session.followFirstFrame(this.#video);
     this.#play();
-    this.#learnPlaces(session);
-    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)), new Pulse());
   }
 
   /** Handles an event of the gateway. */

@@ -29,8 +29,9 @@ export async function confirm(prepared) {
 }
 
 /**
- * Closes a prepared session that is not used, and takes its media from the video. If the gateway refused the answer, it has had one from
- * another page, to which a cache has sent the same offer: the session is theirs.
+ * Closes a prepared session that is not used, and takes its media from the video. If the gateway
+ * refused the answer, it has had one from another page, to which a cache has sent the same offer:
+ * the session is theirs.
  */
 function discard({ connection, session, video, answered }) {
   connection.close();

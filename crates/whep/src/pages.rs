@@ -64,11 +64,12 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 39] = [
+const ASSETS: [(&str, Asset); 40] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
     script!("failover.js"),
+    script!("loading.js"),
     script!("prepared.js"),
     script!("events.js"),
     script!("layer.js"),
