@@ -13,8 +13,9 @@ const OWNER: usize = 0;
 const STOPPED: usize = 1;
 const OTHER: usize = 2;
 
-/// Age above which a frame must not be shown, with the time that a busy machine adds.
-const OLD: Duration = seconds(2);
+/// Age above which a frame must not be shown. The node joins the streams anew and begins with their
+/// last keyframes, which are up to 2 s old; a busy machine adds some time.
+const OLD: Duration = seconds(3);
 
 /// Stops a node for 5 s.
 pub(super) async fn stopped(settings: &Settings, size: Size) -> Outcome {

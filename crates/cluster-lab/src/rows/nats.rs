@@ -19,11 +19,11 @@ pub(super) async fn killed(settings: &Settings) -> Outcome {
     let mut lab = Lab::start(settings, Shape::default()).await?;
     let _encoder = lab.encoder(OWNER, STREAM, 1, false);
     let (local, remote) = watch(&lab).await?;
-    let server = lab.server_of(EDGE).await?;
+    let (server, what) = server(&lab).await?;
     let begin = lab.now();
     lab.nats.servers[server].kill();
     sleep(seconds(5)).await;
-    Ok(judge(&lab, begin, 300, &local, &remote))
+    Ok(judge(&lab, begin, (what, 300), &local, &remote))
 }
 
 /// The viewers' server stands still for 5 s.
@@ -31,13 +31,13 @@ pub(super) async fn frozen(settings: &Settings) -> Outcome {
     let lab = Lab::start(settings, Shape::default()).await?;
     let _encoder = lab.encoder(OWNER, STREAM, 1, false);
     let (local, remote) = watch(&lab).await?;
-    let server = lab.server_of(EDGE).await?;
+    let (server, what) = server(&lab).await?;
     let begin = lab.now();
     lab.nats.servers[server].freeze();
     sleep(seconds(5)).await;
     lab.nats.servers[server].thaw();
     sleep(seconds(2)).await;
-    Ok(judge(&lab, begin, 1200, &local, &remote))
+    Ok(judge(&lab, begin, (what, 1200), &local, &remote))
 }
 
 /// All servers are away for 10 s.
@@ -51,10 +51,9 @@ pub(super) async fn gone(settings: &Settings) -> Outcome {
     }
     sleep(seconds(10)).await;
     block_in_place(|| {
-        lab.nats
-            .servers
-            .iter_mut()
-            .for_each(|server| server.restart())
+        for server in &mut lab.nats.servers {
+            server.restart();
+        }
     });
     let back = lab.now();
     while remote.last().is_none_or(|frame| frame.at < back) && lab.now() < back + LIMIT {
@@ -86,17 +85,37 @@ async fn watch(lab: &Lab) -> Result<(Watcher, Watcher), Box<dyn std::error::Erro
     Ok((local, remote))
 }
 
-/// Measures both viewers.
-fn judge(lab: &Lab, begin: Duration, target: u64, local: &Watcher, remote: &Watcher) -> Sample {
+/// Returns the number of the viewers' server, and the name of the figure: it matters whether the
+/// publisher's node is connected to the same server.
+async fn server(lab: &Lab) -> Result<(usize, &'static str), Box<dyn std::error::Error>> {
+    let (owner, edge) = (lab.server_of(OWNER).await?, lab.server_of(EDGE).await?);
+    let what = if owner == edge {
+        "gap at another node, both at that server"
+    } else {
+        "gap at another node, the publisher's at another server"
+    };
+    Ok((edge, what))
+}
+
+/// Measures both viewers; `figure` is the name and the target of the one at another node.
+fn judge(
+    lab: &Lab,
+    begin: Duration,
+    figure: (&'static str, u64),
+    local: &Watcher,
+    remote: &Watcher,
+) -> Sample {
     let mut sample = Sample::default();
     check(&mut sample, lab, begin, local);
-    let gap = remote.seen().longest_gap(begin, lab.now());
-    sample.add("gap at another node", Some(millis(target)), [gap]);
+    let (what, target) = figure;
+    let end = lab.now();
+    let gap = remote.seen().longest_gap(begin, end);
+    sample.add(what, Some(millis(target)), [gap]);
     if remote
         .last()
-        .is_none_or(|frame| frame.at < lab.now() - seconds(1))
+        .is_none_or(|frame| frame.at + seconds(1) < end)
     {
-        sample.fail("no frames at another node");
+        sample.fail(format!("{what}: no frames at the end"));
     }
     sample
 }
