@@ -149,9 +149,11 @@ async fn full_node_redirects_the_next_viewer() {
     has_viewers(&b, 1).await;
     // A test has one browser. The window of the first viewer is hidden from now on.
     browser.open_window(&b.page_url(STREAM)).await;
-    browser
-        .wait_for("video", "frames", |report| report.counters.len() > FRAMES)
-        .await;
+    eventually("the second viewer sees frames", async || {
+        let is_live = "player.dataset.state === 'live' && player.video.videoWidth > 0";
+        browser.evaluate::<bool>(is_live).await.then_some(())
+    })
+    .await;
     has_viewers(&a, 1).await;
     has_viewers(&b, 1).await;
     let origin: String = browser.evaluate("location.origin").await;
