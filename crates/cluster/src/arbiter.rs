@@ -12,8 +12,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::claim::EntryState;
+use crate::backoff::Backoff;
+use crate::config::Label;
 use crate::context::now;
+use crate::control::{Control, Entry};
 use crate::entries::{self, News, Process, Unfollowed};
 use crate::link::{Link, LinkState};
 
@@ -64,6 +66,17 @@ pub(crate) struct ArbiterDriver {
     news: mpsc::Sender<News>,
 }
 
+/// An entry as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StoredEntry {
+    /// Its revision; 0 if there is none.
+    pub(crate) revision: u64,
+    /// True if its owner has not removed it.
+    pub(crate) is_live: bool,
+    /// The node of its owner, if it can be read.
+    pub(crate) node: Option<Label>,
+}
+
 /// The outcome of writing an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -111,7 +124,7 @@ impl Arbiter {
 
     /// Reads an entry from the leader of the bucket, since a replica may not have the latest one;
     /// `None` if the leader does not answer.
-    pub(crate) async fn read(&self, key: &str) -> Option<EntryState> {
+    pub(crate) async fn read(&self, key: &str) -> Option<StoredEntry> {
         let store = self.store().await?;
         let subject = format!("{}{key}", store.prefix);
         let message = store.stream.get_last_raw_message_by_subject(&subject);
@@ -119,13 +132,14 @@ impl Arbiter {
             Ok(message) => {
                 let mut removals = REMOVAL_HEADERS.iter();
                 let is_removed = removals.any(|name| message.headers.get(*name).is_some());
-                Some(EntryState {
+                Some(StoredEntry {
                     revision: message.sequence,
                     is_live: !is_removed,
+                    node: Entry::from_json(&message.payload).map(|entry| entry.node),
                 })
             }
             Err(error) => match error.kind() {
-                LastRawMessageErrorKind::NoMessageFound => Some(EntryState::default()),
+                LastRawMessageErrorKind::NoMessageFound => Some(StoredEntry::default()),
                 kind => {
                     debug!(key, %error, "the arbiter's entry cannot be read");
                     if has_no_bucket(&kind) {
@@ -210,6 +224,8 @@ fn is_unheard(error: &jetstream::context::PublishError) -> bool {
 
 impl ArbiterDriver {
     /// Finds the bucket after each connection, and when it has disappeared.
+    ///
+    /// While it is looked for, the entries of the one that is known are followed.
     pub(crate) async fn run(self) {
         let mut link = self.link.state();
         loop {
@@ -218,8 +234,12 @@ impl ArbiterDriver {
                 return;
             }
             link.mark_unchanged();
-            self.find().await;
+            let find = async {
+                self.find().await;
+                std::future::pending::<()>().await;
+            };
             let is_missing = tokio::select! {
+                () = find => false,
                 changed = link.changed() => {
                     if changed.is_err() {
                         return;
@@ -242,20 +262,30 @@ impl ArbiterDriver {
 
     /// Follows the entries until the bucket has disappeared.
     async fn follow(&self) {
-        let (mut delay, longest) = RETRY;
+        let (first, longest) = RETRY;
+        let mut retry = Backoff::new(first, longest);
+        let mut found = self.store.subscribe();
         loop {
-            let store = self.store.borrow().clone();
+            let store = match found.wait_for(Option::is_some).await {
+                Ok(store) => store.clone(),
+                Err(_) => None,
+            };
             let Some(store) = store else {
-                // The connection is lost.
                 return std::future::pending().await;
             };
-            let note = |is_reachable| self.note(is_reachable);
+            let mut was_followed = false;
+            let note = |is_reachable| {
+                was_followed |= is_reachable;
+                self.note(is_reachable);
+            };
             match entries::follow(&store, &self.process, &self.news, note).await {
                 Unfollowed::Bucket => return,
                 Unfollowed::Watch => {}
             }
-            sleep(delay).await;
-            delay = (2 * delay).min(longest);
+            if was_followed {
+                retry.succeed();
+            }
+            sleep(retry.fail()).await;
         }
     }
 

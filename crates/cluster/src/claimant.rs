@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use crate::arbiter::Written;
 use crate::ask::{ANSWER_TIMEOUT, Asked, ask_owner};
-use crate::claim::{Claim, Event, Holder, Step, Verdict};
+use crate::claim::{Claim, EntryState, Event, Holder, Step, Verdict};
 use crate::context::Context;
 use crate::control::{Control, Entry};
 
@@ -32,7 +32,11 @@ pub(crate) async fn take_step(
 ) -> Event {
     match step {
         Step::Read => match context.arbiter.read(key).await {
-            Some(entry) => Event::Read(entry),
+            Some(entry) => Event::Read(EntryState {
+                revision: entry.revision,
+                is_live: entry.is_live,
+                has_left: entry.node.is_some_and(|node| context.has_left(&node)),
+            }),
             None => Event::Unavailable,
         },
         Step::AskLater => {

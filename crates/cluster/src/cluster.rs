@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use distributary_hub::{Admission, Demand, EventLimit, Hub};
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info};
 
 use crate::arbiter::{Arbiter, ArbiterDriver};
 use crate::config::{ClusterConfig, ConfigFault, Label};
-use crate::context::{Context, now};
+use crate::context::{Context, MAX_CHECKS, now};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edges::Edges;
 use crate::entries::{News, Process};
@@ -64,10 +64,9 @@ pub struct Cluster {
     context: Arc<Context>,
     owners: Arc<Owners>,
     keeps: Arc<Keeps>,
-    nodes: Arc<Mutex<Nodes>>,
     /// Limits the log lines about nodes that come and go.
     changes: Arc<Mutex<EventLimit>>,
-    /// Locked before `nodes` where both are needed.
+    /// Locked before the table of nodes where both are needed.
     rosters: Arc<Mutex<Rosters>>,
 }
 
@@ -168,14 +167,15 @@ impl ClusterSetup {
             cpu: AtomicU8::new(viewers::CPU_UNKNOWN),
             redirect_at: config.redirect_at,
             joins: Context::join_slots(),
-            node: node.clone(),
+            checks: Semaphore::new(MAX_CHECKS),
+            nodes: Mutex::new(Nodes::new(node.clone(), instance)),
+            node,
             hub: self.hub,
         });
         let (lost_in, lost) = mpsc::channel(MAX_LOST);
         let cluster = Cluster {
             owners: Owners::new(Arc::clone(&context), lost_in),
             keeps: Arc::default(),
-            nodes: Arc::new(Mutex::new(Nodes::new(node, instance))),
             changes: Arc::new(Mutex::new(CHANGES)),
             rosters: Arc::default(),
             context,
@@ -246,8 +246,7 @@ impl Cluster {
     }
 
     pub(crate) fn list_nodes(&self) -> Vec<Node> {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.list()
+        self.context.nodes().list()
     }
 
     async fn send_beacon(&self) {
@@ -270,18 +269,14 @@ impl Cluster {
     }
 
     fn handle_beacon(&self, beacon: Beacon) {
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = nodes.handle(beacon, now());
-        drop(nodes);
+        let change = self.context.nodes().handle(beacon, now());
         if let Some(change) = change {
             self.log(&change);
         }
     }
 
     fn expire_nodes(&self) {
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = nodes.expire(now());
-        drop(nodes);
+        let gone = self.context.nodes().expire(now());
         let mut rosters = self.rosters.lock().unwrap_or_else(PoisonError::into_inner);
         for change in &gone {
             if let Change::Left(node) = change {
@@ -411,6 +406,7 @@ async fn serve(
             () = edges.tidy() => {}
             Ok(()) = link.changed() => {
                 if *link.borrow_and_update() == LinkState::Connected {
+                    context.nodes().reconnected(now());
                     owners.announce_all();
                     edges.revive_all();
                 }

@@ -65,7 +65,7 @@ pub enum WithoutArbiter {
 }
 
 /// A short name that can stand in a subject of NATS: letters, digits, `-` and `_`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(String);
 
 /// A text is not a [`Label`].

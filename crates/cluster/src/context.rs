@@ -1,7 +1,7 @@
 //! The context that all tasks of a node share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_hub::Hub;
@@ -12,6 +12,7 @@ use crate::config::{Label, WithoutArbiter};
 use crate::control;
 use crate::link::Link;
 use crate::message::{self, MessageError};
+use crate::nodes::Nodes;
 use crate::share::Share;
 use crate::stats::Counters;
 use crate::subject::Subjects;
@@ -20,6 +21,10 @@ use crate::versions::OtherVersions;
 /// Maximum number of answers to requests to join that are sent at a time. Each holds a GOP.
 const MAX_JOINS: usize = 16;
 
+/// Maximum number of entries that are compared or confirmed at a time: after an outage there is one
+/// for each name.
+pub(crate) const MAX_CHECKS: usize = 32;
+
 /// The context that all tasks of a node share.
 pub(crate) struct Context {
     pub(crate) hub: Hub,
@@ -27,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) arbiter: Arbiter,
     pub(crate) subjects: Subjects,
     pub(crate) node: Label,
+    /// The table of nodes.
+    pub(crate) nodes: Mutex<Nodes>,
     /// A random number of this process.
     pub(crate) instance: u64,
     pub(crate) zone: Label,
@@ -44,11 +51,24 @@ pub(crate) struct Context {
     pub(crate) redirect_at: Share,
     /// The answers to requests to join that are being sent.
     pub(crate) joins: Arc<Semaphore>,
+    /// The entries of the arbiter that are being compared or confirmed.
+    pub(crate) checks: Semaphore,
 }
 
 impl Context {
     pub(crate) fn join_slots() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(MAX_JOINS))
+    }
+
+    /// Returns the table of nodes.
+    pub(crate) fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the owner in an entry of this node has left the cluster: its beacons have
+    /// ended, or it was a former process of this node.
+    pub(crate) fn has_left(&self, node: &Label) -> bool {
+        *node == self.node || self.nodes().has_left(node)
     }
 
     /// Notes a control message that cannot be read.

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subscriber;
+use bytes::Bytes;
 use distributary_hub::{Demand, DemandError, Dismissal, Tenure};
 use distributary_names::StreamName;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
 use crate::ask::{Asked, ask_owner};
@@ -30,6 +31,7 @@ use crate::epoch::LatestOwner;
 use crate::feed;
 use crate::follow::{Answered, Event};
 use crate::form::Form;
+use crate::held::Held;
 use crate::keeps::Keeps;
 use crate::message::Part;
 use crate::passage::Passage;
@@ -43,8 +45,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum bytes of the answer. An owner sends less.
 const MAX_ANSWER: usize = 2 * feed::MAX_ANSWER;
 
-/// Time for which viewers of a stream without an owner keep it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for which viewers of a stream without an owner keep it: for longer than another node takes
+/// to claim the name of one that has died.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Delay before an owner is looked for again: the first, and the longest after joins that failed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -276,10 +279,12 @@ impl Edge {
         let context = Arc::clone(&self.context);
         self.passage.prepare(node, epoch);
         self.passage.resubscribe();
-        if let Err(end) = self.join(node, epoch).await {
+        let mut held = Held::default();
+        if let Err(end) = self.join(node, epoch, &mut live, &mut held).await {
             context.counters.joins_failed.note();
             return end;
         }
+        context.counters.joins.note();
         self.retry.succeed();
         self.latest.note(node, epoch, now());
         if self.last_owner.as_ref() != Some(node) {
@@ -288,37 +293,53 @@ impl Edge {
         }
         loop {
             *lost = None;
-            let heard = self.passage.heard();
-            let message = tokio::select! {
-                message = live.next() => message,
-                end = self.attend() => return end,
-                () = sleep_until((heard + context.silence).into()) => {
-                    debug!(owner = %node, "the owner is silent");
-                    return End::Again;
-                }
+            let message = match held.pop() {
+                Some(message) => message,
+                None => match self.next_live(node, &mut live).await {
+                    Ok(message) => message,
+                    Err(end) => return end,
+                },
             };
-            let Some(message) = message else {
-                return End::Shutdown;
-            };
-            match self.passage.handle(&message.payload) {
+            match self.passage.handle(&message) {
                 Some(Event::End(EndReason::Moved)) => {
                     return End::Moved;
                 }
                 Some(Event::End(reason)) => return End::Over(reason),
                 Some(Event::Rejoin) => {
-                    context.counters.rejoins.note();
                     self.passage.prepare(node, epoch);
-                    if let Err(end) = self.join(node, epoch).await {
+                    if let Err(end) = self.join(node, epoch, &mut live, &mut held).await {
+                        context.counters.joins_failed.note();
                         return end;
                     }
+                    context.counters.rejoins.note();
                 }
                 _ => {}
             }
         }
     }
 
-    /// Joins the stream: passes on the answer of the owner.
-    async fn join(&mut self, node: &Label, epoch: u64) -> Result<(), End> {
+    /// Returns the next live message, or why no more comes.
+    async fn next_live(&mut self, node: &Label, live: &mut Subscriber) -> Result<Bytes, End> {
+        let silent_at = self.passage.heard() + self.context.silence;
+        tokio::select! {
+            message = live.next() => message.map(|message| message.payload).ok_or(End::Shutdown),
+            end = self.attend() => Err(end),
+            () = sleep_until(silent_at.into()) => {
+                debug!(owner = %node, "the owner is silent");
+                Err(End::Again)
+            }
+        }
+    }
+
+    /// Joins the stream: passes on the answer of the owner. The live messages that arrive meanwhile
+    /// are held.
+    async fn join(
+        &mut self,
+        node: &Label,
+        epoch: u64,
+        live: &mut Subscriber,
+        held: &mut Held,
+    ) -> Result<(), End> {
         let context = Arc::clone(&self.context);
         let inbox = context.link.inbox();
         let Some(mut answer) = context.link.subscribe(&inbox).await else {
@@ -336,16 +357,22 @@ impl Edge {
         let mut received = 0;
         loop {
             let silent = deadline.min(Instant::now() + JOIN_TIMEOUT);
-            let message = tokio::select! {
-                message = timeout_at(silent, answer.next()) => message,
-                end = self.attend() => return Err(end),
+            let message = loop {
+                tokio::select! {
+                    message = answer.next() => break message,
+                    message = live.next() => match message {
+                        Some(message) => held.push(message.payload),
+                        None => return Err(End::Shutdown),
+                    },
+                    end = self.attend() => return Err(end),
+                    () = sleep_until(silent) => return Err(End::Failed),
+                }
             };
-            let message = match message {
-                Ok(Some(message)) => message,
-                Ok(None) => return Err(End::Shutdown),
-                Err(_) => return Err(End::Failed),
+            let Some(message) = message else {
+                return Err(End::Shutdown);
             };
             received += message.payload.len();
+            context.counters.bytes_in.add(message.payload.len() as u64);
             if received > MAX_ANSWER {
                 return Err(End::Failed);
             }
@@ -366,7 +393,6 @@ impl Edge {
                     if self.passage.is_displaced() {
                         return Err(End::Dismissed(Dismissal::Replaced));
                     }
-                    context.counters.joins.note();
                     self.has_joined = true;
                     self.answer_demands();
                     return Ok(());

@@ -110,7 +110,8 @@ impl Edges {
         let Lost { name, tenure } = lost;
         let stream = self.context.hub.stream(&name);
         let is_watched = stream.is_some_and(|stream| *stream.subscribers().borrow() > 0);
-        if is_watched {
+        // One that runs finds the other node itself, once the publishers of this one are gone.
+        if is_watched && !self.running.contains_key(&name) {
             self.start(&name, Vec::new(), Some(tenure));
         } else {
             dismiss(&self.context, &name, &tenure);
@@ -144,8 +145,11 @@ impl Edges {
         }
     }
 
-    /// Returns whether viewers wait for a stream.
+    /// Returns whether viewers wait for a stream of another node.
     fn is_missed(&self, name: &StreamName) -> bool {
+        if self.owners.has(name) {
+            return false;
+        }
         let stream = self.context.hub.stream(name);
         stream.is_some_and(|stream| !stream.is_live() && *stream.subscribers().borrow() > 0)
     }

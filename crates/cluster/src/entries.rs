@@ -83,7 +83,7 @@ pub(crate) async fn follow(
     store: &kv::Store,
     process: &Process,
     news: &mpsc::Sender<News>,
-    note: impl Fn(bool),
+    mut note: impl FnMut(bool),
 ) -> Unfollowed {
     let Ok(Ok(mut entries)) = timeout(TIMEOUT, store.watch_with_history(">")).await else {
         note(false);

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Subject;
 use bytes::Bytes;
 use distributary_hub::{Delivery, Sink, Snapshot, Stream, StreamEvent, Subscription, Tracks};
 use distributary_media::{Frame, MediaTime, TimedData};
@@ -22,7 +23,6 @@ use crate::anchor::Place;
 use crate::config::Label;
 use crate::content::{EndReason, data_body};
 use crate::context::{Context, micros, now};
-use crate::control::{Announced, Control};
 use crate::form::Form;
 use crate::interest::Interest;
 use crate::message::{Header, Kind, encode, encode_frame, is_sendable};
@@ -66,13 +66,14 @@ pub(crate) struct Feed {
     stream: Arc<Stream>,
     epoch: u64,
     form: Form,
-    subject: String,
+    subject: Subject,
     /// The number of the next part.
     sequence: u64,
     interest: Interest,
     commands: mpsc::Receiver<FeedCommand>,
     queue: mpsc::Receiver<Delivery>,
-    subscription: Subscription,
+    /// The subscription to the stream, until the feed ends.
+    subscription: Option<Subscription>,
     /// The tracks as they were sent last.
     sent: Option<Tracks>,
     /// The stream is offline, and the other nodes know that.
@@ -93,17 +94,18 @@ impl Feed {
         let sink = sink.with_audio(form.audio());
         let (subscription, _) = context.hub.subscribe(name, sink, 0)?;
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
+        let media = context.subjects.media(&context.node, epoch, name, form);
         let feed = Self {
             context: Arc::clone(context),
             stream: Arc::clone(stream),
             epoch,
             form,
-            subject: context.subjects.media(&context.node, epoch, name, form),
+            subject: media.into(),
             sequence: 0,
             interest: Interest::default(),
             commands,
             queue,
-            subscription,
+            subscription: Some(subscription),
             sent: None,
             is_offline: false,
         };
@@ -124,15 +126,18 @@ impl Feed {
                     None => break,
                 },
                 Some(delivery) = self.queue.recv() => self.deliver(delivery).await,
-                // The owner tells when it ends; until then the stream can come back.
-                _ = tick.tick(), if !self.is_offline => {
+                _ = tick.tick() => {
                     if !self.interest.expire(now()) && self.commands.is_empty() {
                         return self.leave().await;
                     }
-                    self.tick().await;
+                    if !self.is_offline {
+                        self.tick().await;
+                    }
                 }
             }
         }
+        // Nothing more comes in while the queue is emptied.
+        self.subscription = None;
         while let Ok(delivery) = self.queue.try_recv() {
             self.deliver(delivery).await;
         }
@@ -155,6 +160,8 @@ impl Feed {
 
     async fn handle(&mut self, command: FeedCommand) {
         match command {
+            // Whoever watches joins again once it is live.
+            FeedCommand::Keep { .. } if self.is_offline => {}
             FeedCommand::Keep { node, loss } => self.interest.renew(&node, loss, now()),
             FeedCommand::Join { reply, .. } if self.is_offline => {
                 refuse(&self.context, &reply, EndReason::Lost).await;
@@ -167,7 +174,9 @@ impl Feed {
     }
 
     async fn tick(&mut self) {
-        self.subscription.set_audio_loss(self.interest.loss());
+        if let Some(subscription) = &self.subscription {
+            subscription.set_audio_loss(self.interest.loss());
+        }
         self.send_tracks().await;
         self.send(&Header::new(Kind::Tick, self.epoch), &[]).await;
     }
@@ -193,11 +202,9 @@ impl Feed {
                 self.end(reason).await;
                 self.is_offline = true;
             }
-            StreamEvent::Online if self.is_offline => {
-                self.is_offline = false;
-                self.announce().await;
-            }
-            StreamEvent::Online | StreamEvent::Renditions => {}
+            // Its owner announces it to the other nodes.
+            StreamEvent::Online => self.is_offline = false,
+            StreamEvent::Renditions => {}
         }
     }
 
@@ -205,18 +212,6 @@ impl Feed {
     async fn end(&mut self, reason: EndReason) {
         let header = Header::new(Kind::End, self.epoch);
         self.send(&header, &[&reason.to_body()]).await;
-    }
-
-    /// Tells the other nodes that the stream is there again: their viewers may wait for it.
-    async fn announce(&mut self) {
-        let context = &self.context;
-        let announced = Announced {
-            node: context.node.clone(),
-            stream: self.stream.name().clone(),
-            epoch: self.epoch,
-        };
-        let subject = context.subjects.owned(&context.node);
-        context.link.publish(&subject, announced.to_json()).await;
     }
 
     async fn send_frame(&mut self, frame: &Frame, age: Duration) {
@@ -267,7 +262,8 @@ impl Feed {
             // Counted even if it is not sent, so that the others notice.
             self.sequence += 1;
             let len = part.len() as u64;
-            if self.context.link.publish(&self.subject, part).await {
+            let subject = self.subject.clone();
+            if self.context.link.publish_on(subject, part).await {
                 self.context.counters.bytes_out.add(len);
             } else {
                 self.context.counters.dropped_away.note();
@@ -312,7 +308,8 @@ impl Feed {
             burst: (0, 0),
         };
         tokio::spawn(async move {
-            answer.send().await;
+            // If it ends early, the other node joins again.
+            let _ = answer.send().await;
             drop(slot);
         });
     }
@@ -347,45 +344,50 @@ struct Answer {
 }
 
 impl Answer {
-    async fn send(mut self) {
+    /// Sends the answer. It ends early if a part cannot be sent: without it the rest is of no use.
+    async fn send(mut self) -> Option<()> {
         let tracks = self.tracks.to_json();
         let header = Header::new(Kind::Tracks, self.epoch);
         self.publish(|sequence, clock| encode(&header, &[&tracks], sequence, clock))
-            .await;
+            .await?;
         if let Some(data) = self.snapshot.metadata.take()
             && let Some(body) = data_body(&data)
         {
             let header = data_header(&data, self.epoch);
             self.publish(|sequence, clock| encode(&header, &[&body], sequence, clock))
-                .await;
+                .await?;
         }
         let frames = std::mem::take(&mut self.snapshot.frames);
         for frame in frames {
             let age = self.present.saturating_since(frame.dts());
             let header = Header::of_frame(&frame, self.epoch, age_field(age));
             self.publish(|sequence, clock| encode_frame(&frame, &header, sequence, clock))
-                .await;
+                .await?;
         }
         let mut header = Header::new(Kind::Joined, self.epoch);
         header.dts = self.present;
         let next = self.next_live.to_be_bytes();
         self.publish(|sequence, clock| encode(&header, &[&next], sequence, clock))
-            .await;
+            .await
     }
 
-    async fn publish(&mut self, encode: impl FnOnce(u64, u64) -> Vec<Bytes>) {
+    /// Sends the parts of a message. `None` if one of them cannot be sent.
+    async fn publish(&mut self, encode: impl FnOnce(u64, u64) -> Vec<Bytes>) -> Option<()> {
         for part in encode(self.sequence, self.context.clock(now())) {
             self.sequence += 1;
             let len = part.len();
-            if self.context.link.publish(&self.reply, part).await {
-                self.context.counters.bytes_out.add(len as u64);
+            if !self.context.link.publish(&self.reply, part).await {
+                self.context.counters.dropped_away.note();
+                return None;
             }
+            self.context.counters.bytes_out.add(len as u64);
             self.burst = (self.burst.0 + len, self.burst.1 + 1);
             if self.burst.0 >= BURST.0 || self.burst.1 >= BURST.1 {
                 self.burst = (0, 0);
                 sleep(PAUSE).await;
             }
         }
+        Some(())
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) struct Follower {
     /// Decoding time of the last audio frame that was passed on.
     last_audio: Option<MediaTime>,
     awaiting_keyframe: bool,
+    /// A part had a number that is far from the expected one since the last request to join.
+    is_astray: bool,
     /// A video frame was not passed on since the last request to join.
     has_withheld: bool,
     /// The value of `awaiting_keyframe` after the answer to the request to join, unless the answer
@@ -106,6 +108,7 @@ impl Follower {
             last_video: None,
             last_audio: None,
             awaiting_keyframe: false,
+            is_astray: false,
             has_withheld: false,
             awaited: true,
             last_join: now,
@@ -132,6 +135,7 @@ impl Follower {
         // The answer begins with a keyframe, or has no video.
         self.awaited = std::mem::take(&mut self.awaiting_keyframe);
         self.has_withheld = false;
+        self.is_astray = false;
         self.last_join = now;
         self.heard = now;
     }
@@ -171,7 +175,7 @@ impl Follower {
     ) -> Result<Option<Event>, Answered> {
         self.heard = now;
         let outcome = self.answer.handle(part);
-        if outcome.has_gap {
+        if outcome.has_gap || outcome.is_astray {
             self.awaiting_keyframe = true;
             return Err(Answered::Broken);
         }
@@ -238,9 +242,14 @@ impl Follower {
         if part.header.epoch != self.epoch {
             return None;
         }
+        let outcome = self.live.handle(part);
+        if outcome.is_astray {
+            // The owner and this node do not agree on what comes next. Another answer tells.
+            self.is_astray = true;
+            return self.rejoin_if_due(now);
+        }
         self.heard = now;
         let late = self.transit.observe(part.clock, now);
-        let outcome = self.live.handle(part);
         if outcome.has_gap {
             self.faults.gaps += 1;
             self.awaiting_keyframe = true;
@@ -248,18 +257,20 @@ impl Follower {
         let event = outcome
             .whole
             .and_then(|whole| self.live_event(whole, late, now));
-        match event {
-            Some(event) => Some(event),
-            None if self.is_rejoin_due(now) => {
-                if now.saturating_duration_since(self.last_join) >= CALM {
-                    self.rejoins.succeed();
-                }
-                self.rejoin_after = self.rejoins.fail();
-                self.last_join = now;
-                Some(Event::Rejoin)
-            }
-            None => None,
+        event.or_else(|| self.rejoin_if_due(now))
+    }
+
+    /// Requests that the stream is joined again, if that is due.
+    fn rejoin_if_due(&mut self, now: Instant) -> Option<Event> {
+        if !self.is_rejoin_due(now) {
+            return None;
         }
+        if now.saturating_duration_since(self.last_join) >= CALM {
+            self.rejoins.succeed();
+        }
+        self.rejoin_after = self.rejoins.fail();
+        self.last_join = now;
+        Some(Event::Rejoin)
     }
 
     fn live_event(&mut self, whole: Whole, late: Duration, now: Instant) -> Option<Event> {
@@ -316,9 +327,8 @@ impl Follower {
     }
 
     fn is_rejoin_due(&self, now: Instant) -> bool {
-        self.awaiting_keyframe
-            && self.has_withheld
-            && now.saturating_duration_since(self.last_join) >= self.rejoin_after
+        let is_needed = self.is_astray || self.awaiting_keyframe && self.has_withheld;
+        is_needed && now.saturating_duration_since(self.last_join) >= self.rejoin_after
     }
 }
 

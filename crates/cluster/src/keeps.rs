@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Keeps(Mutex<HashMap<StreamName, Watched>>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Watched {
     owner: Label,
     epoch: u64,
@@ -31,6 +31,7 @@ struct Watched {
 pub(crate) struct Watch {
     keeps: Arc<Keeps>,
     name: StreamName,
+    watched: Watched,
 }
 
 impl Keeps {
@@ -47,10 +48,11 @@ impl Keeps {
             epoch,
             form,
         };
-        self.lock().insert(name.clone(), watched);
+        self.lock().insert(name.clone(), watched.clone());
         Watch {
             keeps: Arc::clone(self),
             name: name.clone(),
+            watched,
         }
     }
 
@@ -108,6 +110,28 @@ impl Keeps {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.keeps.lock().remove(&self.name);
+        let mut keeps = self.keeps.lock();
+        // Another owner may be watched by now.
+        if keeps.get(&self.name) == Some(&self.watched) {
+            keeps.remove(&self.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_of_watching_one_owner_keeps_the_interest_in_the_next() {
+        let keeps = Arc::<Keeps>::default();
+        let name = StreamName::parse("live/test").unwrap();
+        let (a, b): (Label, Label) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let first = keeps.keep(&name, &a, 1, Form::Opus);
+        let second = keeps.keep(&name, &b, 2, Form::Opus);
+        drop(first);
+        assert_eq!(keeps.count(), 1);
+        drop(second);
+        assert_eq!(keeps.count(), 0);
     }
 }

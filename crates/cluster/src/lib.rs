@@ -32,10 +32,11 @@
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
 //! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names; `entries`:
 //!   follows it.
-//! * `owners`: the names that publishers of this node use; `owner`: one of them; `claimant`: takes
-//!   the steps of a claim; `feed`: sends one stream.
+//! * `owners`: the names that publishers of this node use; `owner`: one of them; `owned_name`:
+//!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one stream;
+//!   `liveness`: tells when it is live.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
-//!   `turn`: what the hub has of it; `keeps`: says which are watched.
+//!   `turn`: what the hub has of it; `held`: what waits while it is joined; `keeps`: says which are watched.
 //! * `ask`: the question who owns a stream.
 //! * `viewers`: what viewers need of other nodes, and their load.
 //! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
@@ -60,11 +61,14 @@ mod epoch;
 mod feed;
 mod follow;
 mod form;
+mod held;
 mod interest;
 mod keeps;
 mod link;
+mod liveness;
 pub mod message;
 mod nodes;
+mod owned_name;
 mod owner;
 mod owners;
 mod passage;

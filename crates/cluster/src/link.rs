@@ -1,13 +1,15 @@
 //! The connection to the NATS servers.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, Message, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, Message, Subject, Subscriber};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, error, info, warn};
@@ -158,7 +160,11 @@ impl Link {
     /// while no server is connected, since it would be too late afterwards. Returns whether it was
     /// sent.
     pub(crate) async fn publish(&self, subject: &str, message: Bytes) -> bool {
-        let subject = subject.to_owned();
+        self.publish_on(subject.into(), message).await
+    }
+
+    /// The same on a subject that is used many times.
+    pub(crate) async fn publish_on(&self, subject: Subject, message: Bytes) -> bool {
         let sent = self.command(self.client.publish(subject, message)).await;
         sent.is_some_and(|sent| sent.is_ok())
     }
@@ -175,6 +181,11 @@ impl Link {
     async fn command<T>(&self, command: impl Future<Output = T>) -> Option<T> {
         if !self.is_up() {
             return None;
+        }
+        let mut command = pin!(command);
+        // Normally it is taken at once.
+        if let Some(done) = command.as_mut().now_or_never() {
+            return Some(done);
         }
         let mut state = self.state.clone();
         tokio::select! {

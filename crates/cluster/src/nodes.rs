@@ -1,6 +1,6 @@
 //! The nodes of the cluster, as their beacons show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::config::Label;
@@ -35,7 +35,8 @@ pub struct Node {
     pub streams: u64,
     /// CPU time of its program, as a share of what it may use; `None` if it is not known.
     pub cpu: Option<Share>,
-    /// Its load: the CPU time, or its share of the maximum number of viewers if that is more.
+    /// Its load: the CPU time, or its share of the maximum number of viewers if that is more;
+    /// 100 % while it refuses viewers for lack of memory.
     pub load: Share,
     /// True if it is about to end.
     pub draining: bool,
@@ -58,6 +59,8 @@ pub(crate) struct Nodes {
     this: Label,
     instance: u64,
     nodes: BTreeMap<String, Entry>,
+    /// The nodes that have left since this one was connected, at most [`MAX_NODES`].
+    left: BTreeSet<Label>,
     /// Time of the last beacon of another process with the name of this node.
     namesake: Option<Instant>,
 }
@@ -74,6 +77,7 @@ impl Nodes {
             this,
             instance,
             nodes: BTreeMap::new(),
+            left: BTreeSet::new(),
             namesake: None,
         }
     }
@@ -88,6 +92,7 @@ impl Nodes {
             self.namesake = Some(now);
             return is_new.then_some(Change::SameName(name));
         }
+        self.left.remove(&name);
         let is_new = !self.nodes.contains_key(name.as_str());
         if is_new && self.nodes.len() >= MAX_NODES {
             return None;
@@ -108,14 +113,32 @@ impl Nodes {
     /// Removes the nodes that have been silent for too long.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Change> {
         let mut gone = Vec::new();
+        let left = &mut self.left;
         self.nodes.retain(|_, entry| {
             let is_here = now.saturating_duration_since(entry.heard) <= LIFETIME;
             if !is_here {
+                if left.len() < MAX_NODES {
+                    left.insert(entry.beacon.node.clone());
+                }
                 gone.push(Change::Left(entry.beacon.node.clone()));
             }
             is_here
         });
         gone
+    }
+
+    /// Notes that this node is connected again. The others may have sent beacons in the meantime, so
+    /// all of them get time for the next.
+    pub(crate) fn reconnected(&mut self, now: Instant) {
+        self.left.clear();
+        for entry in self.nodes.values_mut() {
+            entry.heard = now;
+        }
+    }
+
+    /// Returns whether a node was there, and has left while this one was connected.
+    pub(crate) fn has_left(&self, node: &Label) -> bool {
+        self.left.contains(node)
     }
 
     /// Returns the nodes, sorted by name.
@@ -182,6 +205,28 @@ mod tests {
         let gone = nodes.expire(later + Duration::from_millis(1));
         assert_eq!(gone, [Change::Left(b)]);
         assert_eq!(nodes.list().len(), 1);
+    }
+
+    #[test]
+    fn node_has_left_only_if_this_one_was_connected_while_its_beacons_ended() {
+        let start = Instant::now();
+        let mut nodes = Nodes::new("a".parse().unwrap(), 1);
+        let (b, c): (Label, Label) = ("b".parse().unwrap(), "c".parse().unwrap());
+        nodes.handle(beacon("b", 2), start);
+        assert!(!nodes.has_left(&b) && !nodes.has_left(&c), "never seen");
+        let later = start + 2 * LIFETIME;
+        nodes.expire(later);
+        assert!(nodes.has_left(&b));
+        nodes.handle(beacon("b", 3), later);
+        assert!(!nodes.has_left(&b), "it is back");
+        // This node was away: it has heard no beacons.
+        nodes.expire(later + 2 * LIFETIME);
+        nodes.reconnected(later + 2 * LIFETIME);
+        assert!(!nodes.has_left(&b));
+        nodes.handle(beacon("b", 3), later + 2 * LIFETIME);
+        nodes.reconnected(later + 4 * LIFETIME);
+        nodes.expire(later + 4 * LIFETIME);
+        assert!(!nodes.has_left(&b), "its next beacon may be on its way");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
+use crate::backoff::Backoff;
 use crate::claim::{Claim, Event, Step, Verdict};
 use crate::claimant::{Check, compare, confirm, take_step};
 use crate::config::Label;
@@ -26,11 +27,13 @@ use crate::epoch::{is_provisional, provisional};
 use crate::feed::{Feed, FeedCommand, RunningFeed, refuse};
 use crate::form::Form;
 use crate::link::reply_to;
+use crate::liveness::Liveness;
+use crate::owned_name::OwnedName;
 use crate::subject;
 
-/// Interval at which the arbiter is asked to confirm the name, and at which an entry is compared that
-/// could not be read.
-const CONFIRM_INTERVAL: Duration = Duration::from_millis(250);
+/// Delay before the arbiter is asked again to confirm the name, or for an entry that could not be
+/// read: the first, and the longest after many.
+const CONFIRM: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
 /// Maximum time for which a feed tells other nodes that it ends.
 const FEED_END: Duration = Duration::from_millis(300);
@@ -40,12 +43,6 @@ pub(crate) enum Command {
     Admit(Admission),
     Join(Join, String),
     Keep(Label, Form, u64, u8),
-    /// Another node may own the name: the entry has to be compared.
-    Check,
-    /// The arbiter's entry has this revision.
-    Changed(u64),
-    /// The node ends: the name is given back.
-    Release,
     /// The connection is back: other nodes may have missed what was said before.
     Announce,
 }
@@ -74,10 +71,11 @@ pub(crate) struct Owner {
     /// The ownership during which they were granted.
     tenure: Tenure,
     feeds: HashMap<Form, RunningFeed>,
-    /// Shared with the list of names: the arbiter has not confirmed this one.
-    is_unconfirmed: Arc<AtomicBool>,
-    /// The node has begun to end during the claim.
-    is_released: bool,
+    liveness: Liveness,
+    /// Delays of the next comparison of the arbiter's entry.
+    confirm: Backoff,
+    /// Shared with the list of names.
+    shared: Arc<OwnedName>,
     epoch: u64,
 }
 
@@ -89,10 +87,11 @@ impl Owner {
         lost: mpsc::Sender<Lost>,
         name: StreamName,
         commands: mpsc::Receiver<Command>,
-        is_unconfirmed: Arc<AtomicBool>,
+        shared: Arc<OwnedName>,
     ) -> Self {
         Self {
             key: subject::token(&name),
+            liveness: Liveness::new(context.hub.clone(), name.clone()),
             context,
             lost,
             name,
@@ -101,8 +100,8 @@ impl Owner {
             permits: FuturesUnordered::new(),
             tenure: Tenure::default(),
             feeds: HashMap::new(),
-            is_unconfirmed,
-            is_released: false,
+            confirm: Backoff::new(CONFIRM.0, CONFIRM.1),
+            shared,
             epoch: 0,
         }
     }
@@ -133,18 +132,18 @@ impl Owner {
         while let Ok(step) = next {
             let event = self.step(step).await;
             next = claim.handle(event);
+            if next.is_ok() && self.shared.is_released() {
+                // The node ends.
+                next = Err(Verdict::NoArbiter);
+            }
             while let Ok(command) = self.commands.try_recv() {
                 match command {
                     Command::Admit(admission) => waiting.push(admission),
                     Command::Join(_, reply) => {
                         refuse(&self.context, &reply, EndReason::Moved).await;
                     }
-                    Command::Release => self.is_released = true,
-                    // The claim finds out by itself.
-                    Command::Keep(..)
-                    | Command::Check
-                    | Command::Changed(_)
-                    | Command::Announce => {}
+                    // There is nothing to keep or to announce yet.
+                    Command::Keep(..) | Command::Announce => {}
                 }
             }
         }
@@ -153,7 +152,7 @@ impl Owner {
             Ok(_) => return None,
             Err(Verdict::Owned(epoch)) => {
                 counters.claims_owned.note();
-                self.epoch = epoch;
+                self.change_epoch(epoch);
                 return Some(waiting);
             }
             Err(Verdict::Provisional) => {
@@ -188,7 +187,11 @@ impl Owner {
     async fn step(&mut self, step: Step) -> Event {
         if step == Step::Listen {
             self.listen().await;
-            return Event::Listening;
+            return if self.questions.is_some() {
+                Event::Listening
+            } else {
+                Event::NotListening
+            };
         }
         take_step(&self.context, &self.name, &self.key, step).await
     }
@@ -203,9 +206,7 @@ impl Owner {
 
     /// Serves other nodes until the last publisher has ended, or the name is lost.
     async fn serve(mut self) -> Vec<Admission> {
-        if self.is_released {
-            return self.release().await;
-        }
+        let shared = Arc::clone(&self.shared);
         let mut checking: Option<Checking> = None;
         let mut check_at = self.next_check();
         loop {
@@ -216,18 +217,25 @@ impl Owner {
                     Command::Admit(admission) => self.permits.push(admission.grant(&self.tenure)),
                     Command::Join(join, reply) => self.join(join, reply).await,
                     Command::Keep(node, form, epoch, loss) => self.keep(node, form, epoch, loss),
-                    Command::Check => check_at = Some(Instant::now()),
-                    Command::Changed(revision) => {
-                        if revision > self.epoch {
-                            check_at = Some(Instant::now());
-                        }
-                    }
-                    Command::Release => return self.release().await,
                     Command::Announce => {
                         self.listen().await;
                         self.announce().await;
+                        // The connection is new: what has failed before may succeed.
+                        self.confirm.succeed();
+                        check_at = self.next_check();
                     }
                 },
+                // Also what has arrived during the claim.
+                () = shared.changed() => {
+                    if shared.is_released() {
+                        return self.release().await;
+                    }
+                    if shared.takes_comparison(self.epoch) {
+                        check_at = Some(Instant::now());
+                    }
+                }
+                // Viewers of other nodes may wait for it.
+                () = self.liveness.online() => self.announce().await,
                 Some(_) = self.permits.next() => {
                     if self.permits.is_empty() {
                         return self.release().await;
@@ -240,33 +248,39 @@ impl Owner {
                 }
                 outcome = finished(&mut checking) => {
                     checking = None;
-                    check_at = check_at.or_else(|| self.next_check());
+                    if !matches!(outcome, Check::Unknown) {
+                        self.confirm.succeed();
+                    }
                     match outcome {
                         Check::Same => {}
                         Check::Unknown => {
-                            check_at = check_at.or(Some(Instant::now() + CONFIRM_INTERVAL));
+                            let delay = jittered(self.confirm.fail());
+                            check_at = check_at.or(Some(Instant::now() + delay));
                         }
-                        Check::Confirmed(epoch) => self.confirmed(epoch).await,
+                        Check::Confirmed(epoch) => {
+                            self.confirmed(epoch).await;
+                            // Another node may have written by now.
+                            if shared.takes_comparison(epoch) {
+                                check_at = Some(Instant::now());
+                            }
+                        }
                         Check::Gone => {
                             // It is claimed again, as if it had never been confirmed.
                             self.change_epoch(provisional());
                             check_at = Some(Instant::now());
                         }
-                        Check::Lost => {
-                            self.lost().await;
-                            return Vec::new();
-                        }
+                        Check::Lost => return self.lost().await,
                     }
                 }
             }
         }
     }
 
-    /// Returns when the entry is compared without a reason: never if the arbiter has confirmed the
-    /// name, since news of the entry arrive by themselves.
+    /// Returns when the entry is compared first without a reason: never if the arbiter has confirmed
+    /// the name, since news of the entry arrive by themselves.
     fn next_check(&self) -> Option<Instant> {
         let is_due = self.is_provisional() || self.questions.is_none();
-        is_due.then(|| Instant::now() + CONFIRM_INTERVAL)
+        is_due.then(|| Instant::now() + jittered(self.confirm.first()))
     }
 
     /// Compares the arbiter's entry, or asks the arbiter to confirm the name.
@@ -277,10 +291,16 @@ impl Owner {
             // Whoever claims a name has to answer for it.
             return Box::pin(std::future::ready(Check::Unknown));
         }
-        if self.is_provisional() {
-            return Box::pin(async move { confirm(&context, &name, &key).await });
-        }
-        Box::pin(async move { compare(&context, &key, epoch).await })
+        let is_provisional = self.is_provisional();
+        Box::pin(async move {
+            // Never closed.
+            let _slot = context.checks.acquire().await;
+            if is_provisional {
+                confirm(&context, &name, &key).await
+            } else {
+                compare(&context, &key, epoch).await
+            }
+        })
     }
 
     async fn confirmed(&mut self, epoch: u64) {
@@ -293,18 +313,23 @@ impl Owner {
     /// Uses another epoch from now on. Nodes that watch have to join again.
     fn change_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
-        let is_unconfirmed = self.is_provisional();
-        self.is_unconfirmed.store(is_unconfirmed, Ordering::Relaxed);
+        self.shared.grant(self.is_provisional());
         self.feeds.clear();
     }
 
-    async fn lost(self) {
+    /// Hands the stream over to the node that has the name. Returns the publishers that came too
+    /// late.
+    async fn lost(mut self) -> Vec<Admission> {
         self.context.counters.fenced.note();
         warn!("another node has taken the stream over");
         self.tenure.revoke();
-        let Self { name, tenure, .. } = self;
+        self.questions = None;
+        // They are no viewers of the stream.
+        self.end_feeds().await;
+        let (name, tenure) = (self.name.clone(), self.tenure.clone());
         // Received as long as the node runs.
         let _ = self.lost.send(Lost { name, tenure }).await;
+        self.close(EndReason::Moved).await
     }
 
     async fn announce(&self) {
@@ -381,31 +406,44 @@ impl Owner {
     async fn release(mut self) -> Vec<Admission> {
         // From now on nobody answers for it, and the feeds say that they end.
         self.questions = None;
-        for (_, feed) in self.feeds.drain() {
-            let RunningFeed { commands, task } = feed;
-            drop(commands);
-            // It is told at once that the stream ends here, or later by its silence.
-            let _ = timeout(FEED_END, task).await;
-        }
+        self.end_feeds().await;
         // What comes from now on is claimed anew.
-        self.commands.close();
-        let mut late = Vec::new();
-        while let Some(command) = self.commands.recv().await {
-            match command {
-                Command::Admit(admission) => late.push(admission),
-                Command::Join(_, reply) => refuse(&self.context, &reply, EndReason::Lost).await,
-                Command::Keep(..)
-                | Command::Check
-                | Command::Changed(_)
-                | Command::Release
-                | Command::Announce => {}
-            }
-        }
+        let late = self.close(EndReason::Lost).await;
         if !self.is_provisional() {
             self.context.arbiter.remove(&self.key, self.epoch).await;
         }
         late
     }
+
+    async fn end_feeds(&mut self) {
+        for (_, feed) in self.feeds.drain() {
+            let RunningFeed { commands, task } = feed;
+            drop(commands);
+            // Others are told at once that the stream ends here, or learn it later by its silence.
+            let _ = timeout(FEED_END, task).await;
+        }
+    }
+
+    /// Accepts no more commands. Refuses the joins that wait, for this reason, and returns the
+    /// publishers that wait.
+    async fn close(&mut self, reason: EndReason) -> Vec<Admission> {
+        self.commands.close();
+        let mut late = Vec::new();
+        while let Some(command) = self.commands.recv().await {
+            match command {
+                Command::Admit(admission) => late.push(admission),
+                Command::Join(_, reply) => refuse(&self.context, &reply, reason).await,
+                Command::Keep(..) | Command::Announce => {}
+            }
+        }
+        late
+    }
+}
+
+/// Returns a delay of between half of this one and all of it, so that the owners of many names do not
+/// ask at once.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(rand::random_range(0.5..=1.0))
 }
 
 /// Returns the next question; never if none is listened for.

@@ -20,11 +20,16 @@ use crate::context::Context;
 use crate::control::{Join, Keep, MAX_KEPT};
 use crate::entries::News;
 use crate::feed::refuse;
+use crate::owned_name::OwnedName;
 use crate::owner::{Command, Lost, Owner};
 use crate::subject;
 
 /// Commands in the queue of one name.
 const MAX_COMMANDS: usize = 256;
+
+/// Entries of former processes that wait to be removed. Further ones stay until their names are
+/// claimed.
+const MAX_FORMER: usize = 4096;
 
 /// A command that was not sent.
 enum Unsent {
@@ -37,8 +42,14 @@ enum Unsent {
 /// The owner of one name, as the list of names has it.
 struct Name {
     commands: mpsc::Sender<Command>,
-    /// The arbiter has not confirmed it.
-    is_unconfirmed: Arc<AtomicBool>,
+    shared: Arc<OwnedName>,
+}
+
+/// The entry of a former process with the name of this node.
+struct FormerEntry {
+    name: StreamName,
+    key: String,
+    revision: u64,
 }
 
 /// The names that publishers of this node use.
@@ -51,12 +62,18 @@ pub(crate) struct Owners {
     ended: Notify,
     /// Receives the names that this node has lost to another one.
     lost: mpsc::Sender<Lost>,
+    /// Receives the entries that former processes have left.
+    former: mpsc::Sender<FormerEntry>,
 }
 
 impl Owners {
     pub(crate) fn new(context: Arc<Context>, lost: mpsc::Sender<Lost>) -> Arc<Self> {
+        let (former, left) = mpsc::channel(MAX_FORMER);
+        // Ends with the list of names.
+        tokio::spawn(sweep(Arc::clone(&context), left));
         Arc::new(Self {
             context,
+            former,
             names: Mutex::default(),
             is_closed: AtomicBool::new(false),
             ended: Notify::new(),
@@ -72,15 +89,14 @@ impl Owners {
     /// Returns the number of names that the arbiter has not confirmed.
     pub(crate) fn unconfirmed(&self) -> usize {
         let names = self.lock();
-        let unconfirmed = names
-            .values()
-            .filter(|name| name.is_unconfirmed.load(Ordering::Relaxed));
+        let unconfirmed = names.values().filter(|name| name.shared.is_unconfirmed());
         unconfirmed.count()
     }
 
-    /// Returns whether this node owns a name, or claims it.
+    /// Returns whether this node owns a name. A name that it only claims may have another owner.
     pub(crate) fn has(&self, name: &StreamName) -> bool {
-        self.lock().contains_key(name)
+        let names = self.lock();
+        names.get(name).is_some_and(|name| name.shared.is_granted())
     }
 
     /// Answers a request to publish a name, after claiming it unless this node has it.
@@ -101,10 +117,10 @@ impl Owners {
     /// Starts the owner of a name, which claims it.
     fn start(self: &Arc<Self>, name: StreamName, admission: Admission) {
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-        let is_unconfirmed = Arc::<AtomicBool>::default();
+        let shared = Arc::<OwnedName>::default();
         let entry = Name {
             commands: sender.clone(),
-            is_unconfirmed: Arc::clone(&is_unconfirmed),
+            shared: Arc::clone(&shared),
         };
         self.lock().insert(name.clone(), entry);
         let span = error_span!("cluster", stream = %name);
@@ -113,7 +129,7 @@ impl Owners {
             self.lost.clone(),
             name.clone(),
             commands,
-            is_unconfirmed,
+            shared,
         );
         let owners = Arc::clone(self);
         let task = async move {
@@ -159,16 +175,16 @@ impl Owners {
 
     /// Compares the arbiter's entry now: another node says that it owns the name.
     pub(crate) fn check(&self, name: &StreamName) {
-        // Fails if this node does not have the name, or has many commands: it is compared soon
-        // anyway.
-        let _ = self.send(name, Command::Check);
+        if let Some(name) = self.lock().get(name) {
+            name.shared.request_comparison();
+        }
     }
 
     /// Announces all names again, after the connection was lost.
     pub(crate) fn announce_all(&self) {
-        for commands in self.all() {
+        for name in self.lock().values() {
             // Viewers that wait look for the owner again anyway.
-            let _ = commands.try_send(Command::Announce);
+            let _ = name.commands.try_send(Command::Announce);
         }
     }
 
@@ -176,8 +192,8 @@ impl Owners {
     pub(crate) fn handle(&self, news: News) {
         match news {
             News::Anew => {
-                for commands in self.all() {
-                    compel(&commands, Command::Check);
+                for name in self.lock().values() {
+                    name.shared.request_comparison();
                 }
             }
             News::Entry {
@@ -188,11 +204,16 @@ impl Owners {
                 let Some(name) = subject::stream(&key) else {
                     return;
                 };
-                let names = self.lock();
-                if let Some(owned) = names.get(&name) {
-                    compel(&owned.commands, Command::Changed(revision));
+                if let Some(owned) = self.lock().get(&name) {
+                    owned.shared.note_revision(revision);
                 } else if is_former {
-                    tokio::spawn(sweep(Arc::clone(&self.context), name, key, revision));
+                    let entry = FormerEntry {
+                        name,
+                        key,
+                        revision,
+                    };
+                    // Fails if there are too many.
+                    let _ = self.former.try_send(entry);
                 }
             }
         }
@@ -201,8 +222,8 @@ impl Owners {
     /// Gives all names back, and waits until that is done.
     pub(crate) async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        for commands in self.all() {
-            compel(&commands, Command::Release);
+        for name in self.lock().values() {
+            name.shared.release();
         }
         loop {
             let ended = self.ended.notified();
@@ -211,11 +232,6 @@ impl Owners {
             }
             ended.await;
         }
-    }
-
-    fn all(&self) -> Vec<mpsc::Sender<Command>> {
-        let names = self.lock();
-        names.values().map(|name| name.commands.clone()).collect()
     }
 
     /// Sends a command to the owner of a name.
@@ -235,18 +251,12 @@ impl Owners {
     }
 }
 
-/// Sends a command that must not get lost, also to an owner that has too many.
-fn compel(commands: &mpsc::Sender<Command>, command: Command) {
-    if let Err(mpsc::error::TrySendError::Full(command)) = commands.try_send(command) {
-        let commands = commands.clone();
-        // Ends at once if the owner does.
-        tokio::spawn(async move { commands.send(command).await });
-    }
-}
-
-/// Removes the entry of a former process with the name of this node, unless somebody answers for it.
-async fn sweep(context: Arc<Context>, name: StreamName, key: String, revision: u64) {
-    if let Asked::Nobody = ask_owner(&context, &name).await {
-        context.arbiter.remove(&key, revision).await;
+/// Removes the entries of former processes with the name of this node, one after the other, unless
+/// somebody answers for them.
+async fn sweep(context: Arc<Context>, mut former: mpsc::Receiver<FormerEntry>) {
+    while let Some(entry) = former.recv().await {
+        if let Asked::Nobody = ask_owner(&context, &entry.name).await {
+            context.arbiter.remove(&entry.key, entry.revision).await;
+        }
     }
 }

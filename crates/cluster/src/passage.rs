@@ -9,7 +9,7 @@ use distributary_names::StreamName;
 use crate::anchor::Anchor;
 use crate::config::Label;
 use crate::context::{Context, now};
-use crate::follow::{Answered, Event, Follower};
+use crate::follow::{Answered, Event, Faults, Follower};
 use crate::message::Part;
 use crate::tracks::TrackSet;
 use crate::turn::{Turn, Whose};
@@ -117,7 +117,21 @@ impl Passage {
                 at: now(),
             });
         }
+        self.note_faults();
         answered
+    }
+
+    /// Counts the faults of the follower.
+    fn note_faults(&mut self) {
+        let Some((_, _, follower)) = &mut self.follower else {
+            return;
+        };
+        let (faults, counters) = (follower.take_faults(), &self.context.counters);
+        if faults != Faults::default() {
+            counters.gaps.add(faults.gaps);
+            counters.dropped_late.add(faults.late);
+            counters.malformed.add(faults.malformed);
+        }
     }
 
     /// Handles a live message. Returns what ends or repeats the join.
@@ -133,10 +147,7 @@ impl Passage {
         };
         let (_, _, follower) = self.follower.as_mut()?;
         let event = follower.handle(&part, now());
-        let faults = follower.take_faults();
-        counters.gaps.add(faults.gaps);
-        counters.dropped_late.add(faults.late);
-        counters.malformed.add(faults.malformed);
+        self.note_faults();
         match event {
             event @ Some(Event::End(_) | Event::Rejoin) => event,
             event => {

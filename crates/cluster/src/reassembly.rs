@@ -4,6 +4,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::message::{Header, MAX_BODY, Part};
 
+/// Maximum distance of a part's number from the expected one. One that is further away is no part
+/// of what was joined: at the highest bit rate there is, these are many seconds.
+const MAX_DISTANCE: u64 = 1 << 14;
+
 /// Puts the parts of one subject together.
 ///
 /// The body of a frame is copied once into a buffer of its own: a slice of what was read from the
@@ -39,6 +43,8 @@ pub struct Whole {
 pub struct Outcome {
     /// True if parts are missing before this one.
     pub has_gap: bool,
+    /// True if its number is too far from the expected one. It is ignored.
+    pub is_astray: bool,
     /// The message that is whole now.
     pub whole: Option<Whole>,
 }
@@ -54,13 +60,14 @@ impl Reassembly {
 
     /// Handles a part. One that was already there, or comes too late, is ignored.
     pub fn handle(&mut self, part: &Part) -> Outcome {
-        let nothing = Outcome {
-            has_gap: false,
-            whole: None,
-        };
         let expected = self.next.unwrap_or(part.sequence);
-        if part.sequence < expected {
-            return nothing;
+        let is_astray = part.sequence.abs_diff(expected) > MAX_DISTANCE;
+        if part.sequence < expected || is_astray {
+            return Outcome {
+                has_gap: false,
+                is_astray,
+                whole: None,
+            };
         }
         let has_gap = part.sequence > expected;
         self.next = Some(part.sequence.saturating_add(1));
@@ -68,7 +75,11 @@ impl Reassembly {
             self.partial = None;
         }
         let whole = self.add(part);
-        Outcome { has_gap, whole }
+        Outcome {
+            has_gap,
+            is_astray: false,
+            whole,
+        }
     }
 
     /// Adds a part to its message; returns it when it is whole.
@@ -199,6 +210,21 @@ mod tests {
         assert!(reassembly.handle(&part(5)).whole.is_some());
         assert!(reassembly.handle(&part(5)).whole.is_none());
         assert!(reassembly.handle(&part(9)).has_gap);
+    }
+
+    #[test]
+    fn part_that_is_astray_changes_nothing() {
+        let frame = Frame::Audio(opus_frame(0, &[1]));
+        let part = |sequence| parts(&frame, sequence).remove(0);
+        let mut reassembly = Reassembly::starting_at(5);
+        let mut astray = part(0);
+        astray.sequence = u64::MAX;
+        let outcome = reassembly.handle(&astray);
+        assert!(outcome.is_astray && outcome.whole.is_none());
+        let outcome = reassembly.handle(&part(5));
+        assert!(!outcome.is_astray && outcome.whole.is_some());
+        let mut reassembly = Reassembly::starting_at(u64::MAX);
+        assert!(reassembly.handle(&part(5)).is_astray);
     }
 
     #[test]

@@ -41,25 +41,28 @@ pub struct ClusterCounters {
     pub claims_refused: u64,
     /// Streams that this node has lost to another one.
     pub fenced: u64,
-    /// Streams that this node has joined at another one.
+    /// Streams that this node has joined at another one, each time that it has looked for the owner.
     pub joins: u64,
-    /// Attempts to join that failed.
+    /// Attempts to join, or to join again, that failed.
     pub joins_failed: u64,
-    /// Joins of a stream that this node had joined before.
+    /// Streams that this node has joined again because frames were lost on the way.
     pub rejoins: u64,
     /// Gaps in streams from other nodes.
     pub gaps: u64,
-    /// Frames sent to other nodes; each counts once, however many nodes receive it.
+    /// Live frames sent to other nodes; each counts once, however many nodes receive it.
     pub frames_out: u64,
-    /// Their bytes.
+    /// Bytes sent to other nodes for streams: frames, tracks and signs of life, also of answers to
+    /// nodes that join.
     pub bytes_out: u64,
-    /// Frames received from other nodes.
+    /// Frames received from other nodes and passed on, also of answers when this node joins.
     pub frames_in: u64,
-    /// Their bytes.
+    /// Bytes received from other nodes for streams: frames, tracks and signs of life, also of such
+    /// answers.
     pub bytes_in: u64,
     /// Received frames dropped because they were too late.
     pub dropped_late: u64,
-    /// Frames that were not sent because no NATS server was connected.
+    /// Parts of messages that were not sent because no NATS server was connected, or the connected
+    /// one took nothing for half a second.
     pub dropped_away: u64,
     /// Frames that were not sent because they are too large, or have too many units.
     pub dropped_large: u64,

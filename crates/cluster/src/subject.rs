@@ -45,7 +45,8 @@ pub(crate) fn stream(token: &str) -> Option<StreamName> {
         let value = 16 * digit()? + digit()?;
         bytes.push(u8::try_from(value).ok()?);
     }
-    StreamName::parse(&String::from_utf8(bytes).ok()?).ok()
+    let name = StreamName::parse(&String::from_utf8(bytes).ok()?).ok()?;
+    (self::token(&name) == token).then_some(name)
 }
 
 /// The subjects of one cluster.
@@ -152,11 +153,20 @@ mod tests {
         assert_eq!(subjects().bucket(), "dist_studio");
     }
 
+    #[test]
+    fn other_ways_to_write_a_name_are_no_tokens() {
+        assert!(stream("live/a=2Eb").is_some());
+        for other in ["live/a.b", "live/a=2eb", "live/=61", "live/a b", "live/a=2"] {
+            assert_eq!(stream(other), None, "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn texts_that_are_no_tokens_have_no_name(token in "[a-z=./]{0,12}") {
-            let read = stream(&token);
-            prop_assert!(read.is_none_or(|name| name.as_str().len() <= token.len()));
+            if let Some(name) = stream(&token) {
+                prop_assert_eq!(super::token(&name), token);
+            }
         }
 
         #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_nats::Message;
+use distributary_hub::Pressure;
 use distributary_names::StreamName;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -125,8 +126,12 @@ fn rosters(context: &Context) -> Vec<Roster> {
     messages.collect()
 }
 
-/// Returns the load of this node.
+/// Returns the load of this node: all of it while it refuses viewers for lack of memory. (A stream of
+/// another node needs no check of its own: it is joined for a viewer that was admitted.)
 pub(crate) fn load(context: &Arc<Context>) -> Share {
+    if context.hub.memory().pressure() >= Pressure::Viewers {
+        return Share::percent(100);
+    }
     let viewers = context.hub.viewers();
     let viewers = Share::of(viewers.count(), viewers.limits().max);
     cpu(context).map_or(viewers, |cpu| viewers.max(cpu))

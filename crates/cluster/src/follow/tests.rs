@@ -96,6 +96,40 @@ fn live_frames_follow_the_answer_without_repetition() {
     assert_eq!(follower.take_faults(), Faults::default());
 }
 
+#[test]
+fn part_with_a_number_far_away_does_not_silence_the_stream() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let mut astray = sender.part(&video(80, false), 0, 80);
+    astray.sequence = u64::MAX;
+    assert_eq!(follower.handle(&astray, at(start, 80)), None);
+    assert_eq!(follower.heard(), start, "it is no sign of life");
+    let part = sender.live(&video(80, false), 80);
+    assert_eq!(time(follower.handle(&part, at(start, 80))), Some(80));
+    // Were it true, what was missed would come with the next answer.
+    let part = sender.live(&video(80, false), 2000);
+    assert_eq!(time(follower.handle(&part, at(start, 2000))), Some(-1));
+    follower.rejoin(at(start, 2000));
+    let end = follower.handle_answer(&sender.joined(), at(start, 2000));
+    assert_eq!(end, Err(Answered::Complete));
+    let part = sender.live(&video(2040, false), 2040);
+    assert_eq!(time(follower.handle(&part, at(start, 2040))), Some(2040));
+}
+
+#[test]
+fn join_that_expects_a_number_far_away_is_repeated() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = joined(start);
+    let next = std::mem::replace(&mut sender.live, u64::MAX);
+    follower.rejoin(start);
+    let end = follower.handle_answer(&sender.joined(), start);
+    assert_eq!(end, Err(Answered::Complete));
+    sender.live = next;
+    let part = sender.live(&video(2000, false), 2000);
+    assert_eq!(time(follower.handle(&part, at(start, 2000))), Some(-1));
+    assert_eq!(follower.heard(), start);
+}
+
 fn tracks(sender: &mut Sender, timeline: u64, present: i64, since: i64) -> Part {
     let nanos = 1_000_000;
     let place = Place {

@@ -5,9 +5,10 @@
 use async_nats::jetstream::kv::{self, Operation};
 use distributary_cluster::test_util::{NatsCluster, NatsServer};
 use distributary_hub::{AdmissionError, Dismissal, StreamEvent};
+use distributary_names::StreamName;
 use tokio::time::timeout;
 
-use crate::common::{LIMIT, Node, name, until, until_async};
+use crate::common::{LIMIT, Node, TestPublisher, name, until, until_async};
 
 /// The entry of another process with the name of the node a.
 const FORMER: &str = r#"{"v":1,"node":"a","instance":1}"#;
@@ -58,6 +59,7 @@ async fn node_removes_what_a_former_process_has_left_and_nothing_else() {
         !has_entry(&bucket, "live/left").await
     })
     .await;
+    // It was written before, and entries are handled in this order.
     assert!(has_entry(&bucket, "live/other").await);
     drop(publisher);
 }
@@ -145,6 +147,93 @@ async fn viewers_go_on_when_one_of_three_servers_is_killed() {
     })
     .await;
     first.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_stays_with_its_owner_while_that_connects_to_another_server() {
+    let mut nats = NatsCluster::start();
+    let urls = nats.urls();
+    let start = async |node: &str, urls: Vec<String>| {
+        let change = |config: &mut distributary_cluster::ClusterConfig| {
+            config.nats = urls;
+            config.without_arbiter = distributary_cluster::WithoutArbiter::Refuse;
+        };
+        Node::start_with(&nats.servers[0], node, change).await
+    };
+    let a = start("a", urls.clone()).await;
+    let server = a.cluster.status().server.unwrap();
+    let number: usize = server.trim_start_matches("nats").parse().unwrap();
+    let mut others = urls;
+    others.remove(number - 1);
+    let b = start("b", others).await;
+    let test = name("live/test");
+    let publisher = until_granted(&a, &test).await;
+    let refused = until_decided(&b, &test).await;
+    assert_eq!(refused, AdmissionError::Elsewhere("a".into()));
+    nats.servers[number - 1].kill();
+    // A backup encoder that tries again and again.
+    for _ in 0..3 {
+        let refused = until_decided(&b, &test).await;
+        assert_eq!(refused, AdmissionError::Elsewhere("a".into()));
+    }
+    a.connected().await;
+    assert_eq!(a.cluster.status().counters.fenced, 0);
+    drop(publisher);
+}
+
+/// Publishes a stream as soon as the arbiter answers.
+async fn until_granted(node: &Node, name: &StreamName) -> TestPublisher {
+    loop {
+        match node.publish(name).await {
+            Ok(publisher) => return publisher,
+            Err(AdmissionError::NoArbiter) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Returns why a stream is refused, as soon as the arbiter answers.
+async fn until_decided(node: &Node, name: &StreamName) -> AdmissionError {
+    loop {
+        match node.publish(name).await.map(drop) {
+            Ok(()) => panic!("another node has the name"),
+            Err(AdmissionError::NoArbiter) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encoder_that_is_refused_does_not_keep_viewers_from_the_stream() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    for round in 0..20 {
+        let test = name(&format!("live/{round}"));
+        let mut publisher = a.publish(&test).await.unwrap();
+        publisher.push(true, 1, 100);
+        let (refused, viewer) = tokio::join!(b.publish(&test), b.watch(&test));
+        let refused = refused.map(drop);
+        assert_eq!(refused, Err(AdmissionError::Elsewhere("a".into())));
+        drop(viewer);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interest_in_a_stream_that_is_offline_ends() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let test = name("live/test");
+    let mut publisher = a.publish(&test).await.unwrap();
+    publisher.push(true, 1, 100);
+    let mut viewer = b.watch(&test).await;
+    // As a standby that sends nothing.
+    let held = a.hub.admit(&test, false).await.unwrap();
+    drop(publisher);
+    viewer.goes_offline().await;
+    drop(viewer);
+    until("the feed ends", || a.hub.stream(&test).is_none()).await;
+    assert_eq!(a.cluster.status().owned, 1);
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
