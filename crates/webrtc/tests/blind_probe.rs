@@ -42,9 +42,28 @@ fn probe(link: u64, seed: u64) -> ProbeOutcome {
 }
 
 #[test]
+fn clusters_show_nothing_over_tcp() {
+    for is_tcp in [false, true] {
+        for has_feedback in [false, true] {
+            let mut simulation = if has_feedback {
+                Simulation::new(1, 60)
+            } else {
+                Simulation::without_feedback(1, 60)
+            };
+            simulation.is_tcp = is_tcp;
+            simulation.run(Duration::from_secs(10));
+            let path = simulation.peer.path();
+            assert!(path.is_clear, "there were reports");
+            assert_eq!(path.can_probe, !is_tcp, "{has_feedback}");
+            assert_eq!(simulation.peer.begin_probe(simulation.now, RATE), !is_tcp);
+        }
+    }
+}
+
+#[test]
 fn round_trip_behind_a_cluster_shows_whether_the_path_carries_it() {
     for seed in 0..4 {
-        assert_eq!(probe(20_000_000, seed), ProbeOutcome::Carried);
+        assert_eq!(probe(20_000_000, seed), ProbeOutcome::Carried(RATE));
         let slow = probe(3_500_000, seed);
         let ProbeOutcome::Exceeded(arrived) = slow else {
             panic!("{slow:?}");

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use distributary_names::RenditionId;
-use distributary_webrtc::ice::Transport;
 use distributary_webrtc::quality::{Preference, Reason, Step};
 
 use super::fan_out::FanOut;
@@ -158,11 +157,7 @@ impl<O: Outlet> FanOut<O> {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
-        let is_udp = viewer
-            .peer
-            .pair()
-            .is_some_and(|pair| pair.transport == Transport::Udp);
-        if is_udp && viewer.peer.begin_probe(now, rate) {
+        if viewer.peer.begin_probe(now, rate) {
             self.shared.switches.note_probe();
             self.schedule.note(key, viewer, now);
         }

@@ -133,8 +133,8 @@ impl PathEstimator {
         }
     }
 
-    /// Tells that clusters cannot be sent: the viewer has negotiated no retransmissions that are
-    /// told from the stream.
+    /// Tells that clusters cannot be sent: their packets are retransmissions, and the viewer has not
+    /// negotiated RTX (RFC 4588), which keeps those apart from the stream.
     pub fn forbid_probes(&mut self) {
         self.can_repeat = false;
     }
@@ -300,7 +300,7 @@ impl PathEstimator {
         let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
         if let Some(last) = last
             && let Some(result) = prober.handle_feedback(now, last, round_trip)
-            && result.outcome == ProbeOutcome::Carried
+            && let ProbeOutcome::Carried(_) = result.outcome
         {
             self.rate.note_proven(result.rate);
         }
@@ -339,15 +339,19 @@ impl PathEstimator {
             self.arrivals.is_none() && self.prober.is_awaited(block.last_sender_report);
         if of_cluster {
             // The queue is that of the cluster, and not one that stands.
-            if let Some(queue) = round_trip.and_then(|time| self.reports.queue_of(time)) {
+            if let Some(queue) = round_trip.and_then(|time| self.reports.beyond_ordinary(time)) {
                 self.handle_round_trip_of_probe(queue);
             }
         }
         let round_trip = round_trip.filter(|_| !of_cluster);
         let verdict = self.reports.handle_report(now, block, round_trip, sent);
         if self.arrivals.is_none()
-            && let Some(verdict) = verdict
+            && let Some(mut verdict) = verdict
         {
+            if of_cluster {
+                // It does not show whether there is a queue otherwise.
+                (verdict.queue, verdict.clear) = (self.queue, self.is_clear && verdict.clear);
+            }
             self.note_verdict(&verdict);
             let queue = Duration::from_secs_f64((verdict.queue / 1000.0).max(0.0));
             self.catch_up.handle_queue(now, queue, self.stream_rate);
@@ -363,7 +367,7 @@ impl PathEstimator {
     fn handle_round_trip_of_probe(&mut self, queue: Duration) {
         let result = self.prober.handle_queue(queue);
         if let Some(result) = result
-            && result.outcome == ProbeOutcome::Carried
+            && let ProbeOutcome::Carried(_) = result.outcome
         {
             self.rate.note_proven(result.rate);
         }

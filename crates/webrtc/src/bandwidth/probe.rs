@@ -12,7 +12,7 @@ const LEAST_PACKETS: f64 = 4.0;
 const MAX_DURATION: Duration = Duration::from_millis(100);
 
 /// Longest queue behind a cluster that a path carries of which nothing else is seen: that of five
-/// sixths of the rate. Round trips differ by some milliseconds.
+/// sixths of the rate. It is the time beyond an ordinary round trip.
 const BLIND_QUEUE: Duration = Duration::from_millis(20);
 
 /// Time after a cluster in which the round trip of the sender report behind it has to be known:
@@ -43,8 +43,8 @@ pub struct ProbeResult {
 /// The result of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The path carries the rate.
-    Carried,
+    /// The path carries the rate. The cluster arrived at so many bits per second.
+    Carried(u64),
     /// It carries less: so many bits per second; 0 if too few packets arrived.
     Exceeded(u64),
     /// Nothing: the packets did not leave at the rate.
@@ -272,7 +272,7 @@ impl Cluster {
         let outcome = if self.sent < wanted / 2 {
             ProbeOutcome::Unclear
         } else if queue <= BLIND_QUEUE {
-            ProbeOutcome::Carried
+            ProbeOutcome::Carried(self.rate)
         } else {
             let arrived = self.rate as f64 * took / (took + queue.as_secs_f64());
             ProbeOutcome::Exceeded(arrived as u64)
@@ -295,7 +295,7 @@ impl Cluster {
             Some((_, rate))
                 if all(rate) >= CARRIED * self.rate as f64 && arrived >= MOST_ARRIVED =>
             {
-                ProbeOutcome::Carried
+                ProbeOutcome::Carried(all(rate) as u64)
             }
             Some((sent, rate)) if rate >= CARRIED * sent => ProbeOutcome::Unclear,
             Some((_, rate)) => ProbeOutcome::Exceeded(rate as u64),
@@ -387,7 +387,7 @@ mod tests {
         for rate in [800_000, 1_500_000, 3_000_000, 6_000_000, 30_000_000] {
             for factor in [101, 150, 1000] {
                 let result = probe(rate, rate * factor / 100, 0);
-                let is_carried = result.outcome == ProbeOutcome::Carried;
+                let is_carried = matches!(result.outcome, ProbeOutcome::Carried(_));
                 assert!(is_carried, "{result:?} at {factor} %");
             }
         }
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn cluster_of_which_much_is_lost_is_not_carried() {
         let outcome = |lost| probe(3_000_000, 30_000_000, lost).outcome;
-        assert_eq!(outcome(10), ProbeOutcome::Carried);
+        assert!(matches!(outcome(10), ProbeOutcome::Carried(_)));
         assert_eq!(outcome(3), ProbeOutcome::Unclear);
         assert_eq!(outcome(1), ProbeOutcome::Exceeded(0));
     }
@@ -434,8 +434,8 @@ mod tests {
         let start = Instant::now();
         let millis = Duration::from_millis;
         for (queue, outcome) in [
-            (0, ProbeOutcome::Carried),
-            (20, ProbeOutcome::Carried),
+            (0, ProbeOutcome::Carried(3_000_000)),
+            (20, ProbeOutcome::Carried(3_000_000)),
             (100, ProbeOutcome::Exceeded(1_500_000)),
         ] {
             let (sent, mut prober) = (SentPackets::default(), Prober::default());

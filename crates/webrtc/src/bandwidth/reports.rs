@@ -1,5 +1,6 @@
 //! Evaluates receiver reports and REMB.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::rate::{Congestion, Verdict};
@@ -23,6 +24,9 @@ const SOME_LOSS: u8 = 26;
 /// may be a guess from before the stream started.
 const LOW_ESTIMATE: f64 = 0.85;
 
+/// Number of ordinary round trips that are remembered.
+const MAX_ORDINARY: usize = 8;
+
 /// Number of consistent reports in a row that it takes: one may be chance.
 const IN_A_ROW: u32 = 2;
 
@@ -37,6 +41,8 @@ pub(super) struct Reports {
     base: Option<(Duration, Duration)>,
     span_began: Option<Instant>,
     remb: Option<u64>,
+    /// The last round trips of ordinary reports: those that do not follow a cluster.
+    ordinary: VecDeque<Duration>,
     /// Reports in a row that indicate a slow path.
     in_a_row: u32,
 }
@@ -56,6 +62,7 @@ impl Reports {
             base: None,
             span_began: None,
             remb: None,
+            ordinary: VecDeque::new(),
             in_a_row: 0,
         }
     }
@@ -78,6 +85,15 @@ impl Reports {
     pub(super) fn queue_of(&self, round_trip: Duration) -> Option<Duration> {
         let (present, before) = self.base?;
         Some(round_trip.saturating_sub(present.min(before)))
+    }
+
+    /// Returns the increase of a round trip over the ordinary ones, over their median. On a radio link
+    /// round trips differ by tens of milliseconds without any queue of ours.
+    pub(super) fn beyond_ordinary(&self, round_trip: Duration) -> Option<Duration> {
+        let mut ordinary: Vec<_> = self.ordinary.iter().copied().collect();
+        ordinary.sort_unstable();
+        let usual = ordinary.get(ordinary.len() / 2)?;
+        Some(round_trip.saturating_sub(*usual))
     }
 
     /// Evaluates a report in comparison with the previous one.
@@ -145,6 +161,10 @@ impl Reports {
     }
 
     fn note_round_trip(&mut self, now: Instant, round_trip: Duration) {
+        if self.ordinary.len() == MAX_ORDINARY {
+            self.ordinary.pop_front();
+        }
+        self.ordinary.push_back(round_trip);
         let began = *self.span_began.get_or_insert(now);
         let (present, before) = self.base.unwrap_or((round_trip, round_trip));
         self.base = Some(if now.saturating_duration_since(began) > BASE_SPAN {

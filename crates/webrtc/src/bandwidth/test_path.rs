@@ -10,6 +10,16 @@ use crate::rtcp::{Packet, packets};
 /// Bytes of each packet.
 pub(crate) const PACKET: usize = 1200;
 
+/// Random delay, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Jitter {
+    None,
+    /// Up to so much.
+    Uniform(u64),
+    /// Exponentially distributed, so much on average.
+    Exponential(u64),
+}
+
 /// A path with one bottleneck, with feedback as Chromium sends it.
 pub(crate) struct Path {
     pub(crate) start: Instant,
@@ -25,6 +35,10 @@ pub(crate) struct Path {
     pub(crate) loss_permille: u64,
     /// Base delay of every packet.
     pub(crate) delay: u64,
+    /// Further delay of each packet. Packets do not overtake each other.
+    pub(crate) jitter: Jitter,
+    /// The latest arrival.
+    pub(crate) latest: u64,
     pub(crate) random: u64,
     /// Packets sent and not reported: number, and arrival unless it is lost.
     pub(crate) under_way: Vec<(u16, Option<u64>)>,
@@ -45,6 +59,8 @@ impl Path {
             longest_queue: 2_000_000,
             loss_permille: 0,
             delay: 10_000,
+            jitter: Jitter::None,
+            latest: 0,
             random: 1,
             under_way: Vec::new(),
             next_feedback: 60_000,
@@ -64,12 +80,28 @@ impl Path {
         }
     }
 
-    fn is_lost(&mut self) -> bool {
+    fn next_random(&mut self) -> u64 {
         self.random = self
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        (self.random >> 33) % 1000 < self.loss_permille
+        self.random >> 33
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.next_random() % 1000 < self.loss_permille
+    }
+
+    /// Returns the jitter of the next packet, in microseconds.
+    pub(crate) fn next_jitter(&mut self) -> u64 {
+        match self.jitter {
+            Jitter::None => 0,
+            Jitter::Uniform(most) => self.next_random() % (most + 1),
+            Jitter::Exponential(mean) => {
+                let part = (self.next_random() % 10_000 + 1) as f64 / 10_000.0;
+                (-part.ln() * mean as f64) as u64
+            }
+        }
     }
 
     /// Sends a packet. Returns its arrival, in microseconds since the start, unless it is lost.
@@ -85,7 +117,9 @@ impl Path {
         }
         self.waited = self.waited.max(waits);
         self.free_at = begin + PACKET as u64 * 8_000_000 / self.capacity;
-        let arrival = Some(self.free_at + self.delay);
+        let arrives = self.free_at + self.delay + self.next_jitter();
+        self.latest = self.latest.max(arrives);
+        let arrival = Some(self.latest);
         self.under_way.push((sequence, arrival));
         arrival
     }

@@ -20,7 +20,7 @@ use crate::bandwidth::{PathCondition, ProbeResult};
 use crate::data::DataTransport;
 use crate::demux::DatagramKind;
 use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent};
-use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome};
+use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome, Transport};
 use crate::log::Log;
 use crate::send_buffer::SendBuffer;
 use crate::sender::{LogChange, Progress, SenderStats};
@@ -337,14 +337,22 @@ impl Peer {
     /// Returns the state of the viewer's path by its last report.
     pub fn path(&self) -> PathCondition {
         let media = self.media.as_ref();
-        media.map(|media| media.path.state()).unwrap_or_default()
+        let state = media.map(|media| media.path.state()).unwrap_or_default();
+        // TCP sends the packets of a cluster at a rate of its own, so they show nothing there.
+        let pair = self.ice.selected_pair();
+        let is_udp = pair.is_some_and(|pair| pair.transport == Transport::Udp);
+        PathCondition {
+            can_probe: state.can_probe && is_udp,
+            ..state
+        }
     }
 
     /// Begins a cluster of packets at `rate` bits per second: the next calls of
     /// [`Self::send_media`] send it. Returns `false` if none can be sent now.
     pub fn begin_probe(&mut self, now: Instant, rate: u64) -> bool {
+        let can_probe = self.path().can_probe;
         let media = self.media.as_mut();
-        media.is_some_and(|media| media.path.begin_probe(now, rate))
+        can_probe && media.is_some_and(|media| media.path.begin_probe(now, rate))
     }
 
     /// Takes the result of the last cluster, once there is one.

@@ -1,65 +1,176 @@
-//! Results of clusters, by rendition.
+//! Results of clusters.
 
 use std::time::{Duration, Instant};
 
-/// Clusters that a path must have carried before a viewer moves up, if each packet of them was
-/// reported, and if they were longer for that.
-const CLUSTERS: u32 = 4;
-const BLIND_CLUSTERS: u32 = 2;
+/// Clusters that a proof has at least, if the viewer reports the arrival of each packet, and if it
+/// does not: those clusters are longer.
+const CLUSTERS: usize = 4;
+const BLIND_CLUSTERS: usize = 2;
 
 /// Clusters older than this do not count.
-const VALID: Duration = Duration::from_secs(15);
+const VALID: Duration = Duration::from_secs(30);
 
-/// Clusters that a path has carried, by rate.
+/// Part of a rate, in percent, that must arrive of clusters at that rate.
+const CARRIED: u64 = 90;
+
+/// Most that counts of one cluster, in percent of the rate to prove: jitter lets some clusters
+/// arrive faster than they were sent.
+const MOST: u64 = 150;
+
+/// Part of the rate of a cluster, in percent, below which its failure counts for higher rates, too.
+/// A larger part may be chance.
+const CLEARLY_FAILED: u64 = 75;
+
+/// Number of the newest clusters that show whether a path carries a rate now.
+const NEWEST: usize = 4;
+
+/// Clusters in a row that a path does not carry if it is slower. Jitter lets single ones fail.
+const FAILURES: usize = 3;
+
+/// Clusters in a row that a path does not carry, after which a proof begins anew.
+const MOST_FAILURES: u32 = 3;
+
+/// The results of the last clusters.
+///
+/// One result says little on a path with jitter: the time in which the packets of 20 ms arrive
+/// differs by some milliseconds. So the average of several counts.
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
-    carried: Vec<(Instant, u64)>,
+    trials: Vec<Trial>,
+}
+
+/// The result of one cluster.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    at: Instant,
+    /// The rate of the cluster, and the rate at which it arrived, in bits per second.
+    rate: u64,
+    arrived: u64,
+}
+
+impl Trial {
+    /// Returns whether this shows if the path carries `least` bits per second.
+    fn shows(&self, least: u64) -> bool {
+        let is_clear = self.arrived < self.rate * CLEARLY_FAILED / 100;
+        self.rate >= least || is_clear
+    }
 }
 
 impl Proofs {
-    /// Records that the path has carried a cluster at `rate` bits per second.
-    pub(super) fn note_carried(&mut self, now: Instant, rate: u64) {
-        self.carried
-            .retain(|(at, _)| now.saturating_duration_since(*at) < VALID);
-        self.carried.push((now, rate));
+    /// Records that a cluster at `rate` bits per second arrived at the rate `arrived`.
+    pub(super) fn note(&mut self, now: Instant, rate: u64, arrived: u64) {
+        self.trials
+            .retain(|trial| now.saturating_duration_since(trial.at) < VALID);
+        let at = now;
+        self.trials.push(Trial { at, rate, arrived });
     }
 
-    /// Records that the path has carried no more than `rate` bits per second.
-    pub(super) fn note_failed(&mut self, rate: u64) {
-        for (_, carried) in &mut self.carried {
-            *carried = rate.min(*carried);
-        }
-    }
-
-    /// Returns for how long clusters have proven that the path carries `rate` bits per
-    /// second. `is_blind`: see [`PathCondition::is_blind`](crate::bandwidth::PathCondition::is_blind).
+    /// Returns for how long clusters have proven that the path carries `rate` bits per second: the
+    /// time from the first to the last of them. The path carries the rate on average of this time,
+    /// and by the newest clusters. `is_blind`: see
+    /// [`PathCondition::is_blind`](crate::bandwidth::PathCondition::is_blind).
     pub(super) fn proven_for(&self, now: Instant, rate: u64, is_blind: bool) -> Duration {
-        let enough = self
-            .carried
-            .iter()
-            .filter(|(at, carried)| *carried >= rate && now.saturating_duration_since(*at) < VALID);
-        let mut times = enough.map(|(at, _)| *at);
-        let Some(first) = times.next() else {
+        let least = rate * CARRIED / 100;
+        let clusters = if is_blind { BLIND_CLUSTERS } else { CLUSTERS };
+        let mut trials = self.newest(now, least);
+        let Some(last) = trials.next().filter(|_| self.is_carried(now, rate)) else {
             return Duration::ZERO;
         };
-        let (count, last) = times.fold((1, first), |(count, _), at| (count + 1, at));
-        let least = if is_blind { BLIND_CLUSTERS } else { CLUSTERS };
-        if count < least {
-            return Duration::ZERO;
+        let (mut later, mut failures) = (last.at, u32::from(last.arrived < least));
+        let mut average = Average::default();
+        let mut proven = Duration::ZERO;
+        for (count, trial) in (2..).zip(trials) {
+            // It tells of the time until the next one.
+            let span = later.saturating_duration_since(trial.at);
+            average.add(trial.arrived.min(rate * MOST / 100), span);
+            later = trial.at;
+            let is_carried = trial.arrived >= least;
+            failures = if is_carried { 0 } else { failures + 1 };
+            if failures == MOST_FAILURES {
+                break;
+            }
+            if is_carried && count >= clusters && average.is_at_least(least) {
+                proven = last.at.saturating_duration_since(trial.at);
+            }
         }
-        last.saturating_duration_since(first)
+        proven
     }
 
-    /// Returns the highest rate that the path has carried, in bits per second; 0 if none.
-    pub(super) fn most(&self, now: Instant) -> u64 {
-        let recent = self.carried.iter();
-        let recent = recent.filter(|(at, _)| now.saturating_duration_since(*at) < VALID);
-        recent.map(|(_, rate)| *rate).max().unwrap_or(0)
+    /// Returns whether the newest cluster, or the newest ones on average, show that the path carries
+    /// `rate` bits per second.
+    pub(super) fn is_carried(&self, now: Instant, rate: u64) -> bool {
+        let least = rate * CARRIED / 100;
+        let mut average = Average::default();
+        let mut newest = self.newest(now, least).take(NEWEST).peekable();
+        let Some(last) = newest.peek() else {
+            return false;
+        };
+        if last.arrived >= least {
+            return true;
+        }
+        for trial in newest {
+            average.add(trial.arrived.min(rate * MOST / 100), Duration::from_secs(1));
+        }
+        average.is_at_least(least)
+    }
+
+    /// Returns whether the newest clusters, of the last `span`, show that the path does not carry
+    /// `rate` bits per second.
+    pub(super) fn has_failed(
+        &self,
+        now: Instant,
+        rate: u64,
+        span: Duration,
+        is_blind: bool,
+    ) -> bool {
+        let least = rate * CARRIED / 100;
+        let count = if is_blind { 1 } else { FAILURES };
+        let newest = self.newest(now, least).take(count);
+        let is_failure = |trial: &&Trial| {
+            trial.arrived < least && now.saturating_duration_since(trial.at) < span
+        };
+        newest.filter(is_failure).count() == count
+    }
+
+    /// Returns whether a proof has begun: the path has carried a cluster.
+    pub(super) fn has_begun(&self, now: Instant) -> bool {
+        let is_carried = |trial: &Trial| trial.arrived >= trial.rate * CARRIED / 100;
+        self.newest(now, 0).any(is_carried)
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.carried.clear();
+        self.trials.clear();
+    }
+
+    /// Returns the trials that show whether the path carries `least` bits per second, the newest
+    /// first.
+    fn newest(&self, now: Instant, least: u64) -> impl Iterator<Item = &Trial> {
+        let trials = self.trials.iter().rev();
+        trials.filter(move |trial| {
+            now.saturating_duration_since(trial.at) < VALID && trial.shows(least)
+        })
+    }
+}
+
+/// The average rate of clusters. The time that each bit takes is averaged, and not the rate: the
+/// jitter of some milliseconds makes much of a difference to a high rate.
+#[derive(Debug, Default)]
+struct Average {
+    span: f64,
+    /// Seconds that a bit takes, times the seconds for which it did.
+    weighted: f64,
+}
+
+impl Average {
+    /// Adds bits that arrived at `rate` per second for some time.
+    fn add(&mut self, rate: u64, span: Duration) {
+        self.span += span.as_secs_f64();
+        self.weighted += span.as_secs_f64() / rate.max(1) as f64;
+    }
+
+    fn is_at_least(&self, rate: u64) -> bool {
+        self.span >= self.weighted * rate as f64
     }
 }
 
@@ -78,22 +189,41 @@ mod tests {
         let millis = Duration::from_millis;
         let mut proofs = Proofs::default();
         for millis in [0, 100, 2000] {
-            proofs.note_carried(at(millis), 5_000_000);
+            proofs.note(at(millis), 5_000_000, 5_000_000);
         }
         let now = at(2000);
-        assert_eq!(proofs.proven_for(now, 3_000_000, false), Duration::ZERO);
-        assert_eq!(proofs.proven_for(now, 3_000_000, true), millis(2000));
-        proofs.note_carried(at(5000), 4_000_000);
+        assert_eq!(proofs.proven_for(now, 5_000_000, false), Duration::ZERO);
+        assert_eq!(proofs.proven_for(now, 5_000_000, true), millis(2000));
+        proofs.note(at(5000), 4_000_000, 4_000_000);
         let now = at(5000);
         assert_eq!(proofs.proven_for(now, 4_000_000, false), millis(5000));
-        assert_eq!(proofs.proven_for(now, 4_500_000, false), Duration::ZERO);
-        proofs.note_failed(3_800_000);
-        assert_eq!(proofs.proven_for(now, 4_000_000, true), Duration::ZERO);
-        assert_eq!(proofs.proven_for(now, 3_800_000, false), millis(5000));
-        assert_eq!(proofs.most(now), 3_800_000);
+        assert_eq!(proofs.proven_for(now, 5_000_000, false), Duration::ZERO);
         assert_eq!(
-            proofs.proven_for(at(30_000), 1_000_000, true),
+            proofs.proven_for(at(40_000), 1_000_000, true),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn one_unlucky_cluster_does_not_end_a_proof_but_a_slower_path_does() {
+        let start = Instant::now();
+        let at = |count: u64| start + Duration::from_millis(400 * count);
+        let rate = 3_000_000;
+        let mut proofs = Proofs::default();
+        for count in 0..12 {
+            let is_unlucky = count == 6;
+            proofs.note(at(count), rate, if is_unlucky { 2_000_000 } else { rate });
+            assert!(!proofs.has_failed(at(count), rate, Duration::from_secs(8), false));
+        }
+        let span = proofs.proven_for(at(11), rate, false);
+        assert_eq!(span, Duration::from_millis(4400));
+        for count in 12..24 {
+            proofs.note(at(count), rate, 2_000_000);
+        }
+        assert!(proofs.has_failed(at(23), rate, Duration::from_secs(8), false));
+        assert!(!proofs.is_carried(at(23), rate));
+        // A path that carries it half of the time.
+        proofs.note(at(24), rate, rate);
+        assert!(proofs.proven_for(at(24), rate, false) < Duration::from_secs(5));
     }
 }

@@ -8,14 +8,25 @@ use super::proof::Proofs;
 use super::{Preference, Rung};
 use crate::bandwidth::{PathCondition, PathEstimator, ProbeOutcome, ProbeResult};
 
-/// Rate that a path must have proven for a rendition, in percent of that rendition's.
-const MARGIN: u64 = 120;
+/// Rate of clusters for a rendition, in percent of that rendition's. Nine tenths of it have to
+/// arrive: more than is taken for too slow, so that a viewer that has moved up stays.
+const MARGIN: u64 = 130;
+
+/// The same for a viewer that does not report the arrival of each packet. It is moved down only by a
+/// queue or by loss.
+const BLIND_MARGIN: u64 = 120;
 
 /// Time without a queue and without loss before the first cluster.
 const CLEAR: Duration = Duration::from_secs(1);
 
-/// The same before a viewer moves up whose feedback cannot show the path bandwidth.
+/// The same before a viewer moves up for which clusters show nothing.
 const CLEAR_BLIND: Duration = Duration::from_secs(5);
+
+/// Clusters in a row without a clear result after which clusters show nothing, if the viewer does
+/// not report the arrival of each packet, and the part of their rate in percent below which a
+/// result is a clear one.
+const DOUBTFUL: u32 = 3;
+const DOUBTFUL_RATE: u64 = 70;
 
 /// Loss in 256ths, together with a queue, from which on a path counts as slower than the rendition
 /// although its queue is too short for more, and the time for which it is so.
@@ -65,11 +76,18 @@ const FAILED_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration:
 
 /// Time from the first to the last of the clusters that prove a rate: shapers let a burst pass, and
 /// a path that swings every few seconds would have the viewer down again at once. The second value
-/// is that for a rendition above which a better one has been carried at times, and the third the
-/// same with the rarer clusters of a viewer that does not report arrivals.
+/// is for a rendition while clusters still try a better one, and the third the same for the rarer
+/// clusters of a viewer that does not report the arrival of each packet.
 const PROOF: Duration = Duration::from_secs(5);
 const LONG_PROOF: Duration = Duration::from_secs(7);
 const LONG_BLIND_PROOF: Duration = Duration::from_secs(12);
+
+/// Further time for which a viewer waits for the proof of a better rendition.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Time for which clusters may go on before the proof begins: they try one rendition after the
+/// other.
+const SEARCH: Duration = Duration::from_secs(1);
 
 /// Time in which the result of a cluster comes.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -163,8 +181,8 @@ pub struct Selector {
     disturbed_until: Instant,
     next_probe: Instant,
     probe_interval: Duration,
-    /// The last cluster that the path did not carry: when, and its rate.
-    failed: Option<(Instant, u64)>,
+    /// Clusters in a row whose result was not clear.
+    doubtful: u32,
     /// When the viewer last moved up.
     moved_up: Option<Instant>,
     /// The viewer stays down until then, and for how long it did so last.
@@ -188,7 +206,7 @@ impl Selector {
             disturbed_until: now,
             next_probe: now,
             probe_interval: FAILED_INTERVAL.0,
-            failed: None,
+            doubtful: 0,
             moved_up: None,
             stays_until: now,
             stay: STAY.0,
@@ -201,7 +219,7 @@ impl Selector {
         self.is_moving = false;
         self.clear_since = None;
         self.proofs.clear();
-        self.failed = None;
+        self.doubtful = 0;
         self.strained_since = None;
         if self.moved_up.is_some_and(|at| at > now) {
             self.moved_up = Some(now);
@@ -248,7 +266,7 @@ impl Selector {
         }
         self.budget.update(now, rung.rate);
         if let Some(probe) = probe {
-            self.handle_probe(now, probe);
+            self.handle_probe(now, probe, path.is_blind);
         }
         self.note_path(now, path);
         if now < self.disturbed_until {
@@ -305,18 +323,28 @@ impl Selector {
         }
     }
 
-    fn handle_probe(&mut self, now: Instant, probe: ProbeResult) {
+    fn handle_probe(&mut self, now: Instant, probe: ProbeResult, is_blind: bool) {
+        let is_doubtful = match probe.outcome {
+            ProbeOutcome::Carried(_) => false,
+            ProbeOutcome::Exceeded(arrived) => arrived >= probe.rate * DOUBTFUL_RATE / 100,
+            ProbeOutcome::Unclear => true,
+        };
+        self.doubtful = match is_doubtful {
+            true => self.doubtful + 1,
+            false => 0,
+        };
         match probe.outcome {
-            ProbeOutcome::Carried => {
-                self.proofs.note_carried(now, probe.rate);
+            ProbeOutcome::Carried(arrived) => {
+                self.proofs.note(now, probe.rate, arrived);
                 self.probe_interval = FAILED_INTERVAL.0;
                 self.next_probe = now + CARRIED_INTERVAL;
             }
             ProbeOutcome::Exceeded(arrived) => {
-                self.proofs.note_failed(arrived);
-                self.failed = Some((now, probe.rate));
+                self.proofs.note(now, probe.rate, arrived);
                 // A lower rate that it carries goes on to be proven.
-                self.next_probe = if self.proofs.most(now) > 0 {
+                let is_single =
+                    !is_blind && !self.proofs.has_failed(now, probe.rate, FAILED_VALID, false);
+                self.next_probe = if is_single || self.proofs.has_begun(now) {
                     now + CARRIED_INTERVAL
                 } else {
                     now + self.probe_interval
@@ -384,54 +412,63 @@ impl Selector {
         let clear_for = now.saturating_duration_since(self.clear_since?);
         let is_settling = self.settling.is_some_and(|(until, _)| now < until);
         // Once a proof has begun, it must not miss the times in which the path is slower.
-        let clear = match self.proofs.most(now) {
-            0 => CLEAR,
-            _ => Duration::ZERO,
+        let clear = if self.proofs.has_begun(now) {
+            Duration::ZERO
+        } else {
+            CLEAR
         };
         if clear_for < clear || is_settling {
             return None;
         }
-        if !path.can_probe {
+        let shows_nothing = path.is_blind && self.doubtful >= DOUBTFUL;
+        if !path.can_probe || shows_nothing {
             let next = above.len() - 1;
             // Receivers raise their estimate to about one and a half times of what they get.
-            let allows = |remb| remb >= present * MARGIN / 100;
+            let allows = |remb| remb >= present * BLIND_MARGIN / 100;
             let is_due = clear_for >= CLEAR_BLIND && now >= self.stays_until;
-            let moves = is_due && path.remb.is_none_or(allows);
-            return moves.then(|| self.move_up(now, next));
+            if is_due && path.remb.is_none_or(allows) {
+                return Some(self.move_up(now, next));
+            }
         }
-        let needs = |place: usize| above[place].rate * MARGIN / 100;
-        let has_failed = |place: usize| {
-            let fails = |(at, rate): (Instant, u64)| {
-                now.saturating_duration_since(at) < FAILED_VALID && needs(place) >= rate
-            };
-            self.failed.is_some_and(fails)
-        };
+        if !path.can_probe {
+            return None;
+        }
+        let margin = if path.is_blind { BLIND_MARGIN } else { MARGIN };
+        let needs = |place: usize| above[place].rate * margin / 100;
+        let proofs = &self.proofs;
         // One switch is better than two: first the clusters find out how far it goes.
-        let most = self.proofs.most(now);
-        let carried = (0..above.len()).find(|place| needs(*place) <= most);
+        let carried = (0..above.len()).find(|place| proofs.is_carried(now, needs(*place)));
+        let has_failed =
+            |place: usize| proofs.has_failed(now, needs(place), FAILED_VALID, path.is_blind);
         let aim = match carried {
             None => above.len() - 1,
             Some(0) => 0,
             Some(place) if has_failed(place - 1) => place,
             Some(place) => place - 1,
         };
-        let proven_for = |place| self.proofs.proven_for(now, needs(place), path.is_blind);
-        let is_proven = |place: &usize| {
-            let span = match path.is_blind {
-                _ if *place == aim => PROOF,
-                true => LONG_BLIND_PROOF,
-                false => LONG_PROOF,
-            };
-            proven_for(*place) >= span
+        let long_proof = if path.is_blind {
+            LONG_BLIND_PROOF
+        } else {
+            LONG_PROOF
         };
+        let is_proven = |place: &usize| {
+            let span = match *place {
+                place if place == aim => PROOF,
+                // Soon the better one is proven, and one switch is better than two.
+                _ if proofs.is_carried(now, needs(aim)) => long_proof + PATIENCE,
+                _ => long_proof,
+            };
+            proofs.proven_for(now, needs(*place), path.is_blind) >= span
+        };
+        let stays = self.stays_until.saturating_duration_since(now);
         if let Some(to) = (aim..above.len()).find(is_proven)
-            && now >= self.stays_until
+            && stays.is_zero()
         {
             return Some(self.move_up(now, to));
         }
         let rate = needs(aim);
         let bytes = PathEstimator::probe_bytes(rate, present, path.is_blind);
-        if now < self.next_probe || !self.budget.spend(bytes) {
+        if now < self.next_probe || stays > long_proof + SEARCH || !self.budget.spend(bytes) {
             return None;
         }
         // Until the result comes.

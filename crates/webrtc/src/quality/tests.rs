@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bandwidth::PathCondition;
+use crate::bandwidth::test_path::Jitter;
 use watching::{RATES, Watching};
 
 /// A path of `rates` bits per second, each for some seconds.
@@ -42,6 +43,74 @@ fn path_that_slows_down_and_recovers_takes_one_switch_each_way() {
         viewer.switches
     );
     assert!(viewer.probe_bytes * 100 <= viewer.media_bytes * 15);
+}
+
+#[test]
+fn fast_path_with_jitter_is_back_at_the_top_in_time() {
+    let course = |millis: u64| match millis {
+        ..10_000 => (6_000_000, 0),
+        10_000..20_000 => (1_000_000, 0),
+        _ => (50_000_000, 0),
+    };
+    // Of the exponential one, 95 % are below 15 ms.
+    for jitter in [Jitter::Uniform(15_000), Jitter::Exponential(5_000)] {
+        let mut late = Vec::new();
+        for seed in 1..=20 {
+            let mut viewer = Watching::over(course, 400_000, 0, seed);
+            viewer.path.jitter = jitter;
+            viewer.run(60);
+            let mut later = viewer.switches.iter().filter(|(at, _)| *at > 20_000);
+            let top = later.find(|(_, place)| *place == 0).map(|(at, _)| *at);
+            assert!(
+                top.is_some_and(|at| at <= 50_000),
+                "{jitter:?}: {:?}",
+                viewer.switches
+            );
+            if top > Some(35_000) {
+                late.push(viewer.switches);
+            }
+        }
+        // Chance may have a switch more.
+        assert!(late.len() <= 2, "{jitter:?}: {late:?}");
+    }
+}
+
+#[test]
+fn viewer_climbs_back_without_clusters() {
+    for has_feedback in [true, false] {
+        let course = |millis: u64| match millis {
+            10_000..20_000 => (1_000_000, 0),
+            _ => (20_000_000, 0),
+        };
+        let mut viewer = Watching::new(has_feedback, course);
+        viewer.path.estimator.forbid_probes();
+        viewer.run(20);
+        assert!(viewer.present > 0, "{:?}", viewer.switches);
+        viewer.run(60);
+        assert_eq!(
+            (viewer.present, viewer.probe_bytes),
+            (0, 0),
+            "{:?}",
+            viewer.switches
+        );
+    }
+}
+
+#[test]
+fn viewer_without_transport_feedback_climbs_back_over_a_radio_link() {
+    for jitter in [Jitter::Uniform(60_000), Jitter::Exponential(25_000)] {
+        for seed in [1, 2, 3, 4, 5] {
+            let course = |millis: u64| match millis {
+                10_000..20_000 => (1_000_000, 0),
+                _ => (20_000_000, 0),
+            };
+            let mut viewer = Watching::new(false, course);
+            viewer.path.jitter = jitter;
+            viewer.path.random = seed;
+            viewer.run(80);
+            assert_eq!(viewer.present, 0, "{jitter:?}: {:?}", viewer.switches);
+        }
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use distributary_media::{
 };
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::{DtlsContext, DtlsRole};
-use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::ice::{CandidatePair, Credentials, Transport};
 use distributary_webrtc::log::{Log, LogLimits};
 use distributary_webrtc::peer::{DelayPolicy, MediaClock, Peer, PeerConfig, PeerEvent};
 use distributary_webrtc::rtcp::ntp::WallClock;
@@ -92,6 +92,8 @@ pub(crate) struct Simulation {
     /// All bytes by destination, and those that have come.
     pub(crate) bytes_to: HashMap<SocketAddr, u64>,
     pub(crate) bytes_heard: u64,
+    /// True if the gateway has its datagrams from a TCP connection.
+    pub(crate) is_tcp: bool,
     /// True if the client answers checks.
     pub(crate) answers_checks: bool,
     /// True if datagrams of the client arrive at once and without loss.
@@ -245,6 +247,7 @@ impl Simulation {
             media_to: HashMap::new(),
             bytes_to: HashMap::new(),
             bytes_heard: 0,
+            is_tcp: false,
             answers_checks: true,
             is_one_way: false,
             video: Log::new(90_000, LogLimits::default()),
@@ -456,8 +459,11 @@ impl Simulation {
     pub(crate) fn hear(&mut self, source: SocketAddr, datagram: &mut [u8]) {
         self.bytes_heard += datagram.len() as u64;
         let local: IpAddr = self.server_address.ip();
-        self.peer
-            .handle_datagram(self.now, source, Some(local), datagram);
+        let mut pair = CandidatePair::udp(Some(local), source);
+        if self.is_tcp {
+            pair.transport = Transport::Tcp(1);
+        }
+        self.peer.handle_packet(self.now, pair, datagram);
         self.drive_peer();
     }
 

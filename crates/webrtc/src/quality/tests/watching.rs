@@ -308,7 +308,8 @@ impl Watching {
             (0, _) => (1, waits),
             quoted => quoted,
         };
-        let round_trip = Duration::from_micros(2 * self.path.delay + waits);
+        let jitter = self.path.next_jitter();
+        let round_trip = Duration::from_micros(2 * self.path.delay + waits + jitter);
         let block = ReportBlock {
             ssrc: 5,
             fraction_lost: (256 * lost / total).min(255) as u8,
