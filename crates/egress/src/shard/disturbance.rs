@@ -4,6 +4,7 @@
 //! says that its packets are late. That is no property of their paths, so it moves nobody to another
 //! rendition.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Lateness of the thread's own deadlines from which on it has held up everyone.
@@ -16,6 +17,9 @@ const TIMES_AS_LONG: u32 = 10;
 
 /// Viewers that do not fall silent at once by chance.
 const LEAST_VIEWERS: usize = 3;
+
+/// Time before the silence in which so many were heard: one that is silent anyway shows nothing.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// Weight of the usual time between two datagrams against the present one.
 const SMOOTHING: u32 = 15;
@@ -31,6 +35,8 @@ pub(super) struct Disturbance {
     /// When a datagram came last, and the usual time between two.
     datagram: Option<Instant>,
     usual: Duration,
+    /// The last viewers that were heard, the newest first.
+    heard: [Option<(SocketAddr, Instant)>; LEAST_VIEWERS],
     /// When the last disturbance was found first.
     began: Option<Instant>,
 }
@@ -43,9 +49,11 @@ impl Disturbance {
         deadline.is_some_and(is_late) && self.is_news(now)
     }
 
-    /// Handles a datagram of one of so many viewers. Returns whether all viewers were held up.
-    pub(super) fn note_datagram(&mut self, viewers: usize, now: Instant) -> bool {
+    /// Handles a datagram from `source`. Returns whether all viewers were held up before it.
+    pub(super) fn note_datagram(&mut self, source: SocketAddr, now: Instant) -> bool {
         let last = self.datagram.replace(now);
+        let was_busy = last.is_some_and(|last| self.were_heard_before(last));
+        self.note_source(source, now);
         let Some(silence) = last.map(|last| now.saturating_duration_since(last)) else {
             return false;
         };
@@ -54,10 +62,24 @@ impl Disturbance {
             return false;
         }
         let is_long = silence > SILENCE && silence > TIMES_AS_LONG * self.usual;
-        if !is_long {
-            self.usual = (SMOOTHING * self.usual + silence) / (SMOOTHING + 1);
-        }
-        is_long && viewers >= LEAST_VIEWERS && self.is_news(now)
+        self.usual = (SMOOTHING * self.usual + silence.min(SILENCE)) / (SMOOTHING + 1);
+        is_long && was_busy && self.is_news(now)
+    }
+
+    /// Returns whether enough viewers were heard in the time before `last`.
+    fn were_heard_before(&self, last: Instant) -> bool {
+        let is_recent =
+            |(_, at): &(SocketAddr, Instant)| last.saturating_duration_since(*at) <= HEARD;
+        self.heard.iter().flatten().all(is_recent) && self.heard.iter().all(Option::is_some)
+    }
+
+    /// Puts a source first among the last ones.
+    fn note_source(&mut self, source: SocketAddr, now: Instant) {
+        let is_source =
+            |heard: &Option<(SocketAddr, Instant)>| heard.is_some_and(|(other, _)| other == source);
+        let place = self.heard.iter().position(is_source);
+        self.heard[..=place.unwrap_or(LEAST_VIEWERS - 1)].rotate_right(1);
+        self.heard[0] = Some((source, now));
     }
 
     /// Returns whether one was ever found.
@@ -87,19 +109,28 @@ impl Disturbance {
 mod tests {
     use super::*;
 
+    fn source(viewer: u64) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], 1000 + viewer as u16))
+    }
+
+    /// Returns the viewer that sends at `millis`, if one does.
+    fn sender(viewers: u64, interval: u64, millis: u64) -> Option<u64> {
+        (0..viewers).find(|viewer| millis % interval == viewer * interval / viewers)
+    }
+
     /// Returns the milliseconds at which a disturbance is found, if `viewers` send feedback every
     /// `interval` milliseconds but for one time of silence.
     fn found(viewers: u64, interval: u64, silence: std::ops::Range<u64>) -> Vec<u64> {
         let start = Instant::now();
         let mut disturbance = Disturbance::default();
         let sends = |millis: &u64| {
-            let mut viewers = (0..viewers).map(|viewer| viewer * interval / viewers);
-            viewers.any(|phase| millis % interval == phase) && !silence.contains(millis)
+            sender(viewers, interval, *millis).is_some() && !silence.contains(millis)
         };
         let datagrams = (1..10_000).filter(sends);
         let is_found = |millis: &u64| {
             let now = start + Duration::from_millis(*millis);
-            disturbance.note_datagram(viewers as usize, now)
+            let viewer = sender(viewers, interval, *millis).unwrap();
+            disturbance.note_datagram(source(viewer), now)
         };
         datagrams.filter(is_found).collect()
     }
@@ -114,6 +145,21 @@ mod tests {
             "two may do so by chance"
         );
         assert!(found(5, 1000, 5001..5701).is_empty(), "they report rarely");
+    }
+
+    #[test]
+    fn gap_of_the_only_viewer_that_reports_is_no_disturbance() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut disturbance = Disturbance::default();
+        // Nine others are connected, and were heard once.
+        for viewer in 1..10 {
+            assert!(!disturbance.note_datagram(source(viewer), at(viewer)));
+        }
+        for tenth in 1..50 {
+            assert!(!disturbance.note_datagram(source(0), at(100 * tenth)));
+        }
+        assert!(!disturbance.note_datagram(source(0), at(6000)));
     }
 
     #[test]

@@ -119,8 +119,7 @@ impl<O: Outlet> Shard<O> {
 
     /// Handles a datagram that came in at the socket of this shard.
     pub(crate) fn handle_datagram(&mut self, datagram: Received<'_>, now: Instant) {
-        let viewers = self.fan_out.viewers.count();
-        if self.disturbance.note_datagram(viewers, now) {
+        if self.disturbance.note_datagram(datagram.source, now) {
             self.fan_out.note_disturbance(now);
         }
         let Received {

@@ -121,9 +121,9 @@ impl<O: Outlet> FanOut<O> {
                 Some(Step::Prepare { to }) => {
                     if let Some(rung) = rungs.get(to) {
                         let home = source.subscription.stream().name();
-                        source
-                            .renditions
-                            .prepare(&home.rendition(&rung.id), &self.shared.hub);
+                        let name = home.rendition(&rung.id);
+                        let hub = &self.shared.hub;
+                        source.renditions.prepare(&name, present, hub, now);
                     }
                     None
                 }

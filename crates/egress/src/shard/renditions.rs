@@ -20,6 +20,10 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MISSING: Duration = Duration::from_secs(30);
 
+/// Time after which a rendition is made again because a path may slow down. It may be chance, and
+/// with many viewers there is always one.
+const PREPARE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Bits per second of the audio beside the video, and headers in percent.
 const AUDIO_RATE: u64 = 110_000;
 const OVERHEAD: u64 = 5;
@@ -35,6 +39,8 @@ pub(super) struct Renditions {
     requests: Vec<(RenditionId, Instant, Instant)>,
     /// Those that did not come, or have gone: when they count again.
     missing: Vec<(RenditionId, Instant)>,
+    /// When one was last made for what a viewer might need.
+    prepared: Option<Instant>,
 }
 
 impl Renditions {
@@ -118,13 +124,36 @@ impl Renditions {
         true
     }
 
-    /// Has a rendition made that a viewer may need soon, unless it is there already.
-    pub(super) fn prepare(&self, name: &StreamName, hub: &Hub) {
-        let id = name.rendition_id();
-        let listed = self.list.iter().find(|rendition| rendition.id == id);
-        if listed.is_some_and(|rendition| !rendition.is_live) {
+    /// Has a rendition made that a viewer of `present` may need soon.
+    pub(super) fn prepare(
+        &mut self,
+        name: &StreamName,
+        present: RenditionId,
+        hub: &Hub,
+        now: Instant,
+    ) {
+        if self.is_preparation_due(present, now) {
             hub.request_rendition(name);
         }
+    }
+
+    /// Returns whether to have a lesser rendition than `present` made for what one viewer may need:
+    /// none is live, and this was not done for the stream of late.
+    fn is_preparation_due(&mut self, present: RenditionId, now: Instant) -> bool {
+        let place = self.list.iter().position(|other| other.id == present);
+        let lesser = place.and_then(|place| self.list.get(place + 1..));
+        let is_live = lesser
+            .unwrap_or_default()
+            .iter()
+            .any(|lesser| lesser.is_live);
+        let is_due = !is_live
+            && self
+                .prepared
+                .is_none_or(|at| now.saturating_duration_since(at) >= PREPARE_INTERVAL);
+        if is_due {
+            self.prepared = Some(now);
+        }
+        is_due
     }
 
     /// Records that a rendition is gone.
@@ -148,6 +177,10 @@ fn rung(rendition: &Rendition) -> Rung<RenditionId> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
 mod tests {
     use super::*;
 
@@ -164,6 +197,33 @@ mod tests {
             alignment: None,
             needs_transcoding: false,
         }
+    }
+
+    #[test]
+    fn chance_of_many_viewers_starts_few_encoders() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let of = |id, is_live| Rendition {
+            is_live,
+            ..rendition(id, RenditionOrigin::Transcoded, VideoCodec::H264)
+        };
+        let (middle, least) = (RenditionId::rung(480), RenditionId::rung(360));
+        let mut renditions = Renditions {
+            list: vec![
+                of(RenditionId::SOURCE, true),
+                of(middle, false),
+                of(least, false),
+            ],
+            ..Renditions::default()
+        };
+        let times = [0, 2, 29, 30, 31];
+        let due = times.map(|time| renditions.is_preparation_due(RenditionId::SOURCE, at(time)));
+        assert_eq!(due, [true, false, false, true, false]);
+        renditions.list[2].is_live = true;
+        assert!(!renditions.is_preparation_due(RenditionId::SOURCE, at(90)));
+        assert!(!renditions.is_preparation_due(middle, at(90)));
+        renditions.list[2].is_live = false;
+        assert!(renditions.is_preparation_due(middle, at(90)));
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl Arrivals {
         let mut last = None;
         let (mut bytes, mut packets) = (0, 0);
         let mut first: Option<(i64, usize)> = None;
+        let mut sent_span: Option<(i64, i64)> = None;
         let mut newest: Option<i64> = None;
         let mut shortest = i64::MAX;
         let mut overtaken = 0;
@@ -153,6 +154,8 @@ impl Arrivals {
             self.latest = self.latest.max(arrival);
             shortest = shortest.min(arrival - at);
             newest = newest.max(Some(arrival));
+            let (begin, end) = sent_span.unwrap_or((at, at));
+            sent_span = Some((begin.min(at), end.max(at)));
             if first.is_none_or(|(first, _)| arrival < first) {
                 first = Some((arrival, packet.len));
             }
@@ -161,11 +164,15 @@ impl Arrivals {
         }
         self.reordering = overtaken.max(self.reordering * REORDERING_KEPT / 100);
         self.received += packets;
-        if let (Some(newest), Some((first, first_bytes))) = (newest, first) {
+        if let (Some(newest), Some((first, first_bytes)), Some((first_sent, last_sent))) =
+            (newest, first, sent_span)
+        {
             self.queue.handle_feedback(newest, shortest);
             self.busy.handle_feedback(busy::Entry {
                 first,
                 last: newest,
+                first_sent,
+                last_sent,
                 bytes,
                 first_bytes,
                 packets,

@@ -14,6 +14,10 @@ const CERTAIN_SPAN: i64 = 120_000;
 /// Least queueing delay of the newest packets with which the rate is certain, in microseconds.
 const CERTAIN_WAIT: i64 = 100_000;
 
+/// Part of the time of their arrival, in percent, in which packets were sent at most if they arrive
+/// as fast as the path carries them.
+const SLOWER: i64 = 90;
+
 /// Packets that show a rate.
 const LEAST_PACKETS: usize = 8;
 
@@ -48,6 +52,9 @@ pub(super) struct Entry {
     /// Arrival of the first and the last packet.
     pub(super) first: i64,
     pub(super) last: i64,
+    /// Send time of the first and the last packet.
+    pub(super) first_sent: i64,
+    pub(super) last_sent: i64,
     /// Bytes of all packets, and of the first.
     pub(super) bytes: usize,
     pub(super) first_bytes: usize,
@@ -71,9 +78,10 @@ impl BusyMeter {
     /// Returns the bandwidth of the path, if it is busy.
     pub(super) fn bandwidth(&self) -> Option<Busy> {
         let newest = self.recent.back()?;
-        let (mut bytes, mut packets, mut span) = (0, 0, 0);
+        let (mut bytes, mut packets, mut span, mut sent_span) = (0, 0, 0, 0);
         for entry in self.recent.iter().rev() {
             span = newest.last - entry.first;
+            sent_span = newest.last_sent - entry.first_sent;
             packets += entry.packets;
             if span >= CERTAIN_SPAN {
                 // The first packet arrived when the span began.
@@ -86,7 +94,9 @@ impl BusyMeter {
             let oldest = self.recent.front()?;
             bytes -= oldest.first_bytes;
         }
-        (span >= HINT_SPAN && packets >= LEAST_PACKETS).then(|| Busy {
+        // Packets that arrive as fast as they were sent show no more than that.
+        let is_slower = sent_span * 100 <= span * SLOWER;
+        (is_slower && span >= HINT_SPAN && packets >= LEAST_PACKETS).then(|| Busy {
             rate: bytes as f64 * 8e6 / span as f64,
             queue: newest.waited as f64 / 1000.0,
             is_certain: span >= CERTAIN_SPAN && newest.waited >= CERTAIN_WAIT,
@@ -101,6 +111,11 @@ mod tests {
     /// Handles feedback every 80 ms on packets of 1200 bytes that arrive `gap` microseconds apart,
     /// and waited so many milliseconds.
     fn measured(gap: i64, waited: &[i64]) -> Option<Busy> {
+        measured_of(gap, 4, waited)
+    }
+
+    /// The same for packets that were sent in one of so many parts of the time of their arrival.
+    fn measured_of(gap: i64, sent: i64, waited: &[i64]) -> Option<Busy> {
         let mut meter = BusyMeter::default();
         let packets = (80_000 / gap) as usize;
         for (n, waited) in waited.iter().enumerate() {
@@ -108,6 +123,8 @@ mod tests {
             meter.handle_feedback(Entry {
                 first,
                 last: first + (packets as i64 - 1) * gap,
+                first_sent: first / sent,
+                last_sent: (first + (packets as i64 - 1) * gap) / sent,
                 bytes: 1200 * packets,
                 first_bytes: 1200,
                 packets,
@@ -131,6 +148,15 @@ mod tests {
         // The path was faster a moment ago.
         let before = measured(2_000, &[60; 6]).unwrap();
         assert!((before.rate - 4.8e6).abs() < 1e5, "{before:?}");
+    }
+
+    #[test]
+    fn packets_that_arrive_as_fast_as_they_were_sent_show_no_slow_path() {
+        let still_picture_after_a_longer_way = [0, 0, 150, 150, 150, 150];
+        assert_eq!(
+            measured_of(9_600, 1, &still_picture_after_a_longer_way),
+            None
+        );
     }
 
     #[test]

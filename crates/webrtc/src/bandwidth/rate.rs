@@ -170,9 +170,9 @@ impl RateController {
         self.rate = Some((rate as f64).clamp(MIN_RATE, MAX_RATE));
     }
 
-    /// Limits the send rate to what the path carries: the stream is another one that needs no more.
-    /// What waits of the one before is not sent any more, so its queue drains all the same. Losses
-    /// are still those of that queue for some time.
+    /// Raises the limit to what the path carries, because the viewer was moved to a rendition with a
+    /// lower rate. The rest of the one before is dropped, so its queue drains although the limit is
+    /// higher. Its losses are still reported for some time, and are ignored.
     pub(super) fn restore(&mut self, now: Instant) {
         let until = now + OLD_LOSS;
         self.ignores_loss_until = Some(self.ignores_loss_until.map_or(until, |at| at.max(until)));

@@ -237,3 +237,37 @@ fn limit_stays_while_the_old_queue_drains() {
     }
     assert!(path.waited < 1_500_000, "{} us", path.waited);
 }
+
+#[test]
+fn report_that_answers_a_cluster_does_not_say_that_there_is_no_queue() {
+    let start = Instant::now();
+    let mut estimator = PathEstimator::new(start, 40_000_000, false);
+    estimator.catch_up_rate(1_000_000, StreamPart::Backlog);
+    let mut report = |estimator: &mut PathEstimator, second: u64, quoted, round_trip| {
+        let block = ReportBlock {
+            ssrc: 5,
+            fraction_lost: 0,
+            cumulative_lost: 0,
+            highest_sequence: 0,
+            jitter: 0,
+            last_sender_report: quoted,
+            delay: 0,
+        };
+        let now = start + Duration::from_secs(second);
+        let round_trip = Some(Duration::from_millis(round_trip));
+        estimator.handle_report(now, &block, round_trip, 125_000 * second);
+        estimator.state().is_clear
+    };
+    assert!(!report(&mut estimator, 1, 1, 50));
+    assert!(report(&mut estimator, 2, 2, 50));
+    assert!(!report(&mut estimator, 3, 3, 130), "there is a queue");
+    let at = |millis| start + Duration::from_millis(millis);
+    assert!(estimator.begin_probe(at(3000), 2_000_000));
+    for tick in 0..=20 {
+        estimator.note_probe(at(3000 + 5 * tick), 1200);
+    }
+    assert!(estimator.wants_report());
+    estimator.note_sender_report(at(3100), 7);
+    assert!(!report(&mut estimator, 4, 7, 50), "still unknown");
+    assert!(report(&mut estimator, 5, 8, 50));
+}

@@ -45,8 +45,9 @@ impl Witness {
         }
     }
 
-    /// Returns the rate of the packets of a cluster at `rate` bits per second, beside a stream. The
-    /// stream fills the queue as well, while all arrivals count as those of the cluster.
+    /// Returns the rate of the packets of a cluster at `rate` bits per second, beside a stream of
+    /// `stream_rate`. If the arrival of each packet is known, the packets of the cluster have the rate
+    /// alone. If only the queue is known, the stream fills that as well, so both have it together.
     pub(super) fn own_rate(self, rate: u64, stream_rate: u64) -> u64 {
         match self {
             Self::Arrivals => rate,

@@ -250,6 +250,7 @@ impl Selector {
         let best = preference.best(rungs);
         let Some((present, rung)) = present.and_then(|place| Some((place, rungs.get(place)?)))
         else {
+            self.is_moving = false;
             let to = preference.fixed(rungs).unwrap_or(best);
             let reason = Reason::Gone;
             return Some(Step::Move { to, reason });
@@ -258,11 +259,12 @@ impl Selector {
             let reason = Reason::Viewer;
             (to != present).then_some(Step::Move { to, reason })
         };
-        if let Some(fixed) = preference.fixed(rungs) {
-            return by_viewer(fixed);
-        }
-        if present < best {
-            return by_viewer(best);
+        let wanted = preference
+            .fixed(rungs)
+            .or_else(|| (present < best).then_some(best));
+        if let Some(wanted) = wanted {
+            self.is_moving &= wanted == present;
+            return by_viewer(wanted);
         }
         self.budget.update(now, rung.rate);
         if let Some(probe) = probe {
@@ -479,6 +481,8 @@ impl Selector {
     fn move_up(&mut self, now: Instant, to: usize) -> Up {
         // Counts from the switch on, see [`Self::note_moved`].
         self.moved_up = Some(now + MOVE_TIMEOUT);
+        // A move down that has not happened yet does not happen any more.
+        self.is_moving = false;
         self.settling = Some((now + MOVE_TIMEOUT, Duration::MAX));
         Up::Move(to)
     }

@@ -125,7 +125,7 @@ fn path_that_collapses_shows_the_lower_rendition_in_time() {
         let first = viewer.received.first_below(0, drop).unwrap() - drop;
         let gap = viewer.received.longest_gap(drop, 25_000);
         assert!(
-            first <= 1200 && gap <= 550,
+            first <= 1200 && gap <= 650,
             "{first}, {gap}: {:?}",
             viewer.switches
         );
@@ -392,7 +392,9 @@ proptest! {
     fn best_rendition_is_found(
         rates in prop::collection::vec(900_000_u64..9_000_000, 2..5),
         queue in 200_000_u64..500_000,
-        loss in 0_u64..30,
+        loss in prop_oneof![Just(0_u64), 0_u64..30],
+        has_jitter in any::<bool>(),
+        gop in prop_oneof![Just(1_u64), Just(2), Just(4)],
         seed in 1_u64..1_000_000,
     ) {
         let seconds = 40;
@@ -402,14 +404,23 @@ proptest! {
             (rates[place.min(rates.len() - 1)], 0)
         };
         let mut viewer = Watching::over(course, queue, loss, seed);
+        viewer.keyframe_interval = 1000 * gop;
+        if has_jitter {
+            viewer.path.jitter = Jitter::Uniform(10_000);
+        }
+        // Losses may hold up a cluster, and the viewer moves at a keyframe.
+        let within = match loss {
+            0 => 12 + gop,
+            _ => 20 + gop,
+        };
         for step in 0..count {
-            viewer.run(20);
+            viewer.run(within);
             let best = RATES[viewer.best(viewer.millis - 1)];
             prop_assert!(
                 RATES[viewer.present] * 5 >= best * 4,
                 "{} of {best} in step {step}: {:?}", RATES[viewer.present], viewer.switches
             );
-            viewer.run(seconds - 20);
+            viewer.run(seconds - within);
         }
     }
 

@@ -10,11 +10,8 @@ use crate::rtcp::ReportBlock;
 /// Rates of the renditions, from the best to the least, in bits per second.
 pub(super) const RATES: [u64; 4] = [4_600_000, 2_600_000, 1_300_000, 700_000];
 
-/// Milliseconds between two keyframes of every rendition.
-const KEYFRAME_INTERVAL: u64 = 1000;
-
 /// Milliseconds after which a rendition that is made has a keyframe for a viewer that moves down.
-const KEYFRAME_DELAY: u64 = 100;
+const KEYFRAME_DELAY: u64 = 200;
 
 /// Milliseconds that an encoder of a rendition needs before its first frame.
 const ENCODER_START: u64 = 500;
@@ -56,6 +53,8 @@ pub(super) struct Watching {
     pub(super) probe_bytes: u64,
     pub(super) media_bytes: u64,
     has_feedback: bool,
+    /// Milliseconds between two keyframes of every rendition.
+    pub(super) keyframe_interval: u64,
     /// True if a viewer without transport-wide feedback sends REMB beside receiver reports.
     pub(super) has_remb: bool,
     /// Time of its report within each second, in milliseconds.
@@ -141,6 +140,7 @@ impl Watching {
             probe_bytes: 0,
             media_bytes: 0,
             has_feedback,
+            keyframe_interval: 1000,
             has_remb: true,
             phase: 0,
             quoted: (0, 0),
@@ -179,7 +179,7 @@ impl Watching {
     fn publish(&mut self) {
         let is_frame = self.millis * 3 / 100 != (self.millis.max(1) - 1) * 3 / 100;
         let is_requested = self.requested.take_if(|at| *at <= self.millis).is_some();
-        let is_keyframe = is_requested || self.millis.is_multiple_of(KEYFRAME_INTERVAL);
+        let is_keyframe = is_requested || self.millis.is_multiple_of(self.keyframe_interval);
         if !is_frame && !is_keyframe {
             return;
         }
