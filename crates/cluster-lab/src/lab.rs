@@ -329,10 +329,12 @@ fn start_gateway(
         without_arbiter,
         ..
     } = shape;
+    // Smaller renditions, which viewers may get after a gap, have no marks.
     write!(
         file,
         "admin_token = \"{TOKEN}\"\n\
          [publishers]\non_duplicate = \"{on_duplicate}\"\n\
+         [transcode]\nladder = []\n\
          [cluster]\nnats = {nats}\nnode = \"node{}\"\nwithout_arbiter = \"{without_arbiter}\"\n",
         node + 1
     )?;

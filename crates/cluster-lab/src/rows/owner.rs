@@ -26,7 +26,12 @@ struct Scene {
 
 impl Scene {
     async fn start(settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
-        let lab = Lab::start(settings, Shape::default()).await?;
+        // As encoders expect that come back at another node: they need not wait until the first is dead.
+        let shape = Shape {
+            on_duplicate: "takeover",
+            ..Shape::default()
+        };
+        let lab = Lab::start(settings, shape).await?;
         let encoder = lab.encoder(OWNER, STREAM, FIRST, false);
         let near = lab.watch(STANDBY, STREAM).await?;
         let far = lab.watch(EDGE, STREAM).await?;
