@@ -11,8 +11,21 @@ use crate::publisher::Record;
 /// milliseconds.
 const TOLERANCE: i64 = 2;
 
+/// By how much a viewer whose path delays by up to 120 ms may be behind its publisher, in
+/// milliseconds, and still be at the live edge. The gateway skips no frame to be sooner by less.
+const LIVE: u64 = 250;
+
 /// RTP ticks of an audio frame.
 const AUDIO_TICKS: i64 = 960;
+
+/// What the path of a session may have done to the media so far.
+#[derive(Clone, Copy, Debug)]
+pub struct PathSoFar {
+    /// Packets before the first one may be missing.
+    pub may_lack_first: bool,
+    /// It has lost, reordered and held back nothing.
+    pub is_clean: bool,
+}
 
 /// Checks the media of one session: each frame is whole and decodable, none comes twice or out of
 /// order, and their times are those of the publisher.
@@ -40,6 +53,8 @@ pub struct Checker {
 struct Shown {
     stamp: Stamp,
     timestamp: i64,
+    /// It was not behind its publisher when it came.
+    is_live: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +65,7 @@ struct Heard {
 }
 
 impl Checker {
-    /// Checks the next media. `may_lack_first` says that packets before the first one may be
-    /// missing.
+    /// Checks the next media, which came over `path` at `now`.
     ///
     /// # Errors
     /// Returns the rule that is broken.
@@ -59,7 +73,7 @@ impl Checker {
         &mut self,
         played: &Played,
         records: &[&Record],
-        may_lack_first: bool,
+        path: PathSoFar,
         now: Instant,
     ) -> Result<(), String> {
         match played {
@@ -72,11 +86,11 @@ impl Checker {
                     return Err(format!("a video frame is damaged: {} units", units.len()));
                 };
                 self.is_broken |= if self.video.is_none() {
-                    may_lack_first
+                    path.may_lack_first
                 } else {
                     *after_loss
                 };
-                self.handle_video(frame, *timestamp, records, now)
+                self.handle_video(frame, *timestamp, records, path, now)
             }
             Played::Audio {
                 packet,
@@ -106,6 +120,7 @@ impl Checker {
         frame: ReadFrame,
         timestamp: i64,
         records: &[&Record],
+        path: PathSoFar,
         now: Instant,
     ) -> Result<(), String> {
         let ReadFrame {
@@ -113,7 +128,13 @@ impl Checker {
             keyframe,
             has_parameter_sets,
         } = frame;
-        let shown = Shown { stamp, timestamp };
+        let behind =
+            record(records, stamp.publisher).and_then(|record| record.behind(stamp.number));
+        let shown = Shown {
+            stamp,
+            timestamp,
+            is_live: behind.is_some_and(|behind| behind <= LIVE),
+        };
         let newest = self.newest.insert(stamp.publisher, stamp.number);
         if newest.is_some_and(|newest| newest >= stamp.number) {
             return Err(format!(
@@ -144,6 +165,14 @@ impl Checker {
                 return Err(format!("a keyframe has no parameter sets: {shown:?}"));
             }
             self.is_broken &= !has_parameter_sets;
+            if let Some(last) = self.video.filter(|last| last.is_live && path.is_clean)
+                && (last.stamp.publisher, last.stamp.track) == (stamp.publisher, stamp.track)
+                && last.stamp.number + 1 != stamp.number
+            {
+                return Err(format!(
+                    "frames are skipped at the live edge over a path that loses nothing: {last:?}, then {shown:?}"
+                ));
+            }
         } else if !self.is_broken {
             let reference = self.video.map(|last| last.stamp);
             let expected = stamp

@@ -31,6 +31,8 @@
 //!
 //! * Each frame is whole, comes once, and can be decoded when it comes: a delta frame follows the
 //!   frame that it refers to, and after a gap only a keyframe with its parameter sets follows.
+//! * A viewer at the live edge, whose path has lost and held back nothing, gets each frame of its track
+//!   as long as the publisher is the same.
 //! * Times only go forward, and are as far apart as those of the publisher. Audio has no gap that the
 //!   network has not made.
 //! * What a path loses gently is retransmitted; a path that loses nothing misses nothing.
@@ -44,7 +46,7 @@
 //!
 //! # What is the same each time
 //!
-//! What happens to a datagram depends on the seed, its link and its number on the link. Keys, SSRCs
+//! What happens to a datagram depends on the seed, its link and its number on the link (of DTLS: its number at that time). Keys, SSRCs
 //! and first sequence numbers come from the system's random generator, so the trace has none of them
 //! and nothing may depend on them. A defect that shows only at a certain first sequence number is
 //! found, and not replayed.
@@ -52,7 +54,8 @@
 //! # Defects that must be found
 //!
 //! The folder `faults` has patches that plant one small defect each. `cargo xtask simulate --faults`
-//! applies them one after the other to a copy of the tree, and fails if the simulations pass.
+//! applies them one after the other to a copy of the tree, and fails if the simulations pass. It fails
+//! at once if the simulations of the copy without a defect do not pass.
 //!
 //! # Not simulated
 //!

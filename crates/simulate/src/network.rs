@@ -3,7 +3,7 @@
 //!
 //! What happens to a datagram depends on the seed, its link and its number on it, and on nothing
 //! that happens on other links. The lengths and the number of the datagrams of a DTLS handshake
-//! vary with its random keys, so those are numbered by the time.
+//! vary with its random keys, so those have numbers of their own, by the time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -107,6 +107,7 @@ pub struct Link {
     number: u64,
     /// Its condition now.
     pub condition: Condition,
+    /// Datagrams that were sent, other than of DTLS.
     sent: u64,
     /// Datagrams of DTLS that were sent at a time.
     handshake: (Option<Instant>, u64),
@@ -115,6 +116,9 @@ pub struct Link {
     free_at: Instant,
     /// When the last datagram that kept its order arrives.
     last_arrival: Instant,
+    /// Datagrams that were not lost. Those that arrive at one time keep their order.
+    passed: u64,
+    /// By arrival, order and whether it comes again.
     in_flight: BTreeMap<(Instant, u64, bool), Datagram>,
     /// Datagrams that the link has lost.
     pub lost: u64,
@@ -133,6 +137,7 @@ impl Link {
             origin,
             free_at: origin,
             last_arrival: origin,
+            passed: 0,
             in_flight: BTreeMap::new(),
             lost: 0,
         }
@@ -167,12 +172,13 @@ impl Link {
             arrival = arrival.max(self.last_arrival);
             self.last_arrival = arrival;
         }
-        self.sent += 1;
+        self.passed += 1;
         if is_double {
-            let key = (arrival + again, self.sent, true);
+            let key = (arrival + again, self.passed, true);
             self.in_flight.insert(key, datagram.clone());
         }
-        self.in_flight.insert((arrival, self.sent, false), datagram);
+        self.in_flight
+            .insert((arrival, self.passed, false), datagram);
     }
 
     /// Returns the next datagram that has arrived by `now`.
@@ -219,5 +225,54 @@ impl Link {
         }
         self.free_at = begin + Duration::from_micros(len as u64 * 8_000_000 / rate);
         Some(self.free_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends 500 datagrams of media with this many of DTLS before them. Returns the arrivals.
+    fn arrivals(handshake: usize) -> Vec<(Duration, u16)> {
+        let origin = Instant::now();
+        let condition = Condition {
+            loss: 200,
+            reordered: 200,
+            duplicated: 200,
+            jitter: Duration::from_millis(20),
+            ..Condition::perfect(Duration::from_millis(50))
+        };
+        let mut link = Link::new(7, 1, condition, origin);
+        let viewer = SocketAddr::from(([10, 0, 0, 1], 4000));
+        for _ in 0..handshake {
+            let bytes = vec![22; 100];
+            link.send(Datagram { viewer, bytes }, origin);
+        }
+        let begin = origin + Duration::from_secs(1);
+        for number in 0..500u16 {
+            let mut bytes = vec![0x80; 100];
+            bytes[2..4].copy_from_slice(&number.to_be_bytes());
+            let at = begin + Duration::from_millis(number.into());
+            link.send(Datagram { viewer, bytes }, at);
+        }
+        let mut arrivals = Vec::new();
+        while let Some(at) = link.poll_timeout() {
+            if let Some(Datagram { bytes, .. }) = link.receive(at)
+                && bytes[0] == 0x80
+            {
+                let number = u16::from_be_bytes([bytes[2], bytes[3]]);
+                arrivals.push((at - begin, number));
+            }
+        }
+        arrivals
+    }
+
+    #[test]
+    fn datagrams_of_a_handshake_do_not_change_what_happens_to_media() {
+        let none = arrivals(0);
+        assert!((300..600).contains(&none.len()), "{}", none.len());
+        for handshake in 1..10 {
+            assert_eq!(arrivals(handshake), none, "{handshake} datagrams of DTLS");
+        }
     }
 }

@@ -49,6 +49,14 @@ pub struct Record {
     pub audio: Vec<u64>,
 }
 
+impl Record {
+    /// Returns by how many milliseconds a video frame is older than the newest one.
+    pub(crate) fn behind(&self, number: u32) -> Option<u64> {
+        let time = self.video.get(number as usize)?;
+        self.video.last()?.checked_sub(*time)
+    }
+}
+
 /// A publisher that is connected, or was.
 #[derive(Debug)]
 pub struct Publisher {

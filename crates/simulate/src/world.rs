@@ -11,7 +11,7 @@ use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::quality::Preference;
 use distributary_webrtc::sdp::Offer;
 
-use crate::check::Checker;
+use crate::check::{Checker, PathSoFar};
 use crate::client::{IndependentPlayer, OwnPlayer, Played, Player, PlayerContext};
 use crate::content::{read_audio, read_video};
 use crate::gateway::{ADDRESS, Gateway};
@@ -594,11 +594,13 @@ impl<'a> World<'a> {
         let Some(watching) = &mut seat.watching else {
             return Ok(());
         };
+        let path = PathSoFar {
+            may_lack_first: watching.may_lack_first,
+            is_clean: !(watching.may_lack_first || watching.is_lossy || watching.is_harsh),
+        };
         while let Some(played) = watching.player.poll_played() {
             seat.trace.count(at, &described(&played));
-            let checked = watching
-                .checker
-                .handle(&played, &records, watching.may_lack_first, now);
+            let checked = watching.checker.handle(&played, &records, path, now);
             checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
         }
         let given_up = watching.player.given_up();
