@@ -35,7 +35,8 @@
 //!   as long as the publisher is the same.
 //! * Times only go forward, and are as far apart as those of the publisher. Audio has no gap that the
 //!   network has not made.
-//! * What a path loses gently is retransmitted; a path that loses nothing misses nothing.
+//! * What a path loses gently is retransmitted, unless the viewer has asked for another track: the
+//!   gateway does not retransmit packets of the track before. A path that loses nothing misses nothing.
 //! * No datagram is larger than 1200 bytes. An address that has not proved itself is sent at most
 //!   three times what came from it.
 //! * The tables of the shards, the registry and the count of viewers agree and keep their bounds. A

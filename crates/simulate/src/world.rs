@@ -437,11 +437,12 @@ impl<'a> World<'a> {
     fn choose(&mut self, number: usize, track: Option<u8>) {
         let watching = self
             .seats
-            .get(number)
-            .and_then(|seat| seat.watching.as_ref());
+            .get_mut(number)
+            .and_then(|seat| seat.watching.as_mut());
         let Some(watching) = watching else {
             return;
         };
+        watching.has_chosen = true;
         let fixed = track.map(|track| match track {
             0 => RenditionId::SOURCE,
             track => RenditionId::track(track),
@@ -528,6 +529,7 @@ impl<'a> World<'a> {
             since: now,
             is_lossy: false,
             is_harsh: false,
+            has_chosen: false,
             may_lack_first: false,
             given_up: 0,
         });
@@ -604,7 +606,8 @@ impl<'a> World<'a> {
             checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
         }
         let given_up = watching.player.given_up();
-        if given_up > watching.given_up && !watching.is_harsh {
+        let is_repaired = !watching.is_harsh && !(watching.is_lossy && watching.has_chosen);
+        if given_up > watching.given_up && is_repaired {
             let after = if watching.is_lossy {
                 "were not retransmitted"
             } else {
