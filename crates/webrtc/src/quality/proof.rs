@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn clusters_that_are_rare_for_their_size_are_a_proof() {
+        let start = Instant::now();
+        let at = |count: u64| start + Duration::from_secs(7 * count);
+        let mut proofs = Proofs::default();
+        for count in 0..4 {
+            proofs.note(at(count), 8_000_000, 8_000_000);
+        }
+        let span = proofs.proven_for(at(3), 8_000_000, false);
+        assert_eq!(span, Duration::from_secs(21));
+    }
+
+    #[test]
     fn one_unlucky_cluster_does_not_end_a_proof_but_a_slower_path_does() {
         let start = Instant::now();
         let at = |count: u64| start + Duration::from_millis(400 * count);
