@@ -243,7 +243,7 @@ fn report_that_answers_a_cluster_does_not_say_that_there_is_no_queue() {
     let start = Instant::now();
     let mut estimator = PathEstimator::new(start, 40_000_000, false);
     estimator.catch_up_rate(1_000_000, StreamPart::Backlog);
-    let mut report = |estimator: &mut PathEstimator, second: u64, quoted, round_trip| {
+    let report = |estimator: &mut PathEstimator, second: u64, quoted, round_trip| {
         let block = ReportBlock {
             ssrc: 5,
             fraction_lost: 0,
