@@ -16,7 +16,7 @@ use distributary_whep::admin::resident_memory;
 
 use crate::config::Config;
 pub(crate) use machine::{Available, available};
-use trim::{Tide, trim};
+use trim::{Tide, Trims, trim};
 
 /// Interval between two checks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -24,8 +24,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Checks after which the numbers of viewers and streams are looked at.
 const TIDE_CHECKS: u32 = 4;
 
-/// Time between two returns of free memory while memory is short.
-const TRIM_INTERVAL: Duration = Duration::from_secs(5);
+/// Least size of a budget that leaves room for publishers and viewers.
+const LEAST_BUDGET: usize = 128 << 20;
 
 /// Percent of the memory of the machine that the process may use by default. The rest is for the
 /// kernel, its socket buffers, and transcoders.
@@ -57,6 +57,14 @@ pub(crate) fn warnings(config: &Config, available: Option<Available>) -> Vec<Str
             size::Display(bytes)
         ));
     }
+    if let MemoryBudget::Bytes(bytes @ 1..LEAST_BUDGET) = memory {
+        warnings.push(format!(
+            "memory = \"{}\" under [limits] is less than {}: the program itself takes much of it, so \
+             publishers and viewers may all be refused",
+            size::Display(bytes),
+            size::Display(LEAST_BUDGET)
+        ));
+    }
     let cache_size = config.streams.cache_size;
     if memory_per_publisher > 0 && memory_per_publisher / 2 < cache_size {
         warnings.push(format!(
@@ -74,7 +82,7 @@ pub(crate) fn warnings(config: &Config, available: Option<Available>) -> Vec<Str
 pub(crate) async fn keep(hub: Hub, engine: Engine) {
     let available = available();
     let mut tide = Tide::default();
-    let mut trimmed = None;
+    let mut trims = Trims::default();
     let mut checks = 0;
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
@@ -87,25 +95,24 @@ pub(crate) async fn keep(hub: Hub, engine: Engine) {
         let Some(mut used) = resident_memory() else {
             continue;
         };
-        if Pressure::at(used, budget) > Pressure::None && is_due(trimmed, now) {
+        if Pressure::at(used, budget) > Pressure::None && trims.is_due(now) {
             // Memory that is free already is no reason to refuse anybody.
-            trimmed = Some(now);
             let _ = tokio::task::spawn_blocking(trim).await;
+            let before = used;
             used = resident_memory().unwrap_or(used);
+            trims.note(before, used, now);
         }
         note(&hub, used, budget, now);
     }
 }
 
-fn is_due(trimmed: Option<Instant>, now: Instant) -> bool {
-    let since = trimmed.map(|at| now.saturating_duration_since(at));
-    since.is_none_or(|since| since >= TRIM_INTERVAL)
-}
-
 /// Applies what follows from the memory in use, and logs a new step.
 fn note(hub: &Hub, used: usize, budget: Option<usize>, now: Instant) {
+    let gop_limit = hub.memory().gop_limit();
     let change = hub.memory().update(used, budget, now);
-    hub.limit_gops();
+    if hub.memory().gop_limit() < gop_limit {
+        hub.limit_gops();
+    }
     let Some((before, after)) = change else {
         return;
     };
@@ -167,6 +174,13 @@ mod tests {
             )
         };
         assert_eq!(warned("[limits]\nmemory = \"2GiB\"", true), [""; 0]);
+        assert_eq!(
+            warned("[limits]\nmemory = \"64MiB\"", true),
+            [
+                "memory = \"64MiB\" under [limits] is less than 128MiB: the program itself takes much of \
+              it, so publishers and viewers may all be refused"
+            ]
+        );
         assert_eq!(
             warned("[limits]\nmemory = \"3GiB\"", true),
             [

@@ -4,6 +4,14 @@
 //! gateway that a thousand viewers have left would stay as large as with them, although nearly all
 //! of its memory is free.
 
+use std::time::{Duration, Instant};
+
+/// Shortest and longest time between two returns of free memory while memory is short.
+const INTERVALS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(5 * 60)];
+
+/// Part of the memory in use that a return has to free to be worth another one soon.
+const WORTH_IT: usize = 50;
+
 /// Minimum decrease of sessions and streams that is worth it, unless the last has left.
 const MANY: usize = 64;
 
@@ -27,6 +35,41 @@ impl Tide {
         }
         self.high = count;
         true
+    }
+}
+
+/// When to return free memory while memory is short: seldom, if it frees next to nothing.
+#[derive(Debug)]
+pub(super) struct Trims {
+    last: Option<Instant>,
+    interval: Duration,
+}
+
+impl Default for Trims {
+    fn default() -> Self {
+        Self {
+            last: None,
+            interval: INTERVALS[0],
+        }
+    }
+}
+
+impl Trims {
+    /// Returns whether it is time for the next one.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let since = self.last.map(|at| now.saturating_duration_since(at));
+        since.is_none_or(|since| since >= self.interval)
+    }
+
+    /// Records a return of memory, with the bytes in use before it and after it.
+    pub(super) fn note(&mut self, before: usize, after: usize, now: Instant) {
+        self.last = Some(now);
+        let [shortest, longest] = INTERVALS;
+        self.interval = if before.saturating_sub(after) > before / WORTH_IT {
+            shortest
+        } else {
+            (self.interval * 2).min(longest)
+        };
     }
 }
 
@@ -54,6 +97,27 @@ mod tests {
         let mut tide = Tide::default();
         let counts = counts.iter();
         counts.map(|count| tide.has_gone_out(*count)).collect()
+    }
+
+    #[test]
+    fn memory_is_returned_less_often_while_it_frees_nothing() {
+        let mut trims = Trims::default();
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "an origin for the simulated clock"
+        )]
+        let mut now = Instant::now();
+        let mut waited = Vec::new();
+        for after in [990, 990, 990, 500, 990] {
+            let mut seconds = 0;
+            while !trims.is_due(now) {
+                now += Duration::from_secs(1);
+                seconds += 1;
+            }
+            waited.push(seconds);
+            trims.note(1000, after, now);
+        }
+        assert_eq!(waited, [0, 10, 20, 40, 5]);
     }
 
     #[test]

@@ -19,6 +19,10 @@ const GROW_INTERVAL: Duration = Duration::from_secs(10);
 /// steps do not come and go with every viewer.
 const HYSTERESIS: usize = 3;
 
+/// Time for which memory has to stay that low: returning free memory to the system lowers it for a
+/// moment, and the allocator then takes some of it back.
+const REST: Duration = Duration::from_secs(15);
+
 /// The step of the order of refusal. Each includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
@@ -75,6 +79,8 @@ impl Pressure {
 #[derive(Debug)]
 pub(super) struct Control {
     pressure: Pressure,
+    /// Since when memory has been low enough for an earlier step.
+    relieved: Option<Instant>,
     gop_limit: usize,
     /// When the limit has changed last.
     changed: Option<Instant>,
@@ -84,6 +90,7 @@ impl Default for Control {
     fn default() -> Self {
         Self {
             pressure: Pressure::None,
+            relieved: None,
             gop_limit: usize::MAX,
             changed: None,
         }
@@ -110,14 +117,33 @@ impl Control {
             };
             percent >= step.start().saturating_sub(kept)
         };
-        let steps = Pressure::ALL.into_iter().rev();
-        self.pressure = steps.into_iter().find(is_in_force).unwrap_or_default();
+        let mut steps = Pressure::ALL.into_iter().rev();
+        let step = steps.find(is_in_force).unwrap_or_default();
+        self.move_to(step, budget.is_none(), now);
         if budget.is_none() {
             self.gop_limit = usize::MAX;
         } else if percent >= Pressure::Gops.start() {
             self.shrink(now);
         } else if self.pressure < Pressure::Gops {
             self.grow(now);
+        }
+    }
+
+    /// Moves on to a later step at once, and back to an earlier one after [`REST`], unless there is no
+    /// limit any more.
+    fn move_to(&mut self, step: Pressure, is_unlimited: bool, now: Instant) {
+        let since = if step < self.pressure {
+            self.relieved.unwrap_or(now)
+        } else {
+            self.relieved = None;
+            self.pressure = step;
+            return;
+        };
+        if is_unlimited || now.saturating_duration_since(since) >= REST {
+            self.relieved = None;
+            self.pressure = step;
+        } else {
+            self.relieved = Some(since);
         }
     }
 
@@ -160,8 +186,10 @@ mod tests {
     fn steps_begin_in_order_and_end_some_percent_below() {
         use Pressure::{Gops, None, Publishers, Viewers};
         let mut control = Control::default();
-        let now = Instant::now();
+        let mut now = Instant::now();
         let mut step = |used| {
+            control.update(used, Some(1000), now);
+            now += REST;
             control.update(used, Some(1000), now);
             control.pressure()
         };
@@ -185,6 +213,22 @@ mod tests {
         }
         assert_eq!(Pressure::at(899, Some(1000)), Publishers);
         assert_eq!(Pressure::at(899, Option::None), None);
+    }
+
+    #[test]
+    fn step_stays_while_memory_is_low_only_for_a_moment() {
+        let mut control = Control::default();
+        let start = Instant::now();
+        // Free memory is returned every five seconds, and some of it is taken back.
+        for second in 0..60 {
+            let used = if second % 5 < 3 { 750 } else { 860 };
+            control.update(used, Some(1000), start + Duration::from_secs(second));
+            let is_short = second >= 3;
+            assert_eq!(control.pressure() > Pressure::None, is_short, "{second}");
+        }
+        control.update(750, Some(1000), start + Duration::from_secs(60));
+        control.update(750, Some(1000), start + Duration::from_secs(60) + REST);
+        assert_eq!(control.pressure(), Pressure::None);
     }
 
     #[test]

@@ -32,7 +32,12 @@ impl OpusReceiver for Stream {
         {
             state.audio_peak = peak.max(state.audio_peak * PEAK_DECAY);
             for frame in frames {
-                state.deliver_audio(&Arc::new(Frame::Audio(frame)), Some(AudioForm::Opus));
+                let mut frame = Frame::Audio(frame);
+                if self.memory.hold(&mut frame) {
+                    state.deliver_audio(&Arc::new(frame), Some(AudioForm::Opus));
+                } else {
+                    state.dropped += 1;
+                }
             }
         }
     }
