@@ -258,6 +258,9 @@ mod tests {
         now += GROW_INTERVAL;
         control.update(880, Some(1000), now);
         assert_eq!(control.gop_limit(), LEAST);
+        control.update(100, Some(1000), now);
+        assert_eq!(control.gop_limit(), LEAST);
+        now += REST;
         for megabytes in [2, 4, 8, 16, 32] {
             control.update(100, Some(1000), now);
             assert_eq!(control.gop_limit() >> 20, megabytes);
