@@ -229,6 +229,10 @@ impl Link {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
 mod tests {
     use super::*;
 

@@ -606,8 +606,8 @@ impl<'a> World<'a> {
             checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
         }
         let given_up = watching.player.given_up();
-        let is_repaired = !watching.is_harsh && !(watching.is_lossy && watching.has_chosen);
-        if given_up > watching.given_up && is_repaired {
+        let may_miss = watching.is_harsh || (watching.is_lossy && watching.has_chosen);
+        if given_up > watching.given_up && !may_miss {
             let after = if watching.is_lossy {
                 "were not retransmitted"
             } else {
