@@ -366,7 +366,7 @@ async fn beacons(cluster: &Cluster) {
             }
             message = next(&mut others) => {
                 if let Some(beacon) = cluster.read::<Beacon>(&message)
-                    && is_from(&message, &beacon.node)
+                    && message.subject.as_str() == context.subjects.beacon(&beacon.zone, &beacon.node)
                     && beacon.instance != context.instance
                 {
                     cluster.handle_beacon(beacon);

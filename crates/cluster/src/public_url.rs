@@ -1,10 +1,12 @@
 //! URLs at which players reach the HTTP listeners of nodes.
 
+use url::Url;
+
 /// Maximum length of a URL, in bytes.
 const MAX_LEN: usize = 256;
 
 /// Returns whether a text is an `http` or `https` URL with a host, perhaps a port and a path, and
-/// nothing else. Such a text can stand in a header as it is.
+/// nothing else. Such a text can stand in a header as it is, and every browser can parse it.
 pub(crate) fn is_public_url(text: &str) -> bool {
     let rest = ["http://", "https://"]
         .iter()
@@ -18,6 +20,7 @@ pub(crate) fn is_public_url(text: &str) -> bool {
         && has_host
         && authority.bytes().all(is_of_host)
         && path.bytes().all(is_of_path)
+        && Url::parse(text).is_ok()
 }
 
 /// Returns a URL without the slash at its end.
@@ -51,6 +54,11 @@ mod tests {
             "https://node1.example/a>; rel=\"x\"",
             "https://node1.example\r\nX: y",
             "https://node1.example/ä",
+            "https://node1.example:84433",
+            "http://10.0.0.256",
+            "http://a:b",
+            "http://[::1",
+            "http://[fe80::1::2]:8080",
             &format!("https://node1.example/{}", "a".repeat(MAX_LEN)),
         ] {
             assert!(!is_public_url(other), "{other}");
