@@ -1,5 +1,7 @@
 /** The events of a session: the server-sent events extension of WHEP. */
 
+import { toUrl } from "./endpoint.js";
+
 /** The relation of the extension in a `Link` header. */
 const RELATION = "urn:ietf:params:whep:ext:core:server-sent-events";
 
@@ -52,8 +54,8 @@ export function linkTo(relation, link, base) {
   return linksTo(relation, link, base)[0] ?? null;
 }
 
-/** Returns all URLs of a relation from the `Link` headers of a response from `base`. */
+/** Returns all URLs of a relation from the `Link` headers of a response from `base`; skips what is no URL. */
 export function linksTo(relation, link, base) {
-  const links = [...link.matchAll(/<([^>]*)>([^<]*)/g)];
-  return links.filter(([, , rest]) => rest.includes(`rel="${relation}"`)).map(([, path]) => new URL(path, base));
+  const links = [...link.matchAll(/<([^>]*)>([^<]*)/g)].filter(([, , rest]) => rest.includes(`rel="${relation}"`));
+  return links.map(([, path]) => toUrl(path, base)).filter((url) => url !== null);
 }

@@ -37,6 +37,11 @@ export class Pulse {
     this.#silent = hasPackets || hasReports ? 0 : this.#silent + passed;
   }
 
+  /** Whether no packets have arrived for so long that a session without pictures is not worse. */
+  get isIdle() {
+    return this.#idle >= PICTURE_TIMEOUT;
+  }
+
   /** Whether the gateway is gone. Never for a browser that does not show reports. */
   get isGone() {
     return this.#reports > 0 && this.#silent >= (this.#idle >= LATE ? GONE_LATE : GONE);
@@ -53,16 +58,17 @@ function arrivals(report) {
 }
 
 /**
- * Opens a session, and waits until it has pictures. Returns whether it has, or is at least connected
- * after a while: its stream may have no publisher. Throws what `Session.open` throws.
+ * Opens a session, and waits until it has pictures. Returns whether it has, or, if that is enough, is
+ * connected for a while: its stream may have no publisher. Throws what `Session.open` throws.
  *
  * @param {Session} session
  * @param {object} options
  * @param {boolean} options.hasVideo whether pictures are expected, and not audio alone
- * @param {number} options.timeout milliseconds until it has to be connected
+ * @param {number} options.timeout milliseconds until it has to be connected, and then to have pictures
  * @param {() => boolean} options.isWanted whether it still makes sense
+ * @param {() => boolean} options.isConnectionEnough whether a session without pictures will do
  */
-export async function bringUp(session, { hasVideo, timeout, isWanted }) {
+export async function bringUp(session, { hasVideo, timeout, isWanted, isConnectionEnough }) {
   const opened = session.open().then(() => true);
   const began = performance.now();
   if (!(await Promise.race([opened, pause(timeout).then(() => false)]))) return false;
@@ -70,11 +76,11 @@ export async function bringUp(session, { hasVideo, timeout, isWanted }) {
   while (isWanted() && !session.lost) {
     const now = performance.now();
     if (session.connected) connectedAt ??= now;
-    else if (now - began >= timeout) return false;
     if (connectedAt !== null) {
       if (hasMedia(await session.getStats(), hasVideo)) return isWanted();
-      if (now - connectedAt >= PICTURE_TIMEOUT) return true;
+      if (now - connectedAt >= PICTURE_TIMEOUT && isConnectionEnough()) return isWanted();
     }
+    if (now - (connectedAt ?? began) >= timeout) return false;
     await pause(RISE_INTERVAL);
   }
   return false;

@@ -1,5 +1,6 @@
 /** Plays a stream by WHEP and never gives up: see `Player`. */
 
+import { atNode, toUrl, withQuery } from "./endpoint.js";
 import { LOOK_INTERVAL, Pulse, bringUp, pause } from "./failover.js";
 import { mediaOrLoad } from "./loading.js";
 import { takePrepared } from "./prepared.js";
@@ -39,10 +40,14 @@ const CONNECT_TIMEOUT = 10_000;
 const DIRECT_TIMEOUT = 4_000;
 /** The same for a session in the place of one whose gateway is gone. */
 const RESCUE_TIMEOUT = 3_000;
+/** Milliseconds between two attempts to find another gateway for a session whose gateway is gone. */
+const RESCUE_PAUSE = 1_000;
 /** Maximum pause before viewers leave a gateway that is gone, or about to end, in milliseconds. */
 const SPREAD = { gone: 300, ending: 1_000 };
 /** Pauses between consecutive failed attempts, in seconds. */
 const BACKOFF = [1, 2, 4, 8, 10];
+/** Statuses that mean that this viewer gets no session, at other gateways neither. */
+const REFUSED = [401, 403, 404];
 
 /**
  * Plays one stream into a video element. It connects, monitors the media, and reconnects when the
@@ -95,8 +100,14 @@ export class Player extends EventTarget {
   #asked = { at: -Infinity, times: 0 };
   /** What the publisher sends and viewers cannot get. */
   #missing = NOTHING_MISSING;
-  /** The session that is being replaced. */
+  /** What the gateway of the session sends. */
+  #pulse = null;
+  /** The session that is being replaced because its gateway is about to end it. */
   #leaving = null;
+  /** The session that is being replaced because its gateway is gone. */
+  #rescuing = null;
+  /** The session that is being brought up in the place of another, and its events until then. */
+  #rising = null;
   /** Endpoints to try in turn while none responds, and the one to try next. */
   #places;
   #place = 0;
@@ -218,13 +229,12 @@ export class Player extends EventTarget {
   }
 
   #newSession(endpoint) {
-    const url = new URL(endpoint, this.#endpoint);
-    // The same token and wishes elsewhere.
-    for (const [name, value] of this.#endpoint.searchParams) {
-      if (!url.searchParams.has(name)) url.searchParams.append(name, value);
-    }
+    const url = withQuery(endpoint, this.#endpoint);
     if (this.#bFrames) url.searchParams.set("bframes", this.#bFrames);
-    const receive = (kind, data) => this.#session === session && this.#onEvent(session, kind, data);
+    const receive = (kind, data) => {
+      if (this.#session === session) this.#onEvent(session, kind, data);
+      else if (this.#rising?.session === session) this.#rising.events.push([kind, data]);
+    };
     const onEvent = this.#listens ? receive : null;
     const iceServers = this.#iceServers;
     // The session that came with the page has no data channel and no other servers.
@@ -238,7 +248,8 @@ export class Player extends EventTarget {
   #show(session) {
     this.#attach(session);
     this.#learnPlaces(session);
-    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)), new Pulse());
+    this.#pulse = new Pulse();
+    this.#watch(session, new Progress(this.#learnIceServers(session.iceServers)));
   }
 
   /** Plays the media of a session in the video, as soon as that does not keep the page from loading. */
@@ -267,49 +278,77 @@ export class Player extends EventTarget {
     this.#leaving = old;
     // All viewers of the gateway get the event at once: spread their reconnects.
     await pause(SPREAD.ending * Math.random());
-    const options = { timeout: CONNECT_TIMEOUT, isWanted: () => this.#session === old };
-    for (const place of repeat([new URL(endpoint, this.#endpoint), ...old.alternates])) {
-      if (!options.isWanted()) return;
-      const { isDone, error } = await this.#replace(old, place, options);
-      if (isDone) return;
-      await pause(1000 * (error?.pause ?? (old.alternates.length > 0 ? BACKOFF[0] : BACKOFF.at(-1))));
+    const places = [toUrl(endpoint, this.#endpoint) ?? old.endpoint, ...old.alternates];
+    const options = {
+      timeout: CONNECT_TIMEOUT,
+      isWanted: () => this.#session === old && this.#rescuing !== old,
+      isConnectionEnough: () => this.#pulse?.isIdle,
+    };
+    for (let attempt = 0; this.#session === old; attempt += 1) {
+      // A rescue is in a greater hurry. If the gateway comes back, it is about to end all the same.
+      while (this.#rescuing === old) await pause(LOOK_INTERVAL);
+      if (this.#session !== old) return;
+      const { isDone, error } = await this.#replace(old, places[attempt % places.length], options);
+      if (isDone || this.#session !== old) return;
+      if (REFUSED.includes(error?.status)) {
+        this.#leaving = null;
+        return;
+      }
+      const backoff = BACKOFF[Math.min(attempt, BACKOFF.length - 1)];
+      await pause(1000 * (error?.pause ?? backoff) * (1 + Math.random() / 5));
     }
   }
 
-  /** Replaces a session whose gateway is gone, unless it comes back before. */
-  async #rescue(old, pulse) {
-    if (this.#leaving === old) return;
-    this.#leaving = old;
+  /**
+   * Replaces a session whose gateway is gone, unless it comes back before. If no other gateway responds
+   * either, the viewer's own network may be down: the session goes on if it is back soon.
+   */
+  async #rescue(old) {
+    if (this.#rescuing === old) return;
+    this.#rescuing = old;
+    const pulse = this.#pulse;
     const isWanted = () => this.#session === old && (old.lost || pulse.isGone);
+    const options = { timeout: RESCUE_TIMEOUT, isWanted, isConnectionEnough: () => true };
+    let refusal = null;
     // All viewers of the gateway notice at once.
     await pause(SPREAD.gone * Math.random());
     for (const place of old.alternates) {
       if (!isWanted()) break;
-      const { isDone } = await this.#replace(old, place, { timeout: RESCUE_TIMEOUT, isWanted });
+      const { isDone, error } = await this.#replace(old, place, options);
       if (isDone) return;
+      if (error?.state === "locked") refusal = error;
     }
     if (this.#session !== old) return;
-    this.#leaving = null;
-    if (isWanted()) this.#retry(new PlayError("reconnecting", "the gateway and its alternates do not respond"));
+    if (old.lost) {
+      this.#retry(refusal ?? new PlayError("reconnecting", "the gateway and its alternates do not respond"));
+      return;
+    }
+    await pause(RESCUE_PAUSE * (1 + Math.random() / 5));
+    if (this.#rescuing === old) this.#rescuing = null;
   }
 
   /** Opens a session at another endpoint beside the old one, and shows it when it has pictures. */
-  async #replace(old, endpoint, { timeout, isWanted }) {
-    const session = this.#newSession(endpoint);
-    const hasVideo = this.#video.videoWidth > 0;
+  async #replace(old, endpoint, options) {
+    const session = this.#newSession(atNode(endpoint, this.#endpoint));
+    const rising = { session, events: [] };
+    this.#rising?.session.close();
+    this.#rising = rising;
     try {
-      if (await bringUp(session, { hasVideo, timeout, isWanted })) {
+      if (await bringUp(session, { ...options, hasVideo: this.#video.videoWidth > 0 })) {
         session.takeOver(old);
+        this.#rising = null;
         this.#endSession();
         this.#session = session;
         this.#show(session);
+        for (const [kind, data] of rising.events) this.#onEvent(session, kind, data);
         return { isDone: true };
       }
     } catch (error) {
-      session.close();
       return { isDone: false, error };
+    } finally {
+      if (this.#session !== session) session.close();
+      if (this.#rising === rising) this.#rising = null;
     }
-    session.close();
     return { isDone: false };
   }
 
@@ -349,15 +388,15 @@ export class Player extends EventTarget {
   }
 
   /** Checks a session repeatedly until it is over. */
-  #watch(session, progress, pulse) {
+  #watch(session, progress) {
     const interval = session.alternates.length > 0 ? LOOK_INTERVAL : WATCH_INTERVALS.live;
     this.#timer = setTimeout(async () => {
       const report = await session.getStats();
       if (this.#session !== session) return;
       progress.update(report, performance.now(), this.#isPaused);
-      pulse.look(report, performance.now());
+      this.#pulse.look(report, performance.now());
       const canRescue = progress.started && session.alternates.length > 0;
-      if (canRescue && (session.lost || pulse.isGone)) this.#rescue(session, pulse);
+      if (canRescue && (session.lost || this.#pulse.isGone)) this.#rescue(session);
       const problem = this.#judge(session, progress);
       if (problem && !progress.started) session.reportFailure(report);
       if (problem) return this.#retry(problem);
@@ -365,8 +404,8 @@ export class Player extends EventTarget {
         this.#stats = measure(report, session, this.#stats);
         this.#fire("stats", this.#stats);
       }
-      this.#watch(session, progress, pulse);
-    }, progress.started ? interval : WATCH_INTERVALS.start);
+      this.#watch(session, progress);
+    }, progress.started || this.#missing.video ? interval : WATCH_INTERVALS.start);
   }
 
   /** Returns whether it is time for new stats: about twice a second, however often the session is checked. */
@@ -380,15 +419,14 @@ export class Player extends EventTarget {
   /** Shows the state of a session. Returns an error if the session has to be given up. */
   #judge(session, progress) {
     const { silent, frozen, timeout } = progress;
-    const isRescued = progress.started && session.alternates.length > 0 && this.#leaving === session;
-    if (session.lost && isRescued) return null;
+    if (session.lost && this.#rescuing === session) return null;
     if (session.lost) return new PlayError("reconnecting", "the connection is lost");
     if (progress.lacksMedia && session.connected) this.#askAboutMedia(session);
     else if (!progress.lacksMedia) this.#setMissing(NOTHING_MISSING);
     if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
     if (this.#isInactive && session.connected && silent >= WATCH_INTERVALS.live) {
       // The session outlives the publisher, for as long as the gateway keeps it.
-      this.#hasEnded = this.#leaving !== session;
+      this.#hasEnded = this.#leaving !== session && this.#rescuing !== session;
       this.#enter(...(this.#hasEnded ? ["ended", ENDED] : ["stalled", RESTARTS]));
       return null;
     }
@@ -489,7 +527,12 @@ export class Player extends EventTarget {
   #endSession() {
     clearTimeout(this.#timer);
     this.#session?.close();
+    this.#rising?.session.close();
     this.#session = null;
+    this.#rising = null;
+    this.#pulse = null;
+    this.#leaving = null;
+    this.#rescuing = null;
     this.#isInactive = false;
     this.#stats = null;
     this.#asked = { at: -Infinity, times: 0 };
@@ -505,11 +548,6 @@ export class Player extends EventTarget {
   #fire(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-/** Yields values in turn without end. */
-function* repeat(values) {
-  while (true) yield* values;
 }
 
 /** Text for a stream that was live before. */

@@ -1,5 +1,6 @@
 /** A WHEP session (draft-ietf-wish-whep): an offer, an answer, a connection. */
 
+import { atNode } from "./endpoint.js";
 import { SessionEvents, entryOf, linksTo } from "./events.js";
 import { Layer } from "./layer.js";
 import { confirm } from "./prepared.js";
@@ -169,6 +170,7 @@ export class Session {
       if (response.redirected && response.status === 401 && this.#token) {
         response = await this.#post(response.url, offer);
       }
+      if (response.status === 503) response = await this.#postElsewhere(response, offer);
       if (response.status !== 201) throw await PlayError.from(response, this.#isKeySent());
       // After a redirect, the session is at the origin of the response.
       this.#location = new URL(response.headers.get("Location"), response.url);
@@ -236,6 +238,19 @@ export class Session {
     this.#events?.close();
     this.#layer?.close();
     this.#release();
+  }
+
+  /**
+   * Sends an offer to the alternates of a gateway that admits no viewers: it cannot redirect pages of other
+   * sites, see `docs/cluster.md`. Returns the first response that accepts it, else that of the gateway.
+   */
+  async #postElsewhere(refusal, offer) {
+    for (const alternate of linksTo("alternate", refusal.headers.get("Link") ?? "", refusal.url)) {
+      const response = await this.#post(atNode(alternate, this.#endpoint), offer).catch(() => null);
+      if (response?.status === 201) return response;
+      this.#abort.signal.throwIfAborted();
+    }
+    return refusal;
   }
 
   #post(endpoint, offer) {

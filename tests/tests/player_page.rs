@@ -345,3 +345,95 @@ async fn latency_is_never_less_than_the_way_that_a_frame_has_taken() {
     assert!((latency - 75.0).abs() < 0.1, "{latency}");
     assert_eq!(small, "< 50 ms");
 }
+
+#[tokio::test]
+async fn links_that_are_no_urls_do_not_end_a_session() {
+    let gateway = Gateway::start();
+    let browser = Browser::start().await;
+    browser
+        .open(&gateway.page_url("live/test?autoplay=0"))
+        .await;
+    let links = "import('/assets/events.js').then(({ linksTo }) => {
+        const hosts = ['https://b.example:84433', 'http://10.0.0.256', 'http://a:b', 'https://c.example'];
+        const link = hosts.map((host) => `<${host}/whep/x>; rel=\"alternate\"`).join(', ');
+        return linksTo('alternate', link, location.href).map(String);
+      })";
+    let links: Vec<String> = browser.evaluate(links).await;
+    assert_eq!(links, ["https://c.example/whep/x"]);
+}
+
+#[tokio::test]
+async fn gateway_is_gone_when_neither_packets_nor_reports_arrive() {
+    let gateway = Gateway::start();
+    let browser = Browser::start().await;
+    browser
+        .open(&gateway.page_url("live/test?autoplay=0"))
+        .await;
+    // Each phase: what arrives every 250 ms, and for how long. Returns the milliseconds until the gateway
+    // is gone, or null.
+    let follow = "import('/assets/failover.js').then(({ Pulse }) => (...phases) => {
+        const pulse = new Pulse();
+        const sum = { packets: 0, reports: 0 };
+        let now = 0;
+        for (const { packets, reports, millis, step = 250 } of phases) {
+          for (const end = now + millis; now < end; now += step) {
+            sum.packets += packets;
+            sum.reports += reports;
+            pulse.look(new Map(Object.entries({
+              V: { type: 'inbound-rtp', packetsReceived: sum.packets },
+              S: { type: 'remote-outbound-rtp', reportsSent: sum.reports },
+            })), now);
+            if (pulse.isGone) return now;
+          }
+        }
+        return null;
+      }).then((follow) => [
+        follow({ packets: 9, reports: 1, millis: 5000 }, { packets: 0, reports: 0, millis: 5000 }),
+        follow({ packets: 9, reports: 1, millis: 5000 }, { packets: 0, reports: 1, millis: 60000 }),
+        follow({ packets: 9, reports: 0, millis: 5000 }, { packets: 0, reports: 0, millis: 60000 }),
+        follow({ packets: 9, reports: 1, millis: 5000 }, { packets: 0, reports: 0, millis: 1, step: 60000 },
+          { packets: 9, reports: 1, millis: 5000 }),
+      ])";
+    let gone: [Option<u32>; 4] = browser.evaluate(follow).await;
+    let expected = [
+        Some(5500), // the last packets came at 4750 ms
+        None,       // the publisher is silent
+        None,       // a browser without reports
+        None,       // a page that stood still
+    ];
+    assert_eq!(gone, expected);
+}
+
+#[tokio::test]
+async fn session_in_the_place_of_another_has_to_show_pictures() {
+    let gateway = Gateway::start();
+    let browser = Browser::start().await;
+    browser
+        .open(&gateway.page_url("live/test?autoplay=0"))
+        .await;
+    let results = "import('/assets/failover.js').then(({ bringUp }) => {
+        const raise = (parts, { isConnectionEnough = false, isWanted = true } = {}) => {
+          const session = { open: async () => {}, connected: true, lost: false, frames: 0, ...parts };
+          session.getStats = async () =>
+            new Map([['V', { type: 'inbound-rtp', packetsReceived: 9, framesDecoded: session.frames }]]);
+          const options = { hasVideo: true, timeout: 200 };
+          options.isWanted = () => isWanted;
+          options.isConnectionEnough = () => isConnectionEnough;
+          if (isConnectionEnough) options.timeout = 60000;
+          return bringUp(session, options).catch(({ message }) => message);
+        };
+        return Promise.all([
+          raise({ frames: 1 }),
+          raise({}),
+          raise({}, { isConnectionEnough: true }),
+          raise({ connected: false }, {}),
+          raise({ frames: 1, lost: true }),
+          raise({ frames: 1 }, { isWanted: false }),
+          raise({ open: () => new Promise(() => {}) }),
+          raise({ open: async () => { throw new Error('refused'); } }).then((text) => text === 'refused'),
+        ]);
+      })";
+    let results: [bool; 8] = browser.evaluate(results).await;
+    let expected = [true, false, true, false, false, false, false, true];
+    assert_eq!(results, expected);
+}

@@ -13,6 +13,7 @@ use crate::choice;
 use crate::cluster::{Cluster, is_from, next};
 use crate::context::{Context, now};
 use crate::control::{Control, Had, MAX_KEPT, Roster};
+use crate::public_url::base;
 use crate::roster::RemoteStream;
 use crate::share::Share;
 
@@ -52,6 +53,12 @@ impl Cluster {
         let (nodes, zone) = (self.list_nodes(), context.zone.as_str());
         let mut random = rand::rng();
         choice::less_loaded(&nodes, zone, load, limit, has_stream, &mut random)
+    }
+
+    /// Returns where players reach this node and no other, if it says so.
+    pub fn public_url(&self) -> Option<String> {
+        let url = base(&self.context().url);
+        (!url.is_empty()).then(|| url.to_owned())
     }
 
     /// Returns whether players reach all nodes over HTTPS, as far as these have a public URL.

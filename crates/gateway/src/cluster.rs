@@ -43,6 +43,10 @@ impl OtherNodes for Others {
         self.0.less_loaded(stream)
     }
 
+    fn this(&self) -> Option<String> {
+        self.0.public_url()
+    }
+
     fn are_secure(&self) -> bool {
         self.0.are_secure()
     }

@@ -50,6 +50,7 @@ async fn open(
     Player(options): Player,
     public: PublicPath,
     dialect: Option<Extension<Dialect>>,
+    headers: HeaderMap,
     body: OfferBody,
 ) -> Result<Response, Problem> {
     let config = front.config.current();
@@ -59,14 +60,14 @@ async fn open(
     {
         return Ok(temporary_redirect(&target));
     }
-    if let Some(redirected) = other_nodes::redirect(&front, &name, viewer.query()) {
+    if let Some(redirected) = other_nodes::redirect(&front, &name, viewer.query(), &headers)? {
         return Ok(redirected);
     }
     let Extension(dialect) = dialect.unwrap_or_default();
     let negotiated = negotiate(&front, &viewer, &name, &body, options).await;
     let negotiated = negotiated.map_err(|problem| in_dialect(problem, dialect))?;
     let id = negotiated.id;
-    let mut response = described(negotiated, &public);
+    let mut response = described(negotiated, links::session_url(&front, &public, &id));
     links::add(&mut response, &front, &public, &id, &name);
     Ok(response)
 }
@@ -272,13 +273,10 @@ fn warnings(missing: &[MissingMedia]) -> impl Iterator<Item = HeaderValue> {
     })
 }
 
-fn described(negotiated: Negotiation, public: &PublicPath) -> Response {
+fn described(negotiated: Negotiation, location: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
-        (
-            header::LOCATION,
-            links::session_path(public, &negotiated.id),
-        ),
+        (header::LOCATION, location),
         (header::ETAG, format!("\"{}\"", negotiated.etag)),
         (ACCEPT_PATCH, FRAGMENT_MEDIA_TYPE.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),

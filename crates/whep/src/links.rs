@@ -18,10 +18,14 @@ const RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 /// Relation of the layer of a session (draft-ietf-wish-whep).
 const LAYER_RELATION: &str = "urn:ietf:params:whep:ext:core:layer";
 
-/// Returns the path of a session, for a player that reaches the gateway under `public`. It is
-/// absolute, because some players cannot resolve relative paths.
-pub(crate) fn session_path(public: &PublicPath, id: &SessionId) -> String {
-    format!("{public}/session/{id}")
+/// Returns the URL of a session. In a cluster it leads to this gateway, which alone has the session, also
+/// if a load balancer stands before the others. Otherwise it is the path for a player that reaches the
+/// gateway under `public`: absolute, because some players cannot resolve relative paths.
+pub(crate) fn session_url(front: &FrontDoor, public: &PublicPath, id: &SessionId) -> String {
+    match front.nodes.this() {
+        Some(url) => format!("{url}/session/{id}"),
+        None => format!("{public}/session/{id}"),
+    }
 }
 
 /// Adds the `Link` headers of a session of `stream`.
@@ -32,10 +36,11 @@ pub(crate) fn add(
     id: &SessionId,
     stream: &StreamName,
 ) {
+    let session = session_url(front, public, id);
     add_ice_servers(response, front.config.current().ice_servers.iter());
     let alternates = front.nodes.alternates(stream);
     let alternates = alternates.iter().filter_map(|url| to_alternate(url));
-    let links = [to_events(public, id), to_layer(public, id)];
+    let links = [to_events(&session), to_layer(&session)];
     for link in links.into_iter().flatten().chain(alternates) {
         response.headers_mut().append(header::LINK, link);
     }
@@ -58,25 +63,23 @@ pub(crate) fn add_ice_servers<'a>(
     }
 }
 
-/// Returns the `Link` header that announces the events of a session; `None` if the public path
-/// cannot be written into a header.
-fn to_events(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
+/// Returns the `Link` header that announces the events of the session at a URL; `None` if that cannot be
+/// written into a header.
+fn to_events(session: &str) -> Option<HeaderValue> {
     let link = format!(
-        "<{}/events>; rel=\"{RELATION}\"; events=\"{}\"",
-        session_path(public, id),
+        "<{session}/events>; rel=\"{RELATION}\"; events=\"{}\"",
         EventSet::all()
     );
     HeaderValue::from_str(&link).ok()
 }
 
 /// Returns the `Link` header that announces the layer of a session, as [`to_events`] does.
-fn to_layer(public: &PublicPath, id: &SessionId) -> Option<HeaderValue> {
-    let path = session_path(public, id);
-    HeaderValue::from_str(&format!("<{path}/layer>; rel=\"{LAYER_RELATION}\"")).ok()
+fn to_layer(session: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("<{session}/layer>; rel=\"{LAYER_RELATION}\"")).ok()
 }
 
 /// Returns the `Link` header of the stream's endpoint at another gateway (RFC 8288; the relation is
 /// that of HTML).
-fn to_alternate(endpoint: &str) -> Option<HeaderValue> {
+pub(crate) fn to_alternate(endpoint: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("<{endpoint}>; rel=\"alternate\"")).ok()
 }

@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use distributary_names::StreamName;
 
+use crate::allowed_origins::AllowedOrigins;
 use crate::front_door::FrontDoor;
+use crate::links::to_alternate;
 use crate::path::escaped;
+use crate::problem::Problem;
 use crate::redirect::temporary_redirect;
 
 /// Query parameter of a request that another gateway has redirected, so that it is not redirected
 /// again.
 const REDIRECTED: &str = "redirected=1";
+
+/// Seconds after which a player that does not know the links should retry.
+const RETRY_SECONDS: u32 = 5;
 
 /// The other gateways of a cluster, which have the same streams. URLs are those at which players
 /// reach their HTTP listeners, without a slash at the end.
@@ -22,6 +29,9 @@ pub trait OtherNodes: Send + Sync {
     /// Returns where a new viewer of a stream has to go instead of this gateway, because this one
     /// has too much load.
     fn less_loaded(&self, stream: &StreamName) -> Option<String>;
+
+    /// Returns where players reach this gateway and no other; `None` if that is not known.
+    fn this(&self) -> Option<String>;
 
     /// Returns whether players reach all of them over HTTPS.
     fn are_secure(&self) -> bool;
@@ -48,13 +58,21 @@ impl Nodes {
         self.less_loaded(stream).is_some()
     }
 
+    /// Returns where players reach this gateway and no other, if that is known.
+    pub(crate) fn this(&self) -> Option<String> {
+        self.0.as_ref()?.this()
+    }
+
     /// Returns the sources that a page may have to connect to, for its content security policy. Nodes
-    /// come and go while a page is open, so it names no hosts.
+    /// come and go while a page is open, so it names no hosts. A page over HTTPS connects to nothing
+    /// else.
     pub(crate) fn sources(&self) -> &'static str {
-        match &self.0 {
-            None => "",
-            Some(nodes) if nodes.are_secure() => " https:",
-            Some(_) => " https: http:",
+        let Some(nodes) = &self.0 else { return "" };
+        let is_secure = nodes.this().is_some_and(|url| url.starts_with("https:"));
+        if is_secure || nodes.are_secure() {
+            " https:"
+        } else {
+            " https: http:"
         }
     }
 
@@ -63,21 +81,61 @@ impl Nodes {
     }
 }
 
-/// Redirects a new viewer of a stream to another gateway, if this one drains or has too much load.
-/// One that was redirected here stays.
-pub(crate) fn redirect(front: &FrontDoor, stream: &StreamName, query: &str) -> Option<Response> {
+/// Sends a new viewer of a stream to another gateway, if this one drains or has too much load. One that
+/// was redirected here stays.
+///
+/// # Errors
+/// Names the other gateways in an error if the player is in a page that may not be redirected.
+pub(crate) fn redirect(
+    front: &FrontDoor,
+    stream: &StreamName,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Response>, Problem> {
     if query.split('&').any(|part| part == REDIRECTED) {
-        return None;
+        return Ok(None);
     }
-    let endpoint = if front.admission.is_draining() {
-        front.nodes.alternates(stream).into_iter().next()?
+    let endpoints = if front.admission.is_draining() {
+        front.nodes.alternates(stream)
     } else {
-        endpoint(&front.nodes.less_loaded(stream)?, stream)
+        let url = front.nodes.less_loaded(stream);
+        url.iter().map(|url| endpoint(url, stream)).collect()
     };
+    let Some(first) = endpoints.first() else {
+        return Ok(None);
+    };
+    let allowed = &front.config.current().whep.allowed_origins;
+    if *allowed != AllowedOrigins::Any && is_of_other_site(headers) {
+        return Err(elsewhere(&endpoints));
+    }
     let separator = if query.is_empty() { "" } else { "&" };
-    Some(temporary_redirect(&format!(
-        "{endpoint}?{query}{separator}{REDIRECTED}"
-    )))
+    let target = format!("{first}?{query}{separator}{REDIRECTED}");
+    Ok(Some(temporary_redirect(&target)))
+}
+
+/// Returns whether a request comes from a page of another origin. When a browser follows a redirect
+/// from there to a third origin, it sends `Origin: null`, which no list of origins allows (Fetch
+/// standard, "HTTP-redirect fetch").
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    origin.map(|(_, host)| host) != host
+}
+
+/// Refuses a viewer, and names the endpoints of the stream at other gateways.
+fn elsewhere(endpoints: &[String]) -> Problem {
+    let detail =
+        "This gateway has no place for this viewer. Others have the stream: see the links.";
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let links = endpoints.iter().filter_map(|url| to_alternate(url));
+    links.fold(problem.retry_after(RETRY_SECONDS), |problem, link| {
+        problem.with(header::LINK, link)
+    })
 }
 
 /// Returns the WHEP endpoint of a stream at a gateway.

@@ -64,12 +64,13 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 40] = [
+const ASSETS: [(&str, Asset); 41] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
     script!("failover.js"),
     script!("loading.js"),
+    script!("endpoint.js"),
     script!("prepared.js"),
     script!("events.js"),
     script!("layer.js"),
@@ -183,7 +184,10 @@ async fn player(
     if is_shown(&method, viewer.query(), &headers)
         && let Some(prepared) = prepare(&front, &name, &viewer, &options).await
     {
-        let offer = embedded(&prepared, &name, &root_of(uri.path()));
+        let root = root_of(uri.path());
+        // In a cluster, a load balancer may send a request without a host of its own to another node.
+        let node = front.nodes.this().map(|url| format!("{url}/"));
+        let offer = embedded(&prepared, &name, &root, node.as_deref().unwrap_or(&root));
         return Ok(PLAYER.serve_once(&uri, &policy, &offer, name.as_str()));
     }
     Ok(PLAYER.serve(&uri, &headers, &policy, name.as_str()))

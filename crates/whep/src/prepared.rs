@@ -80,8 +80,13 @@ pub(crate) const BEFORE: &str = "<template id=\"files\">";
 pub(crate) const AFTER: &str = "</template>";
 
 /// Returns the markup in the place of the video: the offer, and the script that answers it. `root`
-/// is the relative path to the root of the gateway.
-pub(crate) fn embedded(prepared: &CounterOffer, name: &StreamName, root: &str) -> String {
+/// is the relative path to the root of the gateway, and `node` its URL or the same.
+pub(crate) fn embedded(
+    prepared: &CounterOffer,
+    name: &StreamName,
+    root: &str,
+    node: &str,
+) -> String {
     let CounterOffer { id, offer, .. } = prepared;
     let setup = match prepared.role {
         DtlsRole::Client => "passive",
@@ -89,7 +94,7 @@ pub(crate) fn embedded(prepared: &CounterOffer, name: &StreamName, root: &str) -
     };
     let stream = escaped(name.as_str()).replace('&', "&amp;");
     format!(
-        "<script type=\"application/sdp\" id=\"offer\" data-session=\"{root}session/{id}\" \
+        "<script type=\"application/sdp\" id=\"offer\" data-session=\"{node}session/{id}\" \
          data-endpoint=\"{root}whep/{stream}\" data-setup=\"{setup}\">{offer}</script>\n      <script>{SCRIPT}</script>"
     )
 }

@@ -93,7 +93,10 @@ async fn create(
             events.forget(&id);
         });
     }
-    let location = format!("{}/events/{number}", links::session_path(&public, &id));
+    let location = format!(
+        "{}/events/{number}",
+        links::session_url(&front, &public, &id)
+    );
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
 

@@ -74,8 +74,13 @@ impl Front {
 
     /// Creates one with these other gateways in its cluster.
     pub(crate) fn beside(nodes: impl OtherNodes + 'static) -> Self {
+        Self::configured_beside(nodes, FrontConfig::default())
+    }
+
+    /// Creates one with these other gateways in its cluster, and this configuration.
+    pub(crate) fn configured_beside(nodes: impl OtherNodes + 'static, whep: FrontConfig) -> Self {
         let hub = Hub::new(HubConfig::default());
-        let (whep, engine) = (FrontConfig::default(), EngineConfig::default());
+        let engine = EngineConfig::default();
         Self::over(hub, whep, engine, Access::default(), Nodes::new(nodes))
     }
 

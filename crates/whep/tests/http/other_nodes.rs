@@ -2,9 +2,9 @@
 
 use crate::front::{Answer, Front, OFFER};
 use crate::prepared::{offer, open};
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use distributary_names::StreamName;
-use distributary_whep::{Drain, OtherNodes};
+use distributary_whep::{AllowedOrigins, Drain, FrontConfig, OtherNodes};
 
 const SDP: &str = "application/sdp";
 
@@ -12,6 +12,7 @@ const SDP: &str = "application/sdp";
 struct Others {
     alternates: Vec<&'static str>,
     less_loaded: Option<&'static str>,
+    this: Option<&'static str>,
 }
 
 impl OtherNodes for Others {
@@ -24,8 +25,12 @@ impl OtherNodes for Others {
         self.less_loaded.filter(|_| has_less).map(ToOwned::to_owned)
     }
 
+    fn this(&self) -> Option<String> {
+        self.this.map(ToOwned::to_owned)
+    }
+
     fn are_secure(&self) -> bool {
-        true
+        self.this.is_none()
     }
 }
 
@@ -34,6 +39,16 @@ fn front(alternates: &[&'static str], less_loaded: Option<&'static str>) -> Fron
     Front::beside(Others {
         alternates,
         less_loaded,
+        this: None,
+    })
+}
+
+/// Returns a gateway that players reach at a URL of its own.
+fn front_at(this: &'static str) -> Front {
+    Front::beside(Others {
+        alternates: Vec::new(),
+        less_loaded: None,
+        this: Some(this),
     })
 }
 
@@ -68,6 +83,12 @@ async fn page_may_connect_to_gateways_that_join_later() {
     let policy = |page: Answer| page.header("content-security-policy").to_owned();
     let page = front(&[], None).request("GET", "/live/test").await;
     assert!(policy(page).contains("connect-src 'self' https:;"));
+    // Not all nodes have HTTPS, but a page that has it cannot connect to the others.
+    let page = |this| async move { front_at(this).request("GET", "/live/test").await };
+    let secure = policy(page("https://a.example").await);
+    assert!(secure.contains("connect-src 'self' https:;"));
+    let plain = policy(page("http://a.example").await);
+    assert!(plain.contains("connect-src 'self' https: http:;"));
     let alone = Front::new().request("GET", "/live/test").await;
     assert!(policy(alone).contains("connect-src 'self';"));
 }
@@ -86,6 +107,65 @@ async fn loaded_gateway_redirects_new_viewers_once() {
 
     let answer = front.post("/whep/live/test?redirected=1", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::CREATED, "one hop only");
+}
+
+#[tokio::test]
+async fn page_of_another_site_gets_the_endpoints_in_the_place_of_a_redirect() {
+    let mut config = FrontConfig::default();
+    config.whep.allowed_origins =
+        AllowedOrigins::parse(&["https://www.example", "http://a.example"]).unwrap();
+    let others = Others {
+        alternates: vec!["https://b.example", "https://c.example"],
+        less_loaded: None,
+        this: None,
+    };
+    let front = Front::configured_beside(others, config);
+    front.admission.drain(Drain::default());
+    let post = async |origin: &str| {
+        let request = Request::post("/whep/live/test").header("content-type", SDP);
+        let request = request.header("origin", origin).header("host", "a.example");
+        front.send(request.body(OFFER.into()).unwrap()).await
+    };
+    let answer = post("https://www.example").await;
+    assert_eq!(
+        alternates(&answer),
+        [
+            "<https://b.example/whep/live/test>; rel=\"alternate\"",
+            "<https://c.example/whep/live/test>; rel=\"alternate\""
+        ]
+    );
+    assert_eq!(answer.header("retry-after"), "5");
+    answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    // A browser follows a redirect from the gateway's own page with this page's origin.
+    let answer = post("http://a.example").await;
+    assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+}
+
+#[tokio::test]
+async fn requests_for_a_session_go_to_the_node_that_has_it() {
+    let front = front_at("https://a.example/video");
+    let answer = front.post("/whep/live/test", SDP, OFFER).await;
+    let location = answer.header("location").to_owned();
+    let path = location.strip_prefix("https://a.example/video").unwrap();
+    assert!(path.starts_with("/session/"), "{location}");
+    let links = answer.headers.get_all("link").iter();
+    let links: Vec<_> = links.map(|link| link.to_str().unwrap()).collect();
+    for part in ["events", "layer"] {
+        let start = format!("<{location}/{part}>; ");
+        assert!(
+            links.iter().any(|link| link.starts_with(&start)),
+            "{links:?}"
+        );
+    }
+    let events = front
+        .post(&format!("{path}/events"), "application/json", "[]")
+        .await;
+    let url = events.header("location");
+    assert!(url.starts_with(&format!("{location}/events/")), "{url}");
+
+    let page = open(&front, "/live/test", &[]).await;
+    let session = "data-session=\"https://a.example/video/session/";
+    assert!(page.text().contains(session));
 }
 
 #[tokio::test]
