@@ -43,6 +43,10 @@ pub(crate) fn methods() -> MethodRouter<FrontDoor> {
 
 /// Opens a session: an offer in, an answer out. Without an offer, or if the offer cannot be
 /// answered, the gateway sends an offer of its own, and the answer comes by PATCH.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "axum takes each part of the request as one"
+)]
 async fn open(
     State(front): State<FrontDoor>,
     PathStream(name): PathStream,
