@@ -11,6 +11,10 @@ use std::net::SocketAddr;
 pub(super) struct Holders {
     /// The viewer that datagrams from there belong to.
     owner: usize,
+    /// The owner has proved to be there.
+    is_proven: bool,
+    /// A check from there has named a viewer of another shard.
+    is_contested: bool,
     /// The newest other viewer that claims the address. It gets STUN responses from there as well.
     claimant: Option<usize>,
 }
@@ -18,6 +22,11 @@ pub(super) struct Holders {
 impl Holders {
     pub(super) fn owner(self) -> usize {
         self.owner
+    }
+
+    /// Returns whether a viewer of another shard may be at the address.
+    pub(super) fn may_be_elsewhere(self) -> bool {
+        self.is_contested || !self.is_proven
     }
 
     /// Returns owner and claimant.
@@ -47,18 +56,30 @@ impl Addresses {
     /// Records that a viewer claims `address`. If another one has it, the address becomes its own
     /// only if `is_proven`. Returns whether this is new.
     pub(super) fn note(&mut self, key: usize, address: SocketAddr, is_proven: bool) -> bool {
-        let next = match self.holders.get(&address).copied() {
-            Some(holders) if holders.owner == key => return false,
+        let next = match self.holders.get_mut(&address) {
+            Some(holders) if holders.owner == key => {
+                holders.is_proven |= is_proven;
+                return false;
+            }
             Some(holders) if !is_proven => Holders {
                 claimant: Some(key),
-                ..holders
+                ..*holders
             },
-            _ => Holders {
+            others => Holders {
                 owner: key,
+                is_proven,
+                is_contested: others.is_some_and(|others| others.is_contested),
                 claimant: None,
             },
         };
         self.holders.insert(address, next) != Some(next)
+    }
+
+    /// Records that a check from `address` has named a viewer of another shard.
+    pub(super) fn contest(&mut self, address: &SocketAddr) {
+        if let Some(holders) = self.holders.get_mut(address) {
+            holders.is_contested = true;
+        }
     }
 
     /// Removes a viewer's claim to `address`.
@@ -70,6 +91,7 @@ impl Addresses {
             holders.claimant = holders.claimant.filter(|other| *other != key);
         } else if let Some(claimant) = holders.claimant.take() {
             holders.owner = claimant;
+            holders.is_proven = false;
         } else {
             self.holders.remove(&address);
         }
@@ -110,6 +132,34 @@ mod tests {
         addresses.note(2, address(), false);
         assert!(addresses.note(2, address(), true));
         assert_eq!(holders(&addresses), [2]);
+    }
+
+    #[test]
+    fn viewer_of_another_shard_may_be_where_nobody_has_proved_to_be_or_where_its_check_came_from() {
+        let mut addresses = Addresses::default();
+        let may_be_elsewhere = |addresses: &Addresses| {
+            let holders = addresses.holders(&address());
+            holders.is_some_and(Holders::may_be_elsewhere)
+        };
+        addresses.note(1, address(), false);
+        assert!(may_be_elsewhere(&addresses));
+        addresses.note(1, address(), true);
+        assert!(!may_be_elsewhere(&addresses));
+        addresses.contest(&address());
+        assert!(may_be_elsewhere(&addresses));
+        addresses.note(2, address(), true);
+        assert!(
+            may_be_elsewhere(&addresses),
+            "the other shard's viewer may still be there"
+        );
+        let mut addresses = Addresses::default();
+        addresses.note(1, address(), true);
+        addresses.note(2, address(), false);
+        addresses.forget(address(), 1);
+        assert!(
+            may_be_elsewhere(&addresses),
+            "the claimant has proved nothing"
+        );
     }
 
     #[test]

@@ -58,6 +58,7 @@ use crate::command::Command;
 use crate::datagrams::{Outlet, Received};
 use crate::ice_tcp::Connection;
 use crate::state::EngineState;
+use addresses::Holders;
 use admission::Admission;
 use disturbance::Disturbance;
 use fan_out::FanOut;
@@ -133,14 +134,21 @@ impl<O: Outlet> Shard<O> {
         if kind == DatagramKind::Stun && is_named_check(bytes) {
             match self.find_by_check(pair, bytes, now) {
                 Recipient::Here(key) => self.fan_out.feed(key, pair, bytes, now),
-                Recipient::Elsewhere(shard) => self.others.hand_over_check(shard, pair, bytes),
+                Recipient::Elsewhere(shard) => {
+                    self.fan_out.viewers.contest_address(&source);
+                    self.others.hand_over_check(shard, pair, bytes);
+                }
                 Recipient::Refused(refusal) => self.fan_out.transmitter.refuse(pair, &refusal),
                 Recipient::Nowhere => {}
             }
             return;
         }
-        match self.fan_out.viewers.by_address(&source) {
-            None => self.others.hand_over_stray(pair, bytes),
+        let holders = self.fan_out.viewers.by_address(&source);
+        if holders.is_none_or(Holders::may_be_elsewhere) {
+            self.others.hand_over_stray(pair, bytes);
+        }
+        match holders {
+            None => {}
             Some(holders) if kind == DatagramKind::Stun => {
                 for key in holders.all() {
                     self.fan_out.feed(key, pair, bytes, now);

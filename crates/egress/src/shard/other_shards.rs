@@ -42,7 +42,7 @@ impl OtherShards {
         self.hand_over_datagram(shard, pair, check);
     }
 
-    /// Hands over a datagram from an address at which no viewer of this shard is.
+    /// Hands over a datagram from an address at which a viewer of another shard may be.
     pub(super) fn hand_over_stray(&self, pair: CandidatePair, datagram: &[u8]) {
         for shard in self.strays.shards(&pair.remote) {
             self.hand_over_datagram(shard, pair, datagram);

@@ -179,6 +179,11 @@ impl Viewers {
         self.by_address.holders(address)
     }
 
+    /// Records that a check from `address` has named a viewer of another shard.
+    pub(super) fn contest_address(&mut self, address: &SocketAddr) {
+        self.by_address.contest(address);
+    }
+
     pub(super) fn by_connection(&self, id: u64) -> Option<usize> {
         self.by_connection.get(&id).copied()
     }
