@@ -12,7 +12,7 @@ export class StandbyList {
   #name;
   #element;
   #actions;
-  /** The shown items, by the number of the standby. */
+  /** The shown items, by the number of the standby, or the name of the node that has some. */
   #items = new Map();
 
   /**
@@ -28,29 +28,49 @@ export class StandbyList {
     this.#actions = actions;
   }
 
-  /** The number of standbys that are shown. */
+  /** The number of items that are shown. */
   get size() {
     return this.#items.size;
   }
 
   /** Shows the publishers of the stream; nothing if none stands by. */
-  show({ publisher, standbys }) {
-    this.#element.hidden = standbys.length === 0;
+  show({ publisher, standbys, standby_nodes: nodes = [] }) {
+    this.#element.hidden = standbys.length + nodes.length === 0;
     const active = publisher.id === null ? "nobody; a standby takes over with its next keyframe" : nameOf(publisher);
     setText(this.#element.querySelector(".active-publisher"), active);
-    const ids = new Set(standbys.map(({ id }) => id));
+    const ids = new Set([...standbys.map(({ id }) => id), ...nodes.map(({ node }) => node)]);
     for (const [id, item] of this.#items) if (!ids.has(id)) item.remove();
-    this.#items = new Map(
-      standbys.map((standby) => [standby.id, this.#items.get(standby.id) ?? this.#itemOf(standby)]),
-    );
+    this.#items = new Map([
+      ...standbys.map((standby) => [standby.id, this.#items.get(standby.id) ?? this.#itemOf(standby)]),
+      ...nodes.map(({ node }) => [node, this.#items.get(node) ?? this.#itemOfNode(node)]),
+    ]);
     for (const standby of standbys) {
       const item = this.#items.get(standby.id);
       setText(item.querySelector("span"), describe(standby));
       item.querySelector(".promote").disabled = standby.next;
     }
+    for (const { node, standbys: count, ready } of nodes) {
+      const item = this.#items.get(node);
+      const words = [`node ${node}`, `${count} ${count === 1 ? "standby" : "standbys"}`];
+      if (!ready) words.push("no keyframe yet");
+      setText(item.querySelector("span"), words.join(" · "));
+      // Without a number, those of this node come first.
+      item.querySelector(".promote").disabled = !ready || standbys.length > 0;
+    }
     // Items that are there stay, and with them the focus.
     const missing = [...this.#items.values()].filter((item) => !item.isConnected);
     this.#element.querySelector("ul").append(...missing);
+  }
+
+  #itemOfNode(node) {
+    const path = `api/publishers/${pathOf(this.#name)}`;
+    const name = `Switch to a standby of the node ${node}`;
+    return make(
+      "li",
+      {},
+      make("span"),
+      button("Switch", () => this.#actions.act("POST", path), { className: "promote", name }),
+    );
   }
 
   #itemOf(standby) {

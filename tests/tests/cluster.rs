@@ -3,7 +3,7 @@
 use distributary_cluster::test_util::NatsServer;
 use distributary_tests::browser::Browser;
 use distributary_tests::client;
-use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher};
+use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::Gateway;
 use distributary_tests::page::WatchPage;
 use distributary_tests::report::VideoReport;
@@ -12,12 +12,44 @@ use distributary_tests::wait::eventually;
 /// Number of frames to check: several GOPs.
 const FRAMES: usize = 5 * FRAME_RATE as usize;
 
+/// Backup encoders, with longer times than the defaults: an encoder that waits for its turn on a
+/// busy machine is neither silent nor gone.
+const STANDBY: &str = "
+    [publishers]
+    on_duplicate = \"standby\"
+    standby_after = \"3s\"
+    read_timeout = \"60s\"
+";
+
 /// Starts a gateway as a node.
 fn node(nats: &NatsServer, name: &str) -> Gateway {
+    node_with(nats, name, "")
+}
+
+/// The same with a further part of its configuration.
+fn node_with(nats: &NatsServer, name: &str, further: &str) -> Gateway {
     let url = nats.url();
     Gateway::start_configured(&format!(
-        "[cluster]\nnats = [\"{url}\"]\nnode = \"{name}\"\n"
+        "[cluster]\nnats = [\"{url}\"]\nnode = \"{name}\"\n{further}"
     ))
+}
+
+/// Waits until the owner of the stream shows that another node could take over.
+async fn succeeded_by(owner: &Gateway, node: &str) {
+    eventually(&format!("{node} stands by"), async || {
+        let stream = owner.stream("live/test")?;
+        let one = &stream["standby_nodes"][0];
+        (one["node"] == node && one["ready"] == true).then_some(())
+    })
+    .await;
+}
+
+/// Waits until the viewer is shown video of this width.
+async fn shows(page: &WatchPage, width: u32) {
+    let is_shown = |report: &VideoReport| report.width == width;
+    page.browser
+        .wait_for("#viewer", &format!("video of width {width}"), is_shown)
+        .await;
 }
 
 /// Waits until a node is ready, and sees this many nodes.
@@ -131,4 +163,48 @@ async fn encoder_is_refused_where_another_node_has_its_name() {
         Some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn session_goes_on_with_the_encoder_of_another_node_when_one_is_frozen_or_killed() {
+    let nats = NatsServer::start();
+    let (a, b) = (
+        node_with(&nats, "a", STANDBY),
+        node_with(&nats, "b", STANDBY),
+    );
+    ready(&a, 2).await;
+    ready(&b, 2).await;
+    let large = Clip::new(640, 360, FRAME_RATE, Encoding::InOrder);
+    let small = Clip::new(320, 240, FRAME_RATE, Encoding::InOrder);
+    let _first = Publisher::start(&large, &a.rtmp_url("live/test"));
+    a.wait_watchable("live/test").await;
+    let page = WatchPage::open().await;
+    let answer = page.watch("viewer", &b.whep_url("live/test")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(page.listen("viewer").await, 201);
+    shows(&page, 640).await;
+    let second = Publisher::start(&small, &b.rtmp_url("live/test"));
+    succeeded_by(&a, "b").await;
+
+    // The machine of the first node stands still, and goes on.
+    a.freeze();
+    shows(&page, 320).await;
+    a.thaw();
+    succeeded_by(&b, "a").await;
+    // The second encoder leaves, and comes back.
+    second.stop();
+    shows(&page, 640).await;
+    let _second = Publisher::start(&small, &b.rtmp_url("live/test"));
+    succeeded_by(&a, "b").await;
+    // The first node dies.
+    a.kill();
+    shows(&page, 320).await;
+
+    let plays = |report: &VideoReport| report.audio_energy() > 0.0;
+    let report = page.browser.wait_for("#viewer", "audio", plays).await;
+    assert_eq!(report.peers, 1, "one session");
+    assert_eq!(report.connection_state, "connected");
+    let events: Vec<String> = page.browser.evaluate("events('viewer')").await;
+    let is_offline = |event: &String| event == "inactive";
+    assert!(!events.iter().any(is_offline), "{events:?}");
 }

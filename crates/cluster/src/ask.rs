@@ -5,7 +5,7 @@ use std::time::Duration;
 use distributary_names::StreamName;
 
 use crate::context::Context;
-use crate::control::{Ask, Control, Holds};
+use crate::control::{Ask, Control, Holds, Waiting};
 use crate::link::Reply;
 
 /// Timeout of a question for the owner of a stream.
@@ -19,12 +19,17 @@ pub(crate) enum Asked {
     Silent,
 }
 
-/// Asks once who owns a stream.
-pub(crate) async fn ask_owner(context: &Context, name: &StreamName) -> Asked {
+/// Asks once who owns a stream, for a viewer, or for publishers that wait for the name.
+pub(crate) async fn ask_owner(
+    context: &Context,
+    name: &StreamName,
+    waiting: Option<Waiting>,
+) -> Asked {
     let subject = context.subjects.owner(name);
     let ask = Ask {
         node: context.node.clone(),
         instance: context.instance,
+        waiting,
     };
     match context
         .link

@@ -78,7 +78,8 @@ pub(crate) struct EntryState {
 pub(crate) struct Holder {
     pub(crate) node: Label,
     pub(crate) provisional: bool,
-    pub(crate) draining: bool,
+    /// It lets this node have the name.
+    pub(crate) gives_way: bool,
 }
 
 /// The outcome of a claim.
@@ -105,6 +106,10 @@ pub(crate) struct Claim {
     /// The entry that was read; `None` if the arbiter does not answer.
     entry: Option<EntryState>,
     silent: u8,
+    /// The claimant has asked for the owner for some time.
+    stands_by: bool,
+    /// Questions without an answer just before the claim.
+    silent_before: u8,
     attempts: u8,
 }
 
@@ -117,9 +122,28 @@ impl Claim {
             is_provisional: false,
             entry: None,
             silent: 0,
+            stands_by: false,
+            silent_before: 0,
             attempts: 0,
         };
         (claim, Step::Read)
+    }
+
+    /// Returns the claim of a node that has asked for the owner for some time, so that one for which
+    /// nobody listens is gone.
+    pub(crate) fn after_waiting(self) -> Self {
+        Self {
+            stands_by: true,
+            ..self
+        }
+    }
+
+    /// Counts a question just before the claim that had no answer.
+    pub(crate) fn after_silence(self) -> Self {
+        Self {
+            silent_before: 1,
+            ..self
+        }
     }
 
     /// Returns the claim of a node that already uses the name provisionally.
@@ -137,7 +161,7 @@ impl Claim {
         match event {
             Event::Read(entry) => {
                 self.entry = Some(entry);
-                self.silent = 0;
+                self.silent = std::mem::take(&mut self.silent_before);
                 Ok(Step::Ask)
             }
             Event::Held(holder) => self.found(holder),
@@ -169,7 +193,7 @@ impl Claim {
     }
 
     fn found(&self, holder: Holder) -> Result<Step, Verdict> {
-        let gives_way = holder.draining || self.replaces;
+        let gives_way = holder.gives_way || self.replaces;
         // Of two nodes that use a name provisionally, the arbiter chooses one.
         let is_equal = self.is_provisional && holder.provisional;
         if gives_way || is_equal {
@@ -199,8 +223,9 @@ impl Claim {
     /// Returns whether the entry has an owner that must not be replaced as long as it may be there.
     /// The one that has written it just now is there.
     fn must_find_owner(&self) -> bool {
-        let has_left = self.entry.is_some_and(|entry| entry.has_left) && self.attempts == 0;
-        self.has_live_entry() && !self.replaces && !has_left
+        let may_be_gone = self.stands_by || self.entry.is_some_and(|entry| entry.has_left);
+        let may_be_gone = may_be_gone && self.attempts == 0;
+        self.has_live_entry() && !self.replaces && !may_be_gone
     }
 
     fn has_live_entry(&self) -> bool {
@@ -238,11 +263,11 @@ mod tests {
         })
     }
 
-    fn held(provisional: bool, draining: bool) -> Event {
+    fn held(provisional: bool, gives_way: bool) -> Event {
         Event::Held(Holder {
             node: "a".parse().unwrap(),
             provisional,
-            draining,
+            gives_way,
         })
     }
 
@@ -277,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn owned_name_is_refused_unless_the_claim_replaces_or_the_owner_drains() {
+    fn owned_name_is_refused_unless_the_claim_replaces_or_the_owner_gives_way() {
         let events = [
             (Step::Read, entry(4, true)),
             (Step::Ask, held(false, false)),
@@ -337,6 +362,23 @@ mod tests {
         assert_eq!(run(begin(false), &events), Err(Verdict::Provisional));
         let refuse = Claim::begin(false, WithoutArbiter::Refuse);
         assert_eq!(run(refuse, &events), Err(Verdict::NoArbiter));
+    }
+
+    #[test]
+    fn silence_before_a_claim_counts_once() {
+        let (claim, step) = begin(false);
+        let events = [
+            (Step::Read, entry(4, true)),
+            (Step::Ask, Event::Silent),
+            (Step::Ask, Event::Silent),
+            (Step::Listen, Event::Listening),
+            (Step::Write(4), Event::Conflict),
+            (Step::Read, entry(5, true)),
+            (Step::Ask, Event::Silent),
+            (Step::Ask, Event::Silent),
+        ];
+        let next = run((claim.after_silence(), step), &events);
+        assert_eq!(next, Ok(Step::Ask));
     }
 
     #[test]

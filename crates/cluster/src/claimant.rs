@@ -7,7 +7,7 @@ use crate::arbiter::Written;
 use crate::ask::{ANSWER_TIMEOUT, Asked, ask_owner};
 use crate::claim::{Claim, EntryState, Event, Holder, Step, Verdict};
 use crate::context::Context;
-use crate::control::{Control, Entry};
+use crate::control::{Control, Entry, Waiting};
 
 /// The outcome of comparing the arbiter's entry.
 pub(crate) enum Check {
@@ -23,12 +23,13 @@ pub(crate) enum Check {
     Gone,
 }
 
-/// Takes one step of a claim, except listening.
+/// Takes one step of a claim, except listening. `waiting` are the publishers that wait for the name.
 pub(crate) async fn take_step(
     context: &Context,
     name: &StreamName,
     key: &str,
     step: Step,
+    waiting: Option<Waiting>,
 ) -> Event {
     match step {
         Step::Read => match context.arbiter.read(key).await {
@@ -41,9 +42,9 @@ pub(crate) async fn take_step(
         },
         Step::AskLater => {
             sleep(ANSWER_TIMEOUT).await;
-            ask(context, name).await
+            ask(context, name, waiting).await
         }
-        Step::Ask => ask(context, name).await,
+        Step::Ask => ask(context, name, waiting).await,
         Step::Listen => Event::Listening,
         Step::Write(revision) => {
             let entry = Entry {
@@ -59,12 +60,12 @@ pub(crate) async fn take_step(
     }
 }
 
-async fn ask(context: &Context, name: &StreamName) -> Event {
-    match ask_owner(context, name).await {
+async fn ask(context: &Context, name: &StreamName, waiting: Option<Waiting>) -> Event {
+    match ask_owner(context, name, waiting).await {
         Asked::Held(holds) => Event::Held(Holder {
             node: holds.node,
             provisional: holds.provisional,
-            draining: holds.draining,
+            gives_way: holds.draining || holds.gives_way,
         }),
         Asked::Nobody => Event::Nobody,
         Asked::Silent => Event::Silent,
@@ -78,7 +79,7 @@ pub(crate) async fn confirm(context: &Context, name: &StreamName, key: &str) -> 
     loop {
         match next {
             Ok(step) => {
-                let event = take_step(context, name, key, step).await;
+                let event = take_step(context, name, key, step, None).await;
                 next = claim.handle(event);
             }
             Err(Verdict::Owned(epoch)) => return Check::Confirmed(epoch),

@@ -70,6 +70,20 @@ pub(crate) struct Ask {
     pub(crate) node: Label,
     /// The process that asks.
     pub(crate) instance: u64,
+    /// Its publishers that stand by for the stream, if they wait for the name.
+    #[serde(default)]
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// Publishers of one node that stand by for a stream of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    /// Their number.
+    pub(crate) standbys: u8,
+    /// One of them sends what viewers can begin with.
+    pub(crate) ready: bool,
+    /// The same with video.
+    pub(crate) video: bool,
 }
 
 /// The answer to [`Ask`]: the node owns the stream.
@@ -83,6 +97,9 @@ pub(crate) struct Holds {
     /// True if the node is about to end, so that another one may have the name.
     #[serde(default)]
     pub(crate) draining: bool,
+    /// True if the node that asks may have the name for a publisher that stands by.
+    #[serde(default)]
+    pub(crate) gives_way: bool,
 }
 
 /// A request to join a stream. The answer goes to the reply subject, as media messages.

@@ -195,7 +195,7 @@ impl Edge {
         let (context, name) = (Arc::clone(&self.context), self.name.clone());
         let asked = async move {
             for _ in 0..MAX_SILENT {
-                match ask_owner(&context, &name).await {
+                match ask_owner(&context, &name, None).await {
                     Asked::Held(holds) => return Some(holds),
                     Asked::Nobody => return None,
                     Asked::Silent => {}

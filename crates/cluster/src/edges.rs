@@ -23,7 +23,6 @@ use crate::edge::{Command, Edge, MAX_COMMANDS};
 use crate::keeps::Keeps;
 use crate::owner::Lost;
 use crate::owners::Owners;
-use crate::passage::dismiss;
 
 /// The streams of other nodes that viewers of this node watch.
 pub(crate) struct Edges {
@@ -114,7 +113,7 @@ impl Edges {
         if is_watched && !self.running.contains_key(&name) {
             self.start(&name, Vec::new(), Some(tenure));
         } else {
-            dismiss(&self.context, &name, &tenure);
+            self.context.hub.end_tenure(&name, &tenure, now());
         }
     }
 

@@ -20,7 +20,7 @@
 //! * [`message`]: media messages; [`reassembly`]: parts in, whole messages out; [`content`]: the
 //!   content of a message; [`tracks`]: the tracks as they travel.
 //! * [`control`]: control messages.
-//! * `claim`: the claim of a name. `interest`: who watches a stream. `nodes`: the table of nodes.
+//! * `claim`: the claim of a name. `successors`: nodes that wait for a name of this one. `interest`: who watches a stream. `nodes`: the table of nodes.
 //! * `roster`: the streams that other nodes have. `choice`: other nodes for viewers of this one.
 //! * `public_url`: URLs of nodes. [`Share`]: shares of limits.
 //! * `epoch`: the order of owners; `backoff`: delays between attempts.
@@ -32,7 +32,8 @@
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
 //! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names; `entries`:
 //!   follows it.
-//! * `owners`: the names that publishers of this node use; `owner`: one of them; `owned_name`:
+//! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
+//!   for a name that another node has; `owned_name`:
 //!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one stream;
 //!   `liveness`: tells when it is live.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
@@ -78,6 +79,7 @@ mod roster;
 mod share;
 mod stats;
 mod subject;
+mod successors;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod tracks;
@@ -85,6 +87,7 @@ mod transit;
 mod turn;
 mod versions;
 mod viewers;
+mod waiting;
 
 pub use cluster::{ArbiterStatus, Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
 pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};

@@ -61,6 +61,12 @@ impl OwnedName {
         self.is_granted.store(true, Ordering::Release);
     }
 
+    /// Notes that another node has the name, and publishers of this one stand by.
+    pub(crate) fn withdraw(&self) {
+        self.is_unconfirmed.store(false, Ordering::Relaxed);
+        self.is_granted.store(false, Ordering::Release);
+    }
+
     /// Returns whether the claim has been granted.
     pub(crate) fn is_granted(&self) -> bool {
         self.is_granted.load(Ordering::Acquire)

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use distributary_hub::{Admission, AdmissionError, PermitEnd, Tenure};
+use distributary_hub::{Admission, AdmissionError, PermitEnd, Stream, Tenure, WhenTaken};
 use distributary_names::StreamName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -21,8 +21,8 @@ use crate::claim::{Claim, Event, Step, Verdict};
 use crate::claimant::{Check, compare, confirm, take_step};
 use crate::config::Label;
 use crate::content::EndReason;
-use crate::context::Context;
-use crate::control::{Announced, Ask, Control, Holds, Join};
+use crate::context::{Context, now};
+use crate::control::{Announced, Ask, Control, Holds, Join, Waiting};
 use crate::epoch::{is_provisional, provisional};
 use crate::feed::{Feed, FeedCommand, RunningFeed, refuse};
 use crate::form::Form;
@@ -30,6 +30,7 @@ use crate::link::reply_to;
 use crate::liveness::Liveness;
 use crate::owned_name::OwnedName;
 use crate::subject;
+use crate::successors::Successors;
 
 /// Delay before the arbiter is asked again to confirm the name, or for an entry that could not be
 /// read: the first, and the longest after many.
@@ -55,19 +56,28 @@ pub(crate) struct Lost {
     pub(crate) tenure: Tenure,
 }
 
-/// The owner of one name.
+/// The end of serving a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    /// The last publisher has ended, or the node ends.
+    Released,
+    /// Another node has the name.
+    Lost,
+}
+
+/// The owner of one name, or those who wait for it.
 pub(crate) struct Owner {
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     /// Receives the name if this node loses it to another one.
     lost: mpsc::Sender<Lost>,
-    name: StreamName,
+    pub(crate) name: StreamName,
     /// The key of the arbiter's entry.
     key: String,
-    commands: mpsc::Receiver<Command>,
+    pub(crate) commands: mpsc::Receiver<Command>,
     /// The questions of other nodes, once they are listened for.
     questions: Option<Subscriber>,
-    /// The publishers that use the name.
-    permits: FuturesUnordered<PermitEnd>,
+    /// The publishers that use the name, or stand by for it.
+    pub(crate) permits: FuturesUnordered<PermitEnd>,
     /// The ownership during which they were granted.
     tenure: Tenure,
     feeds: HashMap<Form, RunningFeed>,
@@ -76,6 +86,12 @@ pub(crate) struct Owner {
     confirm: Backoff,
     /// Shared with the list of names.
     shared: Arc<OwnedName>,
+    /// A publisher of this node stands by if another node has the name.
+    stands_by: bool,
+    /// The node that has the name while this one waits for it.
+    pub(crate) holder: Arc<str>,
+    /// The nodes that wait for the name.
+    successors: Successors,
     epoch: u64,
 }
 
@@ -102,34 +118,101 @@ impl Owner {
             feeds: HashMap::new(),
             confirm: Backoff::new(CONFIRM.0, CONFIRM.1),
             shared,
+            stands_by: false,
+            holder: "of another claim".into(),
+            successors: Successors::default(),
             epoch: 0,
         }
     }
 
     /// Claims the name for the first publisher, and owns it until the last one has ended, or the
-    /// name is lost. Returns the publishers that came too late, for which it has to be claimed
-    /// again.
+    /// name is lost. Publishers that stand by wait for it again. Returns the publishers that came too
+    /// late, for which it has to be claimed again.
     pub(crate) async fn run(mut self, first: Admission) -> Vec<Admission> {
-        let Some(waiting) = self.claim(first).await else {
-            return Vec::new();
-        };
-        for admission in waiting {
-            self.permits.push(admission.grant(&self.tenure));
+        let replaces = first.when_taken() == WhenTaken::TakesOver;
+        let (claim, step) = Claim::begin(replaces, self.context.without_arbiter);
+        let mut admissions = vec![first];
+        match self.claim(claim, step, &mut admissions).await {
+            Ok(()) => {
+                for admission in admissions {
+                    self.grant(admission);
+                }
+                if self.own().await == Served::Released {
+                    return self.release().await;
+                }
+            }
+            Err(error) => {
+                self.context.counters.claims_refused.note();
+                self.tenure.suspend();
+                for admission in admissions {
+                    self.grant_waiting(admission, &error);
+                }
+            }
         }
+        while self.wait().await {
+            self.tenure.resume();
+            if let Some(stream) = self.context.hub.stream(&self.name) {
+                stream.await_standby(now());
+            }
+            if self.own().await == Served::Released {
+                return self.release().await;
+            }
+        }
+        self.close(EndReason::Moved).await
+    }
+
+    /// Owns the name until the last publisher has ended, or the name is lost.
+    async fn own(&mut self) -> Served {
         self.announce().await;
-        self.serve().await
+        let served = self.serve().await;
+        if served == Served::Lost {
+            self.lost().await;
+        }
+        served
+    }
+
+    /// Lets a publisher use the name.
+    fn grant(&mut self, admission: Admission) {
+        self.stands_by |= admission.when_taken() == WhenTaken::StandsBy;
+        self.permits.push(admission.grant(&self.tenure));
+    }
+
+    /// Notes which node has the name, if that is known.
+    pub(crate) fn note_holder(&mut self, node: Option<&Label>) {
+        if let Some(node) = node
+            && *self.holder != *node.as_str()
+        {
+            self.holder = node.as_str().into();
+        }
+    }
+
+    /// Lets a publisher stand by for a stream that this node cannot have, or refuses it.
+    pub(crate) fn grant_waiting(&mut self, admission: Admission, error: &AdmissionError) {
+        let is_elsewhere = matches!(error, AdmissionError::Elsewhere(_));
+        if is_elsewhere && admission.when_taken() == WhenTaken::StandsBy {
+            self.grant(admission);
+        } else {
+            admission.refuse(error.clone());
+        }
     }
 
     fn is_provisional(&self) -> bool {
         is_provisional(self.epoch)
     }
 
-    /// Claims the name. Returns the admissions to grant; `None` if they were refused.
-    async fn claim(&mut self, first: Admission) -> Option<Vec<Admission>> {
-        let (mut claim, step) = Claim::begin(first.replaces(), self.context.without_arbiter);
-        let mut waiting = vec![first];
+    /// Claims the name. Publishers that come in the meantime join the `admissions`.
+    pub(crate) async fn claim(
+        &mut self,
+        mut claim: Claim,
+        step: Step,
+        admissions: &mut Vec<Admission>,
+    ) -> Result<(), AdmissionError> {
         let mut next = Ok(step);
-        while let Ok(step) = next {
+        let verdict = loop {
+            let step = match next {
+                Ok(step) => step,
+                Err(verdict) => break verdict,
+            };
             let event = self.step(step).await;
             next = claim.handle(event);
             if next.is_ok() && self.shared.is_released() {
@@ -138,7 +221,7 @@ impl Owner {
             }
             while let Ok(command) = self.commands.try_recv() {
                 match command {
-                    Command::Admit(admission) => waiting.push(admission),
+                    Command::Admit(admission) => admissions.push(admission),
                     Command::Join(_, reply) => {
                         refuse(&self.context, &reply, EndReason::Moved).await;
                     }
@@ -146,42 +229,31 @@ impl Owner {
                     Command::Keep(..) | Command::Announce => {}
                 }
             }
-        }
-        let counters = &self.context.counters;
-        let error = match next {
-            Ok(_) => return None,
-            Err(Verdict::Owned(epoch)) => {
+        };
+        let context = Arc::clone(&self.context);
+        let counters = &context.counters;
+        let error = match verdict {
+            Verdict::Owned(epoch) => {
                 counters.claims_owned.note();
                 self.change_epoch(epoch);
-                return Some(waiting);
+                return Ok(());
             }
-            Err(Verdict::Provisional) => {
+            Verdict::Provisional => {
                 counters.claims_provisional.note();
                 self.change_epoch(provisional());
                 warn!(
                     "the arbiter of stream names does not answer: the name is used provisionally"
                 );
-                return Some(waiting);
+                return Ok(());
             }
-            Err(Verdict::Elsewhere(node)) => {
-                let node = node.map_or("of another claim".into(), |node| node.as_str().into());
-                AdmissionError::Elsewhere(node)
+            Verdict::Elsewhere(node) => {
+                self.note_holder(node.as_ref());
+                AdmissionError::Elsewhere(Arc::clone(&self.holder))
             }
-            Err(Verdict::NoArbiter) => AdmissionError::NoArbiter,
+            Verdict::NoArbiter => AdmissionError::NoArbiter,
         };
-        counters.claims_refused.note();
         self.questions = None;
-        // What has come in the meantime is refused as well.
-        self.commands.close();
-        while let Some(command) = self.commands.recv().await {
-            if let Command::Admit(admission) = command {
-                waiting.push(admission);
-            }
-        }
-        for admission in waiting {
-            admission.refuse(error.clone());
-        }
-        None
+        Err(error)
     }
 
     async fn step(&mut self, step: Step) -> Event {
@@ -193,7 +265,9 @@ impl Owner {
                 Event::NotListening
             };
         }
-        take_step(&self.context, &self.name, &self.key, step).await
+        let waits = !self.permits.is_empty();
+        let waiting = waits.then(|| self.waiting()).flatten();
+        take_step(&self.context, &self.name, &self.key, step, waiting).await
     }
 
     /// Listens for the questions of other nodes, if a server is connected.
@@ -205,16 +279,20 @@ impl Owner {
     }
 
     /// Serves other nodes until the last publisher has ended, or the name is lost.
-    async fn serve(mut self) -> Vec<Admission> {
+    async fn serve(&mut self) -> Served {
         let shared = Arc::clone(&self.shared);
+        if shared.is_released() || self.permits.is_empty() {
+            return Served::Released;
+        }
         let mut checking: Option<Checking> = None;
         let mut check_at = self.next_check();
         loop {
+            let expiry = self.successors.next_expiry().map(Instant::from_std);
             let questions = self.questions.as_mut();
             tokio::select! {
                 question = receive(questions) => self.answer(question).await,
                 Some(command) = self.commands.recv() => match command {
-                    Command::Admit(admission) => self.permits.push(admission.grant(&self.tenure)),
+                    Command::Admit(admission) => self.grant(admission),
                     Command::Join(join, reply) => self.join(join, reply).await,
                     Command::Keep(node, form, epoch, loss) => self.keep(node, form, epoch, loss),
                     Command::Announce => {
@@ -228,7 +306,7 @@ impl Owner {
                 // Also what has arrived during the claim.
                 () = shared.changed() => {
                     if shared.is_released() {
-                        return self.release().await;
+                        return Served::Released;
                     }
                     if shared.takes_comparison(self.epoch) {
                         check_at = Some(Instant::now());
@@ -238,7 +316,12 @@ impl Owner {
                 () = self.liveness.online() => self.announce().await,
                 Some(_) = self.permits.next() => {
                     if self.permits.is_empty() {
-                        return self.release().await;
+                        return Served::Released;
+                    }
+                }
+                () = reached(expiry) => {
+                    if self.successors.expire(now()) {
+                        self.tell_successors();
                     }
                 }
                 () = reached(check_at), if checking.is_none() => {
@@ -269,7 +352,7 @@ impl Owner {
                             self.change_epoch(provisional());
                             check_at = Some(Instant::now());
                         }
-                        Check::Lost => return self.lost().await,
+                        Check::Lost => return Served::Lost,
                     }
                 }
             }
@@ -317,19 +400,33 @@ impl Owner {
         self.feeds.clear();
     }
 
-    /// Hands the stream over to the node that has the name. Returns the publishers that came too
-    /// late.
-    async fn lost(mut self) -> Vec<Admission> {
+    /// Handles that another node has the name: publishers of this node stand by, or are dismissed.
+    async fn lost(&mut self) {
         self.context.counters.fenced.note();
         warn!("another node has taken the stream over");
-        self.tenure.revoke();
+        if self.stands_by {
+            self.tenure.suspend();
+        } else {
+            self.tenure.revoke();
+            self.permits.clear();
+        }
+        self.shared.withdraw();
         self.questions = None;
         // They are no viewers of the stream.
         self.end_feeds().await;
-        let (name, tenure) = (self.name.clone(), self.tenure.clone());
+        self.epoch = 0;
+        self.forget_successors();
+        self.pass_on().await;
+    }
+
+    /// Lets the viewers of this node follow the stream to another node.
+    async fn pass_on(&self) {
+        let lost = Lost {
+            name: self.name.clone(),
+            tenure: self.tenure.clone(),
+        };
         // Received as long as the node runs.
-        let _ = self.lost.send(Lost { name, tenure }).await;
-        self.close(EndReason::Moved).await
+        let _ = self.lost.send(lost).await;
     }
 
     async fn announce(&self) {
@@ -344,22 +441,49 @@ impl Owner {
     }
 
     /// Answers the question who owns the stream.
-    async fn answer(&self, question: Message) {
-        let context = &self.context;
+    async fn answer(&mut self, question: Message) {
         let Some(ask) = Ask::from_json(&question.payload) else {
-            context.note_unreadable(&question.payload);
+            self.context.note_unreadable(&question.payload);
             return;
         };
-        let (Some(reply), false) = (reply_to(&question), ask.instance == context.instance) else {
+        let is_own = ask.instance == self.context.instance;
+        let (Some(reply), false) = (reply_to(&question), is_own) else {
             return;
         };
+        let waiting = ask.waiting;
+        let gives_way = waiting.is_some_and(|waiting| self.gives_way(ask.node, waiting));
+        let context = &self.context;
         let holds = Holds {
             node: context.node.clone(),
             epoch: self.epoch,
             provisional: self.is_provisional(),
             draining: context.draining.load(Ordering::Relaxed),
+            gives_way,
         };
         context.link.publish(reply, holds.to_json()).await;
+    }
+
+    /// Notes that a node waits for the name. Returns whether it may have it.
+    fn gives_way(&mut self, node: Label, waiting: Waiting) -> bool {
+        if self.successors.note(node, waiting, now()) {
+            self.tell_successors();
+        }
+        let hub = &self.context.hub;
+        let silence = self.stands_by.then(|| hub.config().standby_after);
+        let stream = hub.stream(&self.name);
+        let gives_way = |stream: Arc<Stream>| stream.gives_way(waiting.video, silence, now());
+        waiting.ready && stream.is_some_and(gives_way)
+    }
+
+    fn tell_successors(&self) {
+        if let Some(stream) = self.context.hub.stream(&self.name) {
+            stream.set_successors(self.successors.list());
+        }
+    }
+
+    fn forget_successors(&mut self) {
+        self.successors = Successors::default();
+        self.tell_successors();
     }
 
     async fn join(&mut self, join: Join, reply: String) {
@@ -407,10 +531,19 @@ impl Owner {
         // From now on nobody answers for it, and the feeds say that they end.
         self.questions = None;
         self.end_feeds().await;
+        let has_successor = !self.shared.is_released() && self.successors.are_ready();
+        self.forget_successors();
+        self.tenure.revoke();
         // What comes from now on is claimed anew.
         let late = self.close(EndReason::Lost).await;
         if !self.is_provisional() {
             self.context.arbiter.remove(&self.key, self.epoch).await;
+        }
+        if has_successor {
+            self.pass_on().await;
+        } else if self.permits.is_empty() {
+            // It may wait for a node that waits no more.
+            self.context.hub.end_tenure(&self.name, &self.tenure, now());
         }
         late
     }

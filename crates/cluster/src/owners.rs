@@ -83,7 +83,8 @@ impl Owners {
 
     /// Returns the number of names.
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        let names = self.lock();
+        names.values().filter(|name| name.shared.is_granted()).count()
     }
 
     /// Returns the number of names that the arbiter has not confirmed.
@@ -227,7 +228,7 @@ impl Owners {
         }
         loop {
             let ended = self.ended.notified();
-            if self.count() == 0 {
+            if self.lock().is_empty() {
                 return;
             }
             ended.await;
@@ -255,7 +256,7 @@ impl Owners {
 /// somebody answers for them.
 async fn sweep(context: Arc<Context>, mut former: mpsc::Receiver<FormerEntry>) {
     while let Some(entry) = former.recv().await {
-        if let Asked::Nobody = ask_owner(&context, &entry.name).await {
+        if let Asked::Nobody = ask_owner(&context, &entry.name, None).await {
             context.arbiter.remove(&entry.key, entry.revision).await;
         }
     }

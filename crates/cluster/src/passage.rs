@@ -30,14 +30,6 @@ pub(crate) struct Passage {
     is_displaced: bool,
 }
 
-/// Ends the publishers of this node that have lost the name: their encoders connect again, and the
-/// name is claimed anew.
-pub(crate) fn dismiss(context: &Context, name: &StreamName, tenure: &Tenure) {
-    if let Some(stream) = context.hub.stream(name) {
-        stream.dismiss_tenure(tenure);
-    }
-}
-
 impl Passage {
     /// Returns a passage that begins with its first frame. With `replaces` it takes the stream from
     /// the publishers of this node that were admitted during this ownership.
@@ -205,7 +197,6 @@ impl Passage {
         let whose = Whose {
             node,
             timeline: follower.timeline(),
-            replaces: self.replaces.as_ref(),
         };
         let turn = Turn::begin(&self.context, &self.name, &whose, origin, now());
         self.is_displaced = turn.is_none();
@@ -248,7 +239,7 @@ impl Passage {
     /// Ends the stream in the hub, and the publishers that it was to be taken from.
     pub(crate) fn end(&mut self) {
         if let Some(tenure) = &self.replaces {
-            dismiss(&self.context, &self.name, tenure);
+            self.context.hub.end_tenure(&self.name, tenure, now());
         }
         self.turn = None;
     }

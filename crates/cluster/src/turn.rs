@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use distributary_hub::{Audience, Dismissal, Publisher, Tenure};
+use distributary_hub::{Audience, Dismissal, Publisher};
 use distributary_media::{Frame, MediaTime, TimedData};
 use distributary_names::StreamName;
 
@@ -31,8 +31,6 @@ pub(crate) struct Turn {
 pub(crate) struct Whose<'a> {
     pub(crate) node: &'a Label,
     pub(crate) timeline: u64,
-    /// The ownership of this node that has ended, whose publishers are replaced.
-    pub(crate) replaces: Option<&'a Tenure>,
 }
 
 impl Turn {
@@ -46,7 +44,7 @@ impl Turn {
         now: Instant,
     ) -> Option<Self> {
         let hub = &context.hub;
-        let publisher = hub.publish_remote(name, whose.replaces, origin.at, now)?;
+        let publisher = hub.publish_remote(name, origin.at, now)?;
         let publisher = publisher.from_node(whose.node.as_str().into(), origin.at);
         Some(Self {
             audience: Audience::new(publisher.stream(), IDLE_TIMEOUT),

@@ -3,13 +3,15 @@
 mod common;
 #[path = "streams/ownership.rs"]
 mod ownership;
+#[path = "streams/standby.rs"]
+mod standby;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{LIMIT, Mortal, Node, mark, name, until};
 use distributary_cluster::test_util::{NatsCluster, NatsServer};
-use distributary_hub::{AdmissionError, DemandError, Dismissal, StreamEvent};
+use distributary_hub::{AdmissionError, DemandError, Dismissal, StreamEvent, WhenTaken};
 use distributary_media::Frame;
 use tokio::time::timeout;
 
@@ -100,7 +102,7 @@ async fn name_in_use_on_one_node_is_refused_on_another() {
     let refused = b.publish(&test).await.map(drop);
     assert_eq!(refused, Err(AdmissionError::Elsewhere("a".into())));
     // Another publisher of the same node has the same permit: the hub decides between them.
-    let second = a.hub.admit(&test, false).await.unwrap();
+    let second = a.hub.admit(&test, WhenTaken::Refused).await.unwrap();
     drop(publisher);
     let refused = b.publish(&test).await.map(drop);
     assert_eq!(refused, Err(AdmissionError::Elsewhere("a".into())));

@@ -13,7 +13,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
-use distributary_hub::{Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription};
+use distributary_hub::{
+    Delivery, Hub, HubConfig, Permit, Publisher, Sink, StreamEvent, Subscription,
+};
 use distributary_media::flv::{FlvDemuxer, FlvEvent, FlvReader, TagKind};
 use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
@@ -296,8 +298,14 @@ fn audio_and_video_stay_in_sync_after_a_change_of_publisher() {
 fn audio_and_video_stay_in_sync_after_a_takeover_by_a_standby() {
     let mut studio = Studio::new();
     let (name, start) = (studio.name.clone(), studio.start);
-    let first = studio.hub.stand_by(&name, start).unwrap();
-    let second = studio.hub.stand_by(&name, start).unwrap();
+    let first = studio
+        .hub
+        .stand_by(&name, Permit::default(), start)
+        .unwrap();
+    let second = studio
+        .hub
+        .stand_by(&name, Permit::default(), start)
+        .unwrap();
     let all = tags(IN_ORDER);
     studio.relay(&first, &all, Duration::ZERO);
     drop(first);

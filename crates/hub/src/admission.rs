@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use distributary_names::StreamName;
@@ -19,14 +19,32 @@ const MAX_WAITING: usize = 1024;
 #[derive(Debug)]
 pub struct Admission {
     name: StreamName,
-    replaces: bool,
+    when_taken: WhenTaken,
     answer: oneshot::Sender<Result<Permit, AdmissionError>>,
+}
+
+/// What becomes of a publisher if another gateway has the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenTaken {
+    /// It is refused.
+    Refused,
+    /// It takes the name over.
+    TakesOver,
+    /// It stands by until this gateway has the name.
+    StandsBy,
 }
 
 /// The ownership of a name by this gateway, during which the arbiter grants permits. A clone is a
 /// handle to the same ownership.
 #[derive(Clone, Debug, Default)]
-pub struct Tenure(Arc<AtomicBool>);
+pub struct Tenure(Arc<AtomicU8>);
+
+/// This gateway has the name.
+const HELD: u8 = 0;
+/// Another gateway has the name, and the publishers of this one stand by.
+const SUSPENDED: u8 = 1;
+/// This gateway has lost the name.
+const REVOKED: u8 = 2;
 
 /// The right to publish a name. The arbiter is told when it is dropped.
 #[derive(Debug, Default)]
@@ -63,9 +81,9 @@ impl Admission {
         &self.name
     }
 
-    /// Returns whether the publisher takes the name over from another gateway.
-    pub fn replaces(&self) -> bool {
-        self.replaces
+    /// Returns what becomes of the publisher if another gateway has the name.
+    pub fn when_taken(&self) -> WhenTaken {
+        self.when_taken
     }
 
     /// Returns whether nobody waits for the answer anymore.
@@ -106,13 +124,29 @@ impl Permit {
 
 impl Tenure {
     /// Ends the ownership: a publisher that begins with one of its permits from now on is dismissed
-    /// at once. [`Stream::dismiss_tenure`](crate::Stream::dismiss_tenure) dismisses the others.
+    /// at once. [`Hub::end_tenure`](crate::Hub::end_tenure) dismisses the others.
     pub fn revoke(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.store(REVOKED, Ordering::Release);
+    }
+
+    /// Suspends the ownership until [`resume`](Self::resume): a publisher with one of its permits
+    /// stands by. [`Hub::end_tenure`](crate::Hub::end_tenure) lets an active one stand by.
+    pub fn suspend(&self) {
+        self.0.store(SUSPENDED, Ordering::Release);
+    }
+
+    /// Notes that this gateway has the name. [`Stream::await_standby`](crate::Stream::await_standby)
+    /// lets a publisher that stands by take over.
+    pub fn resume(&self) {
+        self.0.store(HELD, Ordering::Release);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.load(Ordering::Acquire) == HELD
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) == REVOKED
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -136,7 +170,7 @@ impl Arbiter {
     pub(crate) async fn admit(
         &self,
         name: &StreamName,
-        replaces: bool,
+        when_taken: WhenTaken,
     ) -> Result<Permit, AdmissionError> {
         let queue = self
             .0
@@ -150,7 +184,7 @@ impl Arbiter {
         let name = name.clone();
         let admission = Admission {
             name,
-            replaces,
+            when_taken,
             answer,
         };
         if queue.try_send(admission).is_err() {
@@ -178,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn without_an_arbiter_every_name_is_admitted() {
         let hub = Hub::new(HubConfig::default());
-        assert!(hub.admit(&name(), false).await.is_ok());
+        assert!(hub.admit(&name(), WhenTaken::Refused).await.is_ok());
     }
 
     #[tokio::test]
@@ -189,15 +223,15 @@ mod tests {
         let arbiter = async {
             end = Some(requests.recv().await.unwrap().grant(&Tenure::default()));
             let refused = requests.recv().await.unwrap();
-            assert!(refused.replaces());
+            assert_eq!(refused.when_taken(), WhenTaken::TakesOver);
             refused.refuse(AdmissionError::Elsewhere("a".into()));
             drop(requests.recv().await.unwrap());
         };
         let publisher = async {
-            let permit = hub.admit(&name(), false).await.unwrap();
-            let refused = hub.admit(&name(), true).await.unwrap_err();
+            let permit = hub.admit(&name(), WhenTaken::Refused).await.unwrap();
+            let refused = hub.admit(&name(), WhenTaken::TakesOver).await.unwrap_err();
             assert_eq!(refused, AdmissionError::Elsewhere("a".into()));
-            let dropped = hub.admit(&name(), false).await.unwrap_err();
+            let dropped = hub.admit(&name(), WhenTaken::StandsBy).await.unwrap_err();
             assert_eq!(dropped, AdmissionError::NoArbiter);
             permit
         };

@@ -10,7 +10,7 @@ use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 
-use crate::admission::{Admission, AdmissionError, Arbiter, Permit, Tenure};
+use crate::admission::{Admission, AdmissionError, Arbiter, Permit, Tenure, WhenTaken};
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers};
 use crate::journal::Journal;
@@ -109,45 +109,65 @@ impl Hub {
             .expect("a takeover is never refused")
     }
 
-    /// Starts publishing `name`; if somebody publishes it, stands by to take over when that one is
-    /// gone or silent (see [`HubConfig::standby_after`]). [`Publisher::standings`] tells which.
+    /// Starts publishing `name` with this permit; if somebody publishes it, here or on another
+    /// gateway, stands by to take over when that one is gone or silent (see
+    /// [`HubConfig::standby_after`]). [`Publisher::standings`] tells which.
     ///
     /// # Errors
     /// Returns [`PublishError::TooManyStandbys`] if [`MAX_STANDBYS`] publishers stand by already, and none
     /// of them is silent.
-    pub fn stand_by(&self, name: &StreamName, now: Instant) -> Result<Publisher, PublishError> {
-        self.claim(name, now, |stream| stream.stand_by(now))
-            .ok_or(PublishError::TooManyStandbys)
+    pub fn stand_by(
+        &self,
+        name: &StreamName,
+        permit: Permit,
+        now: Instant,
+    ) -> Result<Publisher, PublishError> {
+        let tenure = permit.tenure.clone();
+        let publisher = self.claim(name, now, |stream| stream.stand_by(tenure, now));
+        let publisher = publisher.ok_or(PublishError::TooManyStandbys)?;
+        Ok(publisher.hold(permit))
+    }
+
+    /// Ends the publishing by the publishers of this ownership, unless this gateway has the name
+    /// again: those of one that is suspended stand by, others are dismissed. A stream that waits for
+    /// a standby of another gateway is offline.
+    pub fn end_tenure(&self, name: &StreamName, tenure: &Tenure, now: Instant) {
+        if let Some(stream) = self.stream(name) {
+            stream.end_tenure(tenure, now);
+            self.shared.remove_if_idle(name);
+        }
     }
 
     /// Starts publishing `name` as it arrives from another gateway. Subscribers see the stream
-    /// continue if it is live. `None` if it is published on this gateway, unless all its publishers
-    /// have permits of the ownership that this `replaces`.
+    /// continue if it is live. `None` if it is published on this gateway. Its publishers with permits of
+    /// an ownership that has ended are dismissed, or stand by if it is suspended.
     pub fn publish_remote(
         &self,
         name: &StreamName,
-        replaces: Option<&Tenure>,
         epoch: Instant,
         now: Instant,
     ) -> Option<Publisher> {
-        self.claim(name, epoch, |stream| stream.take_remotely(replaces, now))
+        self.claim(name, epoch, |stream| stream.take_remotely(now))
     }
 
     /// Waits for the permit to publish `name` on this gateway, which the publisher has to hold
-    /// ([`Publisher::with_permit`]). A publisher that `replaces` takes the name over from another
-    /// gateway.
+    /// ([`Publisher::with_permit`], [`Self::stand_by`]).
     ///
     /// # Errors
     /// Returns [`AdmissionError`] if memory is short and nobody publishes or watches the stream, or
     /// if there is an arbiter and it refuses, or does not answer.
-    pub async fn admit(&self, name: &StreamName, replaces: bool) -> Result<Permit, AdmissionError> {
+    pub async fn admit(
+        &self,
+        name: &StreamName,
+        when_taken: WhenTaken,
+    ) -> Result<Permit, AdmissionError> {
         let is_short = self.shared.memory.pressure() >= Pressure::Publishers;
         // A stream in the registry has a publisher or viewers: it goes on when its encoder
         // reconnects.
         if is_short && self.stream(name).is_none() {
             return Err(AdmissionError::Memory);
         }
-        self.shared.arbiter.admit(name, replaces).await
+        self.shared.arbiter.admit(name, when_taken).await
     }
 
     /// Registers the arbiter of stream names. Requests arrive in the returned queue; once it is

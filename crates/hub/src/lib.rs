@@ -63,7 +63,7 @@ mod transcoder_stats;
 pub mod viewers;
 mod watchable;
 
-pub use admission::{Admission, AdmissionError, Permit, PermitEnd, Tenure};
+pub use admission::{Admission, AdmissionError, Permit, PermitEnd, Tenure, WhenTaken};
 pub use config::{HubConfig, LimitsConfig, MemoryBudget, StreamRule, StreamsConfig};
 pub use demand::{Demand, DemandError};
 pub use event_limit::EventLimit;
@@ -79,9 +79,9 @@ pub use provider::{Audience, DemandQueue, provide_each};
 pub use renditions::Rendition;
 pub use sent_bytes::SentBytes;
 pub use stream::{
-    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Reservation, Snapshot,
-    StandbyStats, Standing, Standings, Stream, StreamReport, StreamStats, Subscription,
-    TakeoverError, TakeoverReason, Tracks,
+    Dismissal, MissingAudio, MissingVideo, Publisher, PublisherInfo, Readiness, Reservation,
+    Snapshot, StandbyStats, Standing, Standings, Stream, StreamReport, StreamStats, Subscription,
+    Successor, TakeoverError, TakeoverReason, Tracks,
 };
 pub use subscriber::{AudioForm, Delivery, Sink, StreamEvent};
 pub use takeovers::Takeovers;

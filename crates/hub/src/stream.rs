@@ -10,7 +10,7 @@
 //! * `audio`: the transcoding of its audio.
 //! * `b_frames`: its B-frames, and the log lines about them.
 //! * `owner`: the registry that it belongs to.
-//! * `remote`: a stream that arrives from another gateway.
+//! * `remote`: a stream that arrives from another gateway; `succession`: standbys of several gateways.
 //! * `renditions`: the renditions that are published for it.
 
 mod activity;
@@ -27,6 +27,7 @@ mod scene;
 mod standbys;
 mod standing;
 mod stats;
+mod succession;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ pub use remote::{Snapshot, Tracks};
 pub use standbys::{StandbyStats, StreamReport};
 pub use standing::{Dismissal, Standing, Standings};
 pub use stats::{MissingAudio, MissingVideo, PublisherInfo, StreamStats};
+pub use succession::{Readiness, Successor};
 pub use takeover::{TakeoverError, TakeoverReason};
 
 /// Limit of log lines about the clocks of a stream's publishers.
@@ -103,6 +105,10 @@ struct State {
     contribution: Contribution,
     /// The publishers that stand by, the one that has waited for longest first.
     standbys: Vec<Standby>,
+    /// The other gateways that have standbys.
+    successors: Vec<Successor>,
+    /// Time at which an operator has requested that another gateway takes over.
+    yields_at: Option<Instant>,
     next_publisher: u64,
     /// Set after a takeover: earlier audio of the new publisher is dropped.
     audio_from: Option<MediaTime>,
@@ -151,6 +157,8 @@ impl Stream {
             active: None,
             contribution: Contribution::new(now),
             standbys: Vec::new(),
+            successors: Vec::new(),
+            yields_at: None,
             next_publisher: 0,
             audio_from: None,
             audio_job: None,

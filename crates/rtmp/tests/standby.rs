@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_hub::{Hub, HubConfig, JournalKind, Stream, StreamEvent};
+use distributary_hub::{Hub, HubConfig, JournalKind, Permit, Stream, StreamEvent};
 use distributary_media::Frame;
 use distributary_names::StreamName;
 use distributary_rtmp::chunk::RawMessage;
@@ -216,7 +216,7 @@ async fn publisher_is_told_that_it_is_next_and_why_it_is_dismissed() {
     let later = tokio::time::Instant::now().into_std() + Duration::from_secs(60);
     let stream = stream(&server);
     let newcomers: Vec<_> = (0..4)
-        .map(|_| server.hub.stand_by(stream.name(), later))
+        .map(|_| server.hub.stand_by(stream.name(), Permit::default(), later))
         .collect();
     assert!(newcomers.iter().all(Result::is_ok));
     third.client.until_told("stands by in its place").await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use distributary_cluster::test_util::NatsServer;
 use distributary_cluster::{Cluster, ClusterConfig, ClusterSetup, LinkState};
 use distributary_hub::{
-    AdmissionError, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription,
+    AdmissionError, Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription, WhenTaken,
 };
 use distributary_media::test_util::{opus_frame, video_frame};
 use distributary_media::{AudioCodec, AudioTrack, Frame, VideoCodec, VideoTrack};
@@ -91,7 +91,7 @@ impl Node {
         &self,
         stream: &StreamName,
     ) -> Result<TestPublisher, AdmissionError> {
-        self.claim(stream, false).await
+        self.claim(stream, WhenTaken::Refused).await
     }
 
     /// Takes a stream over, as the RTMP server does.
@@ -99,22 +99,29 @@ impl Node {
         &self,
         stream: &StreamName,
     ) -> Result<TestPublisher, AdmissionError> {
-        self.claim(stream, true).await
+        self.claim(stream, WhenTaken::TakesOver).await
+    }
+
+    /// Publishes a stream, or stands by for it, as the RTMP server does.
+    pub(crate) async fn stand_by(
+        &self,
+        stream: &StreamName,
+    ) -> Result<TestPublisher, AdmissionError> {
+        self.claim(stream, WhenTaken::StandsBy).await
     }
 
     async fn claim(
         &self,
         stream: &StreamName,
-        replaces: bool,
+        when_taken: WhenTaken,
     ) -> Result<TestPublisher, AdmissionError> {
-        let admitted = timeout(LIMIT, self.hub.admit(stream, replaces)).await;
+        let admitted = timeout(LIMIT, self.hub.admit(stream, when_taken)).await;
         let permit = admitted.expect("it is decided")?;
-        let publisher = if replaces {
-            self.hub.take_over(stream, now())
-        } else {
-            self.hub.publish(stream, now()).unwrap()
+        let publisher = match when_taken {
+            WhenTaken::Refused => self.hub.publish(stream, now()).unwrap().with_permit(permit),
+            WhenTaken::TakesOver => self.hub.take_over(stream, now()).with_permit(permit),
+            WhenTaken::StandsBy => self.hub.stand_by(stream, permit, now()).unwrap(),
         };
-        let publisher = publisher.with_permit(permit);
         publisher.set_video_track(video_track());
         publisher.set_audio_track(audio_track());
         Ok(TestPublisher {

@@ -4,7 +4,7 @@
 
 use async_nats::jetstream::kv::{self, Operation};
 use distributary_cluster::test_util::{NatsCluster, NatsServer};
-use distributary_hub::{AdmissionError, Dismissal, StreamEvent};
+use distributary_hub::{AdmissionError, Dismissal, StreamEvent, WhenTaken};
 use distributary_names::StreamName;
 use tokio::time::timeout;
 
@@ -88,7 +88,7 @@ async fn stream_goes_offline_on_other_nodes_while_its_name_is_still_held() {
     publisher.push(true, 1, 100);
     let mut viewer = b.watch(&test).await;
     // As a standby that sends nothing.
-    let held = a.hub.admit(&test, false).await.unwrap();
+    let held = a.hub.admit(&test, WhenTaken::Refused).await.unwrap();
     drop(publisher);
     viewer.goes_offline().await;
     assert_eq!(a.cluster.status().owned, 1);

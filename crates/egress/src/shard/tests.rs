@@ -15,7 +15,7 @@ use distributary_bench::offer::VIDEO;
 use distributary_bench::rtp::read_header;
 use distributary_bench::viewer::Viewer as Player;
 use distributary_hub::{
-    BFramePolicy, Hub, HubConfig, Publisher, RenditionOffer, RenditionOrigin, StreamsConfig,
+    BFramePolicy, Hub, HubConfig, Permit, Publisher, RenditionOffer, RenditionOrigin, StreamsConfig,
 };
 use distributary_media::test_util::h264_track;
 use distributary_media::{
@@ -628,7 +628,7 @@ fn viewer_gets_one_continuous_stream_from_a_publisher_and_its_standby() {
     world.run(Duration::from_secs(2));
     // The clock of the standby began a day ago. It is in the middle of a GOP when it is needed.
     let (hub, now) = (world.shared.hub.clone(), world.now);
-    let standby = hub.stand_by(&stream(), now).unwrap();
+    let standby = hub.stand_by(&stream(), Permit::default(), now).unwrap();
     standby.set_video_track(h264_track());
     drop(std::mem::replace(&mut world.publisher, standby));
     world.clock = Duration::from_secs(86_400);

@@ -53,6 +53,19 @@ pub(super) struct Standby {
     pub(super) contribution: Contribution,
     /// Time at which an operator has requested that it takes over.
     pub(super) requested_at: Option<Instant>,
+    /// Time of its last keyframe while it stood by.
+    pub(super) keyframe_at: Option<Instant>,
+}
+
+impl Standby {
+    pub(super) fn new(claimant: Claimant, contribution: Contribution) -> Self {
+        Self {
+            claimant,
+            contribution,
+            requested_at: None,
+            keyframe_at: None,
+        }
+    }
 }
 
 impl Claimant {
@@ -68,8 +81,13 @@ impl Claimant {
         (claimant, Claim { id, position })
     }
 
+    /// Returns whether this gateway has the name for it: another one may have it by now, or still.
+    pub(super) fn has_name(&self) -> bool {
+        self.tenure.as_ref().is_none_or(Tenure::is_held)
+    }
+
     /// Returns whether it was admitted during this ownership of the name.
-    fn is_of(&self, tenure: &Tenure) -> bool {
+    pub(super) fn is_of(&self, tenure: &Tenure) -> bool {
         self.tenure.as_ref().is_some_and(|own| own.is(tenure))
     }
 
@@ -97,22 +115,15 @@ impl Stream {
     }
 
     /// Makes the caller the active publisher of a stream from another gateway, and dismisses one
-    /// that is another one's as well. Publishers of this gateway keep the stream, unless all of them
-    /// have permits of the ownership that this `replaces`. Subscribers see the stream continue.
-    pub(crate) fn take_remotely(&self, replaces: Option<&Tenure>, now: Instant) -> Option<Claim> {
+    /// that is another one's as well. Publishers of this gateway keep the stream if it has the name
+    /// for one of them; otherwise they stand by or are dismissed. Subscribers see the stream continue.
+    pub(crate) fn take_remotely(&self, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
-        let active = state.active.as_ref();
-        let active = active.filter(|_| state.contribution.node.is_none());
-        let standbys = state.standbys.iter().map(|standby| &standby.claimant);
-        let mut local = active.into_iter().chain(standbys);
-        if local.any(|claimant| !replaces.is_some_and(|tenure| claimant.is_of(tenure))) {
+        state.dismiss_remote();
+        if state.claimants().any(Claimant::has_name) {
             return None;
         }
-        let replaced = std::mem::take(&mut state.standbys).into_iter();
-        let replaced = replaced.map(|standby| standby.claimant);
-        for claimant in state.active.take().into_iter().chain(replaced) {
-            claimant.tell(Standing::Dismissed(Dismissal::Replaced));
-        }
+        state.step_back(now);
         self.tell_online(&state);
         Some(state.claim(now))
     }
@@ -128,15 +139,22 @@ impl Stream {
         state.claim(now)
     }
 
-    /// Makes the caller the active publisher if the stream has no publisher, and otherwise lets it
-    /// stand by. If there are too many standbys, the one that is silent for longest gives way;
-    /// `None` if all of them send.
-    pub(crate) fn stand_by(&self, now: Instant) -> Option<Claim> {
+    /// Makes the caller, admitted during this ownership of the name, the active publisher if this
+    /// gateway has the name and the stream has no publisher, and otherwise lets it stand by. If there
+    /// are too many standbys, the one that is silent for longest gives way; `None` if all of them
+    /// send.
+    pub(crate) fn stand_by(&self, tenure: Option<Tenure>, now: Instant) -> Option<Claim> {
         let mut state = self.lock();
-        state.dismiss_remote();
-        if state.active.is_none() && state.standbys.is_empty() {
-            self.tell_online(&state);
-            return Some(state.claim(now));
+        if tenure.as_ref().is_none_or(Tenure::is_held) {
+            state.dismiss_remote();
+            if state.active.is_none() && state.standbys.is_empty() {
+                self.tell_online(&state);
+                let claim = state.claim(now);
+                if let Some(active) = &mut state.active {
+                    active.tenure = tenure;
+                }
+                return Some(claim);
+            }
         }
         if state.standbys.len() >= MAX_STANDBYS {
             let silence = |standby: &Standby| standby.claimant.activity.silence(now);
@@ -148,13 +166,12 @@ impl Stream {
             let dismissal = Standing::Dismissed(Dismissal::Evicted);
             evicted.claimant.tell(dismissal);
         }
-        let standing = state.standing_of_standbys();
-        let (claimant, claim) = Claimant::new(state.next_id(), standing, now);
-        state.standbys.push(Standby {
-            claimant,
-            contribution: Contribution::new(now),
-            requested_at: None,
-        });
+        let (mut claimant, claim) = Claimant::new(state.next_id(), Standing::Standby, now);
+        claimant.tenure = tenure;
+        let standing = state.standing_of(&claimant);
+        claimant.tell(standing);
+        let standby = Standby::new(claimant, Contribution::new(now));
+        state.standbys.push(standby);
         Some(claim)
     }
 
@@ -169,7 +186,8 @@ impl Stream {
     }
 
     /// Ends the publishing of a stream by this publisher. Returns whether it was the active one. If
-    /// others stand by, the stream waits for their next keyframe, and ends with the last of them.
+    /// others stand by, here or on another gateway, the stream waits for their next keyframe, and ends
+    /// with the last of them.
     pub(super) fn release_publisher(&self, id: u64, has_ended: bool) -> bool {
         let mut state = self.lock();
         let is_active = state.is_active(id);
@@ -182,7 +200,7 @@ impl Stream {
         }
         state.has_ended = has_ended;
         if state.active.is_none() {
-            if state.standbys.is_empty() {
+            if state.standbys.is_empty() && state.successors.is_empty() {
                 self.go_offline(&mut state);
             } else if state.live_since.is_some() {
                 state.tell_standbys();
@@ -210,7 +228,7 @@ impl Stream {
     }
 
     /// Tells that the stream is offline, and has ended if it is offline already.
-    fn go_offline(&self, state: &mut State) {
+    pub(super) fn go_offline(&self, state: &mut State) {
         let was_live = state.live_since.take().is_some();
         state.contribution.end();
         state.audio_job = None;
@@ -253,26 +271,17 @@ impl Stream {
         found.is_some()
     }
 
-    /// Notes the ownership of the name during which a publisher was admitted. If it has ended, the
-    /// publisher is dismissed.
+    /// Notes the ownership of the name during which the active publisher was admitted. If it has ended,
+    /// the publisher is dismissed.
     pub(super) fn note_tenure(&self, publisher: u64, tenure: Tenure) {
         let mut state = self.lock();
         let Some(claimant) = state.claimant_mut(publisher) else {
             return;
         };
-        if tenure.is_revoked() {
+        if !tenure.is_held() {
             claimant.tell(Standing::Dismissed(Dismissal::Replaced));
         }
         claimant.tenure = Some(tenure);
-    }
-
-    /// Dismisses all publishers that were admitted during this ownership of the name, because another
-    /// gateway has it.
-    pub fn dismiss_tenure(&self, tenure: &Tenure) {
-        let state = self.lock();
-        for claimant in state.claimants().filter(|claimant| claimant.is_of(tenure)) {
-            claimant.tell(Standing::Dismissed(Dismissal::Replaced));
-        }
     }
 
     /// Dismisses the active publisher and all standbys.
@@ -297,10 +306,11 @@ impl State {
 
     /// Dismisses the active publisher if the stream arrives from another gateway: a publisher of
     /// this gateway has the permit, so the other one has lost it.
-    fn dismiss_remote(&mut self) {
+    pub(super) fn dismiss_remote(&mut self) {
         let is_remote = self.contribution.node.is_some();
         if let Some(dismissed) = self.active.take_if(|_| is_remote) {
             dismissed.tell(Standing::Dismissed(Dismissal::Replaced));
+            self.contribution.node = None;
         }
     }
 
@@ -335,7 +345,7 @@ impl State {
         standbys.position(|standby| standby.claimant.id == publisher)
     }
 
-    fn claimants(&self) -> impl Iterator<Item = &Claimant> {
+    pub(super) fn claimants(&self) -> impl Iterator<Item = &Claimant> {
         let standbys = self.standbys.iter().map(|standby| &standby.claimant);
         self.active.iter().chain(standbys)
     }
@@ -356,18 +366,20 @@ impl State {
         Some(&mut self.standbys[at].contribution)
     }
 
-    fn standing_of_standbys(&self) -> Standing {
-        if self.active.is_some() {
+    /// Returns the standing of a publisher that stands by.
+    fn standing_of(&self, standby: &Claimant) -> Standing {
+        if standby.tenure.as_ref().is_some_and(Tenure::is_revoked) {
+            Standing::Dismissed(Dismissal::Replaced)
+        } else if self.active.is_some() || !standby.has_name() {
             Standing::Standby
         } else {
             Standing::Next
         }
     }
 
-    fn tell_standbys(&self) {
-        let standing = self.standing_of_standbys();
+    pub(super) fn tell_standbys(&self) {
         for standby in &self.standbys {
-            standby.claimant.tell(standing);
+            standby.claimant.tell(self.standing_of(&standby.claimant));
         }
     }
 }

@@ -48,10 +48,15 @@ impl Publisher {
     /// Holds the permit of an arbiter until this is dropped. It is dismissed if the name has another
     /// owner by now.
     #[must_use]
-    pub fn with_permit(mut self, permit: Permit) -> Self {
+    pub fn with_permit(self, permit: Permit) -> Self {
         if let Some(tenure) = permit.tenure.clone() {
             self.stream.note_tenure(self.claim.id, tenure);
         }
+        self.hold(permit)
+    }
+
+    /// Holds the permit that its stream has considered.
+    pub(crate) fn hold(mut self, permit: Permit) -> Self {
         self.permit = permit;
         self
     }

@@ -13,7 +13,7 @@ use distributary_names::StreamName;
 use tokio::sync::mpsc;
 
 use super::takeover::TakeoverReason;
-use crate::{Delivery, Hub, HubConfig, Publisher, Sink, StreamEvent, Subscription};
+use crate::{Delivery, Hub, HubConfig, Permit, Publisher, Sink, StreamEvent, Subscription};
 
 /// A stream with a subscriber, whose publishers push frames in simulated time.
 pub(super) struct Scene {
@@ -33,7 +33,7 @@ impl Scene {
     pub(super) fn of(config: HubConfig) -> (Self, Publisher) {
         let (hub, start) = (Hub::new(config), Instant::now());
         let name = StreamName::parse("live/test").unwrap();
-        let first = hub.stand_by(&name, start).unwrap();
+        let first = hub.stand_by(&name, Permit::default(), start).unwrap();
         let (sink, queue) = Sink::channel(500);
         let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
         let scene = Self {
@@ -51,7 +51,9 @@ impl Scene {
     }
 
     pub(super) fn stand_by(&self, millis: u64) -> Publisher {
-        self.hub.stand_by(&self.name, self.at(millis)).unwrap()
+        self.hub
+            .stand_by(&self.name, Permit::default(), self.at(millis))
+            .unwrap()
     }
 
     /// Pushes a video frame of `len` bytes at this time of the scene, with its timestamp on the

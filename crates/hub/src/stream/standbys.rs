@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{AudioTrack, VideoTrack};
 
-use super::{PublisherInfo, State, Stream, StreamStats};
+use super::{PublisherInfo, State, Stream, StreamStats, Successor};
 use crate::meter::PublisherStats;
 
 /// A publisher that stands by.
@@ -44,6 +44,8 @@ pub struct StreamReport {
     pub measured: PublisherStats,
     /// The publishers that stand by, the one that has waited for longest first.
     pub standbys: Vec<StandbyStats>,
+    /// The other gateways that have standbys.
+    pub successors: Vec<Successor>,
 }
 
 impl Stream {
@@ -56,6 +58,7 @@ impl Stream {
             publisher_id: state.active.as_ref().map(|active| active.id),
             measured: state.contribution.meter.stats(now),
             standbys: state.standbys(now),
+            successors: state.successors.clone(),
         }
     }
 }

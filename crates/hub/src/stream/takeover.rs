@@ -18,7 +18,7 @@ use crate::timeline::MAX_LATE;
 const AUDIO_ALONE_AFTER: Duration = Duration::from_secs(2);
 
 /// Time after which the request of an operator expires if the standby has sent no keyframe.
-const REQUEST_EXPIRES: Duration = MAX_VACANCY;
+pub(super) const REQUEST_EXPIRES: Duration = MAX_VACANCY;
 
 /// The reason why a standby takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,8 @@ pub enum TakeoverError {
 impl Stream {
     /// Requests that a standby takes over with its next keyframe, in place of an earlier request:
     /// that of this number, or of those that send the one that has waited for longest, preferably
-    /// with video. The request expires after 10 s. Returns the number of the standby.
+    /// with video. The request expires after 10 s. Returns the number of the standby, or `None` if it is
+    /// one of another gateway, because this one has none that sends.
     ///
     /// # Errors
     /// Returns [`TakeoverError`] if there is no such standby, or it sends no frames.
@@ -77,21 +78,33 @@ impl Stream {
         &self,
         standby: Option<u64>,
         now: Instant,
-    ) -> Result<u64, TakeoverError> {
+    ) -> Result<Option<u64>, TakeoverError> {
         let mut state = self.lock();
         let is_meant = |one: &&Standby| {
             let claimant = &one.claimant;
             !claimant.is_dismissed() && standby.is_none_or(|id| claimant.id == id)
         };
-        let mut meant = state.standbys.iter().filter(is_meant).peekable();
-        meant.peek().ok_or(TakeoverError::NoStandby)?;
-        let sending = meant.filter(|one| one.claimant.activity.is_sending(now));
+        let meant = state.standbys.iter().filter(is_meant);
+        let sending = meant
+            .clone()
+            .filter(|one| one.claimant.activity.is_sending(now));
         let chosen = sending.min_by_key(|one| !one.contribution.has_video);
-        let id = chosen.ok_or(TakeoverError::Silent)?.claimant.id;
+        let Some(id) = chosen.map(|one| one.claimant.id) else {
+            let is_empty = meant.count() == 0;
+            if standby.is_none() && state.yield_to_successor(now) {
+                return Ok(None);
+            }
+            let has_any = !is_empty || (standby.is_none() && !state.successors.is_empty());
+            return Err(if has_any {
+                TakeoverError::Silent
+            } else {
+                TakeoverError::NoStandby
+            });
+        };
         for standby in &mut state.standbys {
             standby.requested_at = (standby.claimant.id == id).then_some(now);
         }
-        Ok(id)
+        Ok(Some(id))
     }
 
     /// Handles a frame of a standby that arrived at `now`: it takes over if the frame allows it and
@@ -142,11 +155,7 @@ impl State {
         std::mem::swap(&mut self.contribution, &mut contribution);
         if let Some(replaced) = self.active.take() {
             contribution.meter.change_clock();
-            self.standbys.push(Standby {
-                claimant: replaced,
-                contribution,
-                requested_at: None,
-            });
+            self.standbys.push(Standby::new(replaced, contribution));
         }
         for standby in &mut self.standbys {
             standby.requested_at = None;
@@ -181,7 +190,8 @@ impl State {
                 standby.is_audio_alone(now) && (is_requested || !self.has_video_standby(now))
             }
         };
-        if !can_begin || standby.claimant.is_dismissed() {
+        let claimant = &standby.claimant;
+        if !can_begin || claimant.is_dismissed() || !claimant.has_name() {
             return None;
         }
         let Some(active) = self.active.as_ref().filter(|one| !one.is_dismissed()) else {
@@ -227,6 +237,9 @@ impl Standby {
     fn note_frame(&mut self, frame: &Frame, now: Instant) {
         self.claimant.activity.note(now);
         self.contribution.meter.handle(frame, now);
+        if frame.is_keyframe() {
+            self.keyframe_at = Some(now);
+        }
     }
 
     /// Returns whether an operator has requested that it takes over, and it may still do so.
@@ -238,7 +251,7 @@ impl Standby {
     }
 
     /// Returns whether it sends audio, and no video is to be expected.
-    fn is_audio_alone(&self, now: Instant) -> bool {
+    pub(super) fn is_audio_alone(&self, now: Instant) -> bool {
         let sent_for = self.claimant.activity.has_sent_for(now);
         !self.contribution.has_video && sent_for >= AUDIO_ALONE_AFTER
     }

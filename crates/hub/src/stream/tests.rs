@@ -182,10 +182,9 @@ fn end_of_an_ownership_spares_the_publisher_of_a_later_one() {
         .publish(&name, now)
         .unwrap()
         .with_permit(Permit::of(&lost));
-    let standby = hub.stand_by(&name, now).unwrap();
-    let standby = standby.with_permit(Permit::of(&later));
+    let standby = hub.stand_by(&name, Permit::of(&later), now).unwrap();
     lost.revoke();
-    first.stream().dismiss_tenure(&lost);
+    hub.end_tenure(&name, &lost, now);
     let replaced = Standing::Dismissed(Dismissal::Replaced);
     assert_eq!(first.standings().current(), replaced);
     assert_ne!(standby.standings().current(), replaced);
@@ -203,11 +202,11 @@ async fn stream_of_another_gateway_gives_way_to_a_publisher_of_this_one() {
     let hub = Hub::new(HubConfig::default());
     let name = StreamName::parse("live/test").unwrap();
     let now = Instant::now();
-    let remote = |replaces: Option<&Tenure>| {
-        let publisher = hub.publish_remote(&name, replaces, now, now)?;
+    let remote = || {
+        let publisher = hub.publish_remote(&name, now, now)?;
         Some(publisher.from_node("b".into(), now))
     };
-    let first = remote(None).unwrap();
+    let first = remote().unwrap();
     let (sink, mut queue) = Sink::channel(8);
     let _subscription = hub.subscribe(&name, sink, 0).unwrap();
     assert_eq!(first.stream().node().as_deref(), Some("b"));
@@ -216,12 +215,11 @@ async fn stream_of_another_gateway_gives_way_to_a_publisher_of_this_one() {
     let local = local.with_permit(Permit::of(&tenure));
     assert_eq!(first.dismissed().await, Dismissal::Replaced);
     assert_eq!(local.stream().node(), None);
-    assert!(remote(None).is_none(), "this gateway publishes it");
-    let other = Tenure::default();
-    assert!(remote(Some(&other)).is_none(), "the name was claimed again");
-    let second = remote(Some(&tenure)).unwrap();
+    assert!(remote().is_none(), "this gateway publishes it");
+    tenure.revoke();
+    let second = remote().unwrap();
     assert_eq!(local.dismissed().await, Dismissal::Replaced);
-    let third = remote(None).unwrap();
+    let third = remote().unwrap();
     assert_eq!(second.dismissed().await, Dismissal::Replaced);
     assert!(queue.try_recv().is_err(), "the stream was never offline");
     drop((first, local, second));
@@ -240,7 +238,7 @@ fn frames_of_another_gateway_are_placed_by_the_origin_of_their_timeline() {
     let now = Instant::now();
     // The GOP began two seconds before it arrives.
     let began = now.checked_sub(Duration::from_secs(2)).unwrap();
-    let publisher = hub.publish_remote(&name, None, began, now).unwrap();
+    let publisher = hub.publish_remote(&name, began, now).unwrap();
     let publisher = publisher.from_node("b".into(), began);
     for (millis, keyframe) in [(0, true), (1000, false), (2000, false)] {
         let arrived = began + Duration::from_millis(millis);

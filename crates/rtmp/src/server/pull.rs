@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use distributary_hub::{
     AdmissionError, Audience, Demand, DemandError, DemandQueue, Dismissal, PublishError, Refusal,
-    Stream, provide_each,
+    Stream, WhenTaken, provide_each,
 };
 use distributary_names::StreamName;
 use distributary_net::reached;
@@ -208,7 +208,7 @@ impl Pull {
         tls: Option<&TlsClient>,
     ) -> Result<(ClientPlayer, Ingest), PullEnd> {
         // Where gateways share their streams, one of them pulls for all.
-        let permit = context.hub.admit(name, false).await?;
+        let permit = context.hub.admit(name, WhenTaken::Refused).await?;
         info!("pulling");
         let deadline = Instant::now() + FIRST_FRAME_TIMEOUT;
         let peers = Peers {

@@ -69,6 +69,7 @@ pub(super) async fn promote_standby(
         .and_then(|stream| stream.request_takeover(which.id, now()));
     let error = match requested {
         Ok(id) => {
+            // Without an id, it is a standby of another node.
             tracing::info!(stream = %name, id, "takeover by a standby requested by the admin API");
             return Ok(StatusCode::ACCEPTED);
         }

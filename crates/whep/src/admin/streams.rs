@@ -46,6 +46,8 @@ pub(super) struct StreamStatus {
     pub(super) publisher: PublisherStatus,
     /// The publishers that stand by, the one that has waited for longest first.
     standbys: Vec<StandbyStatus>,
+    /// The other nodes of the cluster that have publishers which stand by.
+    standby_nodes: Vec<StandbyNode>,
     /// The kind of its B-frames: `none`, `non-reference` or `reference`, once known.
     b_frames: Option<&'static str>,
     /// Encoder settings to change, and why, where viewers do not get all frames as published.
@@ -145,6 +147,15 @@ struct StandbyStatus {
     next: bool,
     video: Option<VideoStatus>,
     audio: Option<AudioStatus>,
+}
+
+/// Another node of the cluster with publishers that stand by.
+#[derive(Serialize)]
+struct StandbyNode {
+    node: String,
+    standbys: usize,
+    /// One of them sends what viewers can begin with.
+    ready: bool,
 }
 
 #[derive(Serialize)]
@@ -257,6 +268,7 @@ impl StreamStatus {
             publisher_id,
             measured: rates,
             standbys,
+            successors,
         } = stream.report(now);
         let advice = advice::of(&stats);
         let StreamStats {
@@ -302,6 +314,14 @@ impl StreamStatus {
             standbys: standbys
                 .iter()
                 .map(|standby| StandbyStatus::of(standby, now))
+                .collect(),
+            standby_nodes: successors
+                .iter()
+                .map(|successor| StandbyNode {
+                    node: successor.node.to_string(),
+                    standbys: successor.standbys,
+                    ready: successor.is_ready,
+                })
                 .collect(),
             b_frames: b_frames.map(BFrames::as_str),
             advice,
@@ -460,7 +480,7 @@ mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use distributary_hub::{HubConfig, MissingVideo, RenditionOrigin};
+    use distributary_hub::{HubConfig, MissingVideo, Permit, RenditionOrigin, Successor};
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::test_util::h264_track;
     use distributary_media::{AudioCodec, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
@@ -545,6 +565,7 @@ mod tests {
                     "other_tracks": [{ "kind": "audio", "id": 1, "codec": "Opus" }],
                 },
                 "standbys": [],
+                "standby_nodes": [],
                 "b_frames": null,
                 "advice": null,
                 "renditions": [{
@@ -634,8 +655,8 @@ mod tests {
         let start = Instant::now();
         let hub = Hub::new(HubConfig::default());
         let name = StreamName::parse("live/test").unwrap();
-        let first = hub.stand_by(&name, start).unwrap();
-        let second = hub.stand_by(&name, start).unwrap();
+        let first = hub.stand_by(&name, Permit::default(), start).unwrap();
+        let second = hub.stand_by(&name, Permit::default(), start).unwrap();
         second.set_video_track(h264_track());
         second.set_info(PublisherInfo {
             address: Some("192.0.2.8:40000".parse().unwrap()),
@@ -671,6 +692,14 @@ mod tests {
                 "audio": null,
             }])
         );
+        stream.set_successors(vec![Successor {
+            node: "b".into(),
+            standbys: 2,
+            is_ready: true,
+        }]);
+        let shown = status(2_500);
+        let node = serde_json::json!([{ "node": "b", "standbys": 2, "ready": true }]);
+        assert_eq!(shown["standby_nodes"], node);
         drop(first);
         let shown = status(3_000);
         assert_eq!(shown["publisher"]["id"], serde_json::Value::Null);

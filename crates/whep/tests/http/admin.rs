@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::front::{Admin, Answer, Front, OFFER};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use distributary_hub::Dismissal;
+use distributary_hub::{Dismissal, Permit};
 use distributary_media::Frame;
 use distributary_media::test_util::video_frame;
 use http_body_util::BodyExt;
@@ -109,8 +109,8 @@ async fn admin_api_lets_a_standby_take_over_and_ends_it() {
     let answer = admin.request("POST", path).await;
     answer.problem(StatusCode::NOT_FOUND);
     let (name, now) = (front.publisher().stream().name(), Instant::now());
-    let second = front.hub.stand_by(name, now).unwrap();
-    let third = front.hub.stand_by(name, now).unwrap();
+    let second = front.hub.stand_by(name, Permit::default(), now).unwrap();
+    let third = front.hub.stand_by(name, Permit::default(), now).unwrap();
     for wrong in ["?id=0", "?id=7"] {
         let answer = admin.request("POST", &format!("{path}{wrong}")).await;
         answer.problem(StatusCode::NOT_FOUND);

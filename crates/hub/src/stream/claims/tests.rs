@@ -15,7 +15,7 @@ use distributary_names::{RenditionId, StreamName};
 use super::*;
 use crate::stream::scene::{Scene, track};
 use crate::stream::standing::MAX_VACANCY;
-use crate::{Delivery, Hub, HubConfig, JournalKind, PublishError, PublisherInfo, Sink};
+use crate::{Delivery, Hub, HubConfig, JournalKind, Permit, PublishError, PublisherInfo, Sink};
 
 #[test]
 fn standby_has_its_own_tracks_until_it_takes_over_and_afterwards() {
@@ -102,7 +102,9 @@ async fn number_of_standbys_is_limited_and_a_silent_one_gives_way() {
     for standby in &standbys {
         scene.video(standby, 0, 1000, false, 10);
     }
-    let refused = scene.hub.stand_by(&scene.name, scene.at(6000));
+    let refused = scene
+        .hub
+        .stand_by(&scene.name, Permit::default(), scene.at(6000));
     assert_eq!(refused.err(), Some(PublishError::TooManyStandbys));
     for standby in &standbys[1..] {
         scene.video(standby, 0, 6000, false, 10);
@@ -222,12 +224,12 @@ fn vacant_stream_can_be_published_and_taken_over() {
 fn stream_of_a_waiting_standby_is_kept_while_it_is_offline() {
     let hub = Hub::new(HubConfig::default());
     let (name, now) = (StreamName::parse("live/test").unwrap(), Instant::now());
-    let first = hub.stand_by(&name, now).unwrap();
-    let second = hub.stand_by(&name, now).unwrap();
+    let first = hub.stand_by(&name, Permit::default(), now).unwrap();
+    let second = hub.stand_by(&name, Permit::default(), now).unwrap();
     let stream = Arc::clone(first.stream());
     drop(first);
     stream.end_vacancy();
-    let third = hub.stand_by(&name, now).unwrap();
+    let third = hub.stand_by(&name, Permit::default(), now).unwrap();
     assert!(Arc::ptr_eq(&stream, third.stream()));
     drop((second, third));
     assert!(hub.stream(&name).is_none());

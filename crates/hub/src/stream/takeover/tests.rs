@@ -11,7 +11,7 @@ use distributary_names::StreamName;
 
 use super::*;
 use crate::stream::scene::{Scene, audio, track};
-use crate::{Hub, HubConfig, JournalKind, PublishError, Publisher, StreamsConfig};
+use crate::{Hub, HubConfig, JournalKind, Permit, PublishError, Publisher, StreamsConfig};
 
 #[test]
 fn standby_takes_over_from_a_silent_publisher_which_then_stands_by() {
@@ -97,7 +97,7 @@ fn publisher_that_does_not_stand_by_itself_gets_its_turn_again() {
     let (name, start) = (StreamName::parse("live/test").unwrap(), Instant::now());
     // As that of a pulled stream does.
     let pulled = hub.publish(&name, start).unwrap();
-    let second = hub.stand_by(&name, start).unwrap();
+    let second = hub.stand_by(&name, Permit::default(), start).unwrap();
     let push = |publisher: &Publisher, millis: u64| {
         let frame = Frame::Video(video_frame(millis as i64, true, 10));
         publisher
@@ -227,8 +227,8 @@ fn operator_chooses_the_standby_that_takes_over() {
     let missing = Err(TakeoverError::NoStandby);
     assert_eq!(request(Some(7)), missing);
     assert_eq!(request(Some(0)), missing, "it is active already");
-    assert_eq!(request(None), Ok(1));
-    assert_eq!(request(Some(2)), Ok(2), "in place of the other");
+    assert_eq!(request(None), Ok(Some(1)));
+    assert_eq!(request(Some(2)), Ok(Some(2)), "in place of the other");
     assert_eq!(next_of(stream, scene.at(0)), [false, true]);
     for millis in [40, 80] {
         scene.keyframe(&first, millis);
@@ -261,11 +261,11 @@ fn request_for_a_takeover_needs_a_standby_that_sends_and_prefers_video() {
     scene.video(&silent, 0, 0, false, 10);
     audio(&audible, 0, scene.at(6000));
     assert_eq!(request(Some(1), 6000), Err(TakeoverError::Silent));
-    assert_eq!(request(None, 6000), Ok(2));
+    assert_eq!(request(None, 6000), Ok(Some(2)));
     let visible = scene.stand_by(6000);
     visible.set_video_track(track(720));
     scene.video(&visible, 0, 6000, false, 10);
-    assert_eq!(request(None, 6000), Ok(3));
+    assert_eq!(request(None, 6000), Ok(Some(3)));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn request_for_a_takeover_expires() {
     let second = scene.stand_by(0);
     scene.video(&second, 0, 0, false, 10);
     let stream = first.stream();
-    assert_eq!(stream.request_takeover(None, scene.at(0)), Ok(1));
+    assert_eq!(stream.request_takeover(None, scene.at(0)), Ok(Some(1)));
     let expiry = MAX_VACANCY.as_millis() as u64;
     assert_eq!(next_of(stream, scene.at(expiry - 1)), [true]);
     assert_eq!(next_of(stream, scene.at(expiry)), [false]);

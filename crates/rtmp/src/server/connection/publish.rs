@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distributary_auth::Action;
-use distributary_hub::{Dismissal, JournalKind, PublishError, Publisher, Standing, Standings};
+use distributary_hub::{
+    Dismissal, JournalKind, PublishError, Publisher, Standing, Standings, WhenTaken,
+};
 use distributary_names::StreamName;
 use distributary_net::{Full, Permit, limited};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -271,16 +273,24 @@ impl Requester {
             };
             (BAD_NAME, description)
         })?;
-        let replaces =
-            is_stalled || self.context.config.publishers.on_duplicate == OnDuplicate::Takeover;
-        let admitted = self.context.hub.admit(name, replaces).await;
+        let when_taken = match self.context.config.publishers.on_duplicate {
+            OnDuplicate::Standby => WhenTaken::StandsBy,
+            OnDuplicate::Takeover => WhenTaken::TakesOver,
+            OnDuplicate::Refuse if is_stalled => WhenTaken::TakesOver,
+            OnDuplicate::Refuse => WhenTaken::Refused,
+        };
+        let hub = &self.context.hub;
+        let admitted = hub.admit(name, when_taken).await;
         let admitted = admitted
             .map_err(|error| (BAD_NAME, format!("{name} cannot be published: {error}.")))?;
         let publisher = if is_stalled {
             info!("a publisher without frames loses the name");
-            Ok(self.context.hub.take_over(name, now()))
+            Ok(hub.take_over(name, now()).with_permit(admitted))
+        } else if stands_by {
+            hub.stand_by(name, admitted, now())
         } else {
-            self.take_name(name, &identity, &last_received).await
+            let taken = self.take_name(name, &identity, &last_received).await;
+            taken.map(|publisher| publisher.with_permit(admitted))
         };
         let publisher = publisher.map_err(|error| {
             let description = match error {
@@ -291,7 +301,6 @@ impl Requester {
             };
             (BAD_NAME, description)
         })?;
-        let publisher = publisher.with_permit(admitted);
         let holders = &self.context.holders;
         let (holder, gives_way) =
             holders.enter(name.clone(), !stands_by, identity, last_received, permit);
@@ -325,10 +334,8 @@ impl Requester {
         last_received: &LastActivity,
     ) -> Result<Publisher, PublishError> {
         let ServerContext { hub, holders, .. } = &*self.context;
-        match self.context.config.publishers.on_duplicate {
-            OnDuplicate::Refuse => {}
-            OnDuplicate::Takeover => return Ok(hub.take_over(name, now())),
-            OnDuplicate::Standby => return hub.stand_by(name, now()),
+        if self.context.config.publishers.on_duplicate == OnDuplicate::Takeover {
+            return Ok(hub.take_over(name, now()));
         }
         match hub.publish(name, now()) {
             Err(PublishError::AlreadyLive)
@@ -348,7 +355,7 @@ impl Requester {
 
 #[cfg(test)]
 mod tests {
-    use distributary_hub::{Hub, HubConfig};
+    use distributary_hub::{Hub, HubConfig, Permit};
     use distributary_media::Frame;
     use distributary_media::test_util::video_frame;
 
@@ -365,8 +372,8 @@ mod tests {
     async fn standing_is_followed_after_another_publisher_has_the_name_alone() {
         let hub = Hub::new(HubConfig::default());
         let name = StreamName::parse("live/test").unwrap();
-        let first = hub.stand_by(&name, now()).unwrap();
-        let second = hub.stand_by(&name, now()).unwrap();
+        let first = hub.stand_by(&name, Permit::default(), now()).unwrap();
+        let second = hub.stand_by(&name, Permit::default(), now()).unwrap();
         let (entry, gives_way) = oneshot::channel();
         drop(entry);
         let (sender, mut notices) = mpsc::channel(4);
