@@ -201,7 +201,7 @@ async fn exactly_one_of_two_standbys_on_two_nodes_takes_over_each_time() {
         assert_eq!(owned, 1, "round {round}");
         // Its frames arrive, and the stream was never offline.
         let number = u8::try_from(owner).unwrap() + 1;
-        while crate::common::mark(&viewer.video().await) % 10 != number {}
+        while crate::common::mark(&*viewer.video().await) % 10 != number {}
     }
     publishers.iter().for_each(|(_, task)| task.abort());
 }
