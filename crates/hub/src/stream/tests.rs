@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     AdmissionError, Hub, LimitsConfig, Permit, PublishError, Sink, StreamEvent, Tenure,
-    TooManyViewers,
+    TooManyViewers, WhenTaken,
 };
 use distributary_media::MediaTime;
 use distributary_media::test_util::video_frame;
@@ -317,10 +317,13 @@ async fn short_memory_refuses_new_streams_then_gops_then_viewers() {
     let overflow = || publisher.stream().stats().cache_overflow;
     use_up(85, 1);
     assert_eq!(
-        hub.admit(&new, false).await.err(),
+        hub.admit(&new, WhenTaken::Refused).await.err(),
         Some(AdmissionError::Memory)
     );
-    assert!(hub.admit(&live, true).await.is_ok(), "it may reconnect");
+    assert!(
+        hub.admit(&live, WhenTaken::TakesOver).await.is_ok(),
+        "it may reconnect"
+    );
     assert!(hub.viewers().admit(&live, None).is_ok());
     assert_eq!(overflow(), None);
     for seconds in 2..8 {
@@ -335,5 +338,5 @@ async fn short_memory_refuses_new_streams_then_gops_then_viewers() {
         use_up(10, seconds);
     }
     assert!(hub.viewers().admit(&live, None).is_ok());
-    assert!(hub.admit(&new, false).await.is_ok());
+    assert!(hub.admit(&new, WhenTaken::Refused).await.is_ok());
 }
