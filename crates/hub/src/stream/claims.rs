@@ -200,7 +200,9 @@ impl Stream {
         }
         state.has_ended = has_ended;
         if state.active.is_none() {
-            if state.standbys.is_empty() && state.successors.is_empty() {
+            let mut standbys = state.standbys.iter();
+            let has_next = standbys.any(|standby| standby.claimant.has_name());
+            if !has_next && state.successors.is_empty() {
                 self.go_offline(&mut state);
             } else if state.live_since.is_some() {
                 state.tell_standbys();
