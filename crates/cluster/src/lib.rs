@@ -87,7 +87,6 @@ mod transit;
 mod turn;
 mod versions;
 mod viewers;
-mod waiting;
 
 pub use cluster::{ArbiterStatus, Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
 pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};

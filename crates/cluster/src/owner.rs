@@ -1,4 +1,9 @@
 //! The owner of one name that publishers of this node use.
+//!
+//! * `claiming`: claims the name. `waiting`: waits for a name that another node has.
+
+mod claiming;
+mod waiting;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,8 +22,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::claim::{Claim, Event, Step, Verdict};
-use crate::claimant::{Check, compare, confirm, take_step};
+use crate::claim::Claim;
+use crate::claimant::{Check, compare, confirm};
 use crate::config::Label;
 use crate::content::EndReason;
 use crate::context::{Context, now};
@@ -67,17 +72,17 @@ enum Served {
 
 /// The owner of one name, or those who wait for it.
 pub(crate) struct Owner {
-    pub(crate) context: Arc<Context>,
+    context: Arc<Context>,
     /// Receives the name if this node loses it to another one.
     lost: mpsc::Sender<Lost>,
-    pub(crate) name: StreamName,
+    name: StreamName,
     /// The key of the arbiter's entry.
     key: String,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Command>,
     /// The questions of other nodes, once they are listened for.
     questions: Option<Subscriber>,
     /// The publishers that use the name, or stand by for it.
-    pub(crate) permits: FuturesUnordered<PermitEnd>,
+    permits: FuturesUnordered<PermitEnd>,
     /// The ownership during which they were granted.
     tenure: Tenure,
     feeds: HashMap<Form, RunningFeed>,
@@ -89,7 +94,7 @@ pub(crate) struct Owner {
     /// A publisher of this node stands by if another node has the name.
     stands_by: bool,
     /// The node that has the name while this one waits for it.
-    pub(crate) holder: Arc<str>,
+    holder: Arc<str>,
     /// The nodes that wait for the name.
     successors: Successors,
     epoch: u64,
@@ -177,17 +182,8 @@ impl Owner {
         self.permits.push(admission.grant(&self.tenure));
     }
 
-    /// Notes which node has the name, if that is known.
-    pub(crate) fn note_holder(&mut self, node: Option<&Label>) {
-        if let Some(node) = node
-            && *self.holder != *node.as_str()
-        {
-            self.holder = node.as_str().into();
-        }
-    }
-
     /// Lets a publisher stand by for a stream that this node cannot have, or refuses it.
-    pub(crate) fn grant_waiting(&mut self, admission: Admission, error: &AdmissionError) {
+    fn grant_waiting(&mut self, admission: Admission, error: &AdmissionError) {
         let is_elsewhere = matches!(error, AdmissionError::Elsewhere(_));
         if is_elsewhere && admission.when_taken() == WhenTaken::StandsBy {
             self.grant(admission);
@@ -198,84 +194,6 @@ impl Owner {
 
     fn is_provisional(&self) -> bool {
         is_provisional(self.epoch)
-    }
-
-    /// Claims the name. Publishers that come in the meantime join the `admissions`.
-    pub(crate) async fn claim(
-        &mut self,
-        mut claim: Claim,
-        step: Step,
-        admissions: &mut Vec<Admission>,
-    ) -> Result<(), AdmissionError> {
-        let mut next = Ok(step);
-        let verdict = loop {
-            let step = match next {
-                Ok(step) => step,
-                Err(verdict) => break verdict,
-            };
-            let event = self.step(step).await;
-            next = claim.handle(event);
-            if next.is_ok() && self.shared.is_released() {
-                // The node ends.
-                next = Err(Verdict::NoArbiter);
-            }
-            while let Ok(command) = self.commands.try_recv() {
-                match command {
-                    Command::Admit(admission) => admissions.push(admission),
-                    Command::Join(_, reply) => {
-                        refuse(&self.context, &reply, EndReason::Moved).await;
-                    }
-                    // There is nothing to keep or to announce yet.
-                    Command::Keep(..) | Command::Announce => {}
-                }
-            }
-        };
-        let context = Arc::clone(&self.context);
-        let counters = &context.counters;
-        let error = match verdict {
-            Verdict::Owned(epoch) => {
-                counters.claims_owned.note();
-                self.change_epoch(epoch);
-                return Ok(());
-            }
-            Verdict::Provisional => {
-                counters.claims_provisional.note();
-                self.change_epoch(provisional());
-                warn!(
-                    "the arbiter of stream names does not answer: the name is used provisionally"
-                );
-                return Ok(());
-            }
-            Verdict::Elsewhere(node) => {
-                self.note_holder(node.as_ref());
-                AdmissionError::Elsewhere(Arc::clone(&self.holder))
-            }
-            Verdict::NoArbiter => AdmissionError::NoArbiter,
-        };
-        self.questions = None;
-        Err(error)
-    }
-
-    async fn step(&mut self, step: Step) -> Event {
-        if step == Step::Listen {
-            self.listen().await;
-            return if self.questions.is_some() {
-                Event::Listening
-            } else {
-                Event::NotListening
-            };
-        }
-        let waits = !self.permits.is_empty();
-        let waiting = waits.then(|| self.waiting()).flatten();
-        take_step(&self.context, &self.name, &self.key, step, waiting).await
-    }
-
-    /// Listens for the questions of other nodes, if a server is connected.
-    async fn listen(&mut self) {
-        if self.questions.is_none() {
-            let subject = self.context.subjects.owner(&self.name);
-            self.questions = self.context.link.listen(&subject).await;
-        }
     }
 
     /// Serves other nodes until the last publisher has ended, or the name is lost.

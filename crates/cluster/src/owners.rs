@@ -84,7 +84,10 @@ impl Owners {
     /// Returns the number of names.
     pub(crate) fn count(&self) -> usize {
         let names = self.lock();
-        names.values().filter(|name| name.shared.is_granted()).count()
+        names
+            .values()
+            .filter(|name| name.shared.is_granted())
+            .count()
     }
 
     /// Returns the number of names that the arbiter has not confirmed.

@@ -227,7 +227,7 @@ async fn interest_in_a_stream_that_is_offline_ends() {
     publisher.push(true, 1, 100);
     let mut viewer = b.watch(&test).await;
     // As a standby that sends nothing.
-    let held = a.hub.admit(&test, false).await.unwrap();
+    let held = a.hub.admit(&test, WhenTaken::Refused).await.unwrap();
     drop(publisher);
     viewer.goes_offline().await;
     drop(viewer);

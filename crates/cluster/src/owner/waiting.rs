@@ -18,13 +18,13 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
+use super::{Command, Owner};
 use crate::ask::{Asked, ask_owner};
 use crate::claim::Claim;
 use crate::content::EndReason;
 use crate::context::now;
 use crate::control::Waiting;
 use crate::feed::refuse;
-use crate::owner::{Command, Owner};
 
 /// Interval of questions for the owner.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ enum Chance {
 impl Owner {
     /// Waits until this node has the name. Returns `false` if no publisher waits for it any more, or
     /// the node ends.
-    pub(crate) async fn wait(&mut self) -> bool {
+    pub(super) async fn wait(&mut self) -> bool {
         let mut nobody = 0;
         let mut ask_at = Instant::now();
         let shared = Arc::clone(&self.shared);
@@ -77,7 +77,7 @@ impl Owner {
     }
 
     /// Returns what the publishers that wait for the name could do now.
-    pub(crate) fn waiting(&self) -> Option<Waiting> {
+    pub(super) fn waiting(&self) -> Option<Waiting> {
         let stream = self.context.hub.stream(&self.name)?;
         let readiness = stream.readiness(now());
         let standbys = u8::try_from(stream.standby_count()).unwrap_or(u8::MAX);

@@ -1,0 +1,103 @@
+//! Claims a name, and listens for the questions of other nodes.
+
+use std::sync::Arc;
+
+use distributary_hub::{Admission, AdmissionError};
+use tracing::warn;
+
+use super::{Command, Owner};
+use crate::claim::{Claim, Event, Step, Verdict};
+use crate::claimant::take_step;
+use crate::config::Label;
+use crate::content::EndReason;
+use crate::epoch::provisional;
+use crate::feed::refuse;
+
+impl Owner {
+    /// Claims the name. Publishers that come in the meantime join the `admissions`.
+    pub(super) async fn claim(
+        &mut self,
+        mut claim: Claim,
+        step: Step,
+        admissions: &mut Vec<Admission>,
+    ) -> Result<(), AdmissionError> {
+        let mut next = Ok(step);
+        let verdict = loop {
+            let step = match next {
+                Ok(step) => step,
+                Err(verdict) => break verdict,
+            };
+            let event = self.step(step).await;
+            next = claim.handle(event);
+            if next.is_ok() && self.shared.is_released() {
+                // The node ends.
+                next = Err(Verdict::NoArbiter);
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Admit(admission) => admissions.push(admission),
+                    Command::Join(_, reply) => {
+                        refuse(&self.context, &reply, EndReason::Moved).await;
+                    }
+                    // There is nothing to keep or to announce yet.
+                    Command::Keep(..) | Command::Announce => {}
+                }
+            }
+        };
+        let context = Arc::clone(&self.context);
+        let counters = &context.counters;
+        let error = match verdict {
+            Verdict::Owned(epoch) => {
+                counters.claims_owned.note();
+                self.change_epoch(epoch);
+                return Ok(());
+            }
+            Verdict::Provisional => {
+                counters.claims_provisional.note();
+                self.change_epoch(provisional());
+                warn!(
+                    "the arbiter of stream names does not answer: the name is used provisionally"
+                );
+                return Ok(());
+            }
+            Verdict::Elsewhere(node) => {
+                self.note_holder(node.as_ref());
+                AdmissionError::Elsewhere(Arc::clone(&self.holder))
+            }
+            Verdict::NoArbiter => AdmissionError::NoArbiter,
+        };
+        self.questions = None;
+        Err(error)
+    }
+
+    async fn step(&mut self, step: Step) -> Event {
+        if step == Step::Listen {
+            self.listen().await;
+            return if self.questions.is_some() {
+                Event::Listening
+            } else {
+                Event::NotListening
+            };
+        }
+        let waits = !self.permits.is_empty();
+        let waiting = waits.then(|| self.waiting()).flatten();
+        take_step(&self.context, &self.name, &self.key, step, waiting).await
+    }
+
+    /// Listens for the questions of other nodes, if a server is connected.
+    pub(super) async fn listen(&mut self) {
+        if self.questions.is_none() {
+            let subject = self.context.subjects.owner(&self.name);
+            self.questions = self.context.link.listen(&subject).await;
+        }
+    }
+
+    /// Notes which node has the name, if that is known.
+    pub(super) fn note_holder(&mut self, node: Option<&Label>) {
+        if let Some(node) = node
+            && *self.holder != *node.as_str()
+        {
+            self.holder = node.as_str().into();
+        }
+    }
+}
