@@ -377,7 +377,8 @@ mod tests {
             (Step::Ask, Event::Silent),
             (Step::Ask, Event::Silent),
         ];
-        let next = run((claim.after_silence(), step), &events);
+        let claim = claim.after_waiting().after_silence();
+        let next = run((claim, step), &events);
         assert_eq!(next, Ok(Step::Ask));
     }
 

@@ -85,7 +85,7 @@ fn stream_waits_for_a_standby_of_another_gateway_until_its_ownership_ends() {
     let now = Instant::now();
     let tenure = Tenure::default();
     let local = hub.stand_by(&name, Permit::of(&tenure), now).unwrap();
-    let stream = std::sync::Arc::clone(local.stream());
+    let stream = Arc::clone(local.stream());
     let successor = Successor {
         node: "b".into(),
         standbys: 1,
