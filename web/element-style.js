@@ -145,7 +145,7 @@ svg {
   background: rgb(5 8 11 / 80%);
   font-size: 0.82rem; font-variant-numeric: tabular-nums;
 }
-/* Says over a black picture that there is no video to show. */
+/* Says over the black element that there is no video to show. */
 .no-video {
   position: absolute; inset: 0; display: grid; place-items: center;
   padding: 3.5rem 1.5rem; text-align: center; text-wrap: balance;

@@ -7,7 +7,7 @@ const GONE = 700;
 /** The same after this many milliseconds without packets: then the gateway reports more rarely. */
 const GONE_LATE = 5_000;
 const LATE = 10_000;
-/** Milliseconds until a session elsewhere has to show pictures once it is connected. */
+/** Milliseconds until a session elsewhere has to show video once it is connected. */
 const PICTURE_TIMEOUT = 2_000;
 /** Milliseconds between two looks at a session that is brought up. */
 const RISE_INTERVAL = 50;
@@ -37,7 +37,7 @@ export class Pulse {
     this.#silent = hasPackets || hasReports ? 0 : this.#silent + passed;
   }
 
-  /** Whether no packets have arrived for so long that a session without pictures is not worse. */
+  /** True if no packets have arrived for so long that a session without video is not worse. */
   get isIdle() {
     return this.#idle >= PICTURE_TIMEOUT;
   }
@@ -58,15 +58,15 @@ function arrivals(report) {
 }
 
 /**
- * Opens a session, and waits until it has pictures. Returns whether it has, or, if that is enough, is
+ * Opens a session, and waits until its video plays. Returns whether it has, or, if that is enough, is
  * connected for a while: its stream may have no publisher. Throws what `Session.open` throws.
  *
  * @param {Session} session
  * @param {object} options
- * @param {boolean} options.hasVideo whether pictures are expected, and not audio alone
- * @param {number} options.timeout milliseconds until it has to be connected, and then to have pictures
+ * @param {boolean} options.hasVideo whether video is expected, and not audio alone
+ * @param {number} options.timeout milliseconds until it has to be connected, and then to show video
  * @param {() => boolean} options.isWanted whether it still makes sense
- * @param {() => boolean} options.isConnectionEnough whether a session without pictures will do
+ * @param {() => boolean} options.isConnectionEnough whether a session without video will do
  */
 export async function bringUp(session, { hasVideo, timeout, isWanted, isConnectionEnough }) {
   const opened = session.open().then(() => true);

@@ -327,7 +327,7 @@ export class Player extends EventTarget {
     if (this.#rescuing === old) this.#rescuing = null;
   }
 
-  /** Opens a session at another endpoint beside the old one, and shows it when it has pictures. */
+  /** Opens a session at another endpoint beside the old one, and shows it when its video plays. */
   async #replace(old, endpoint, options) {
     const session = this.#newSession(atNode(endpoint, this.#endpoint));
     const rising = { session, events: [] };

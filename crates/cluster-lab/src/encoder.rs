@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The application of all streams.
 pub(crate) const APP: &str = "live";
 
-/// What an encoder publishes.
+/// A clip with marked frames, as an encoder publishes it.
 #[derive(Clone)]
 pub(crate) struct Program {
     /// The clip, in a loop.

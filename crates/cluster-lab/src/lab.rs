@@ -47,7 +47,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Time for which what has to stay is watched.
 const HOLD: Duration = Duration::from_secs(2);
 
-/// What all labs of a run have in common.
+/// The settings that all labs of a run share.
 #[derive(Clone)]
 pub(crate) struct Settings {
     /// The gateway's program.

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// What one or more runs of a row have found.
+/// The results of one or more runs of a row.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     figures: Vec<Figure>,
-    /// What must not happen and did.
+    /// Broken invariants, in words.
     pub(crate) broken: Vec<String>,
 }
 

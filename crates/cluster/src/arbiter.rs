@@ -48,7 +48,7 @@ pub(crate) struct Arbiter {
     reach: watch::Receiver<Reach>,
 }
 
-/// Whether the arbiter answers, and since when that is so.
+/// The state of the connection to the arbiter, and the time of its last change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach {
     pub(crate) is_reachable: bool,

@@ -1,4 +1,4 @@
-//! Which servers a client trusts over HTTPS.
+//! Verification of the certificates of HTTPS servers.
 
 use std::io;
 use std::path::Path;
