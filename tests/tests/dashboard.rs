@@ -169,7 +169,7 @@ async fn dashboard_opens_with_full_graphs_a_thumbnail_and_past_events() {
 /// Replaces the feed by one with 300 streams.
 const MANY_STREAMS: &str = "
     const streamOf = (n) => ({
-        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, has_page: true, uptime_seconds: 60 * n, b_frames: 'none', transcode: null, renditions: [], standbys: [],
+        name: n === 150 ? 'live/tag<img src=x onerror=injected=1>' : `live/cam${n}`, has_page: true, uptime_seconds: 60 * n, b_frames: 'none', transcode: null, renditions: [], standbys: [], standby_nodes: [],
         advice: n % 50 === 7 ? 'Set the keyframe interval to 2 s.' : null,
         video: { codec: 'H264', width: 1280, height: 720, profile_level_id: '42c01f',
             frame_rate: 30, bitrate_bps: 1e6 + n * 1e4, gop: { seconds: 2, frames: 60 } },
@@ -186,6 +186,7 @@ const MANY_STREAMS: &str = "
             sessions: 0, shard_sessions: [0], fan_out: { frames: 0, p50_ms: 0, p99_ms: 0.4, max_ms: 1 },
             process: { cpu_percent: 12, cores: 2, memory_bytes: 5e7, open_files: 400,
                 max_open_files: 65536 },
+            memory: { budget_bytes: 2 ** 31, pressure: 'publishers' },
             link: { interface: 'eth0', sent_bps: 4.2e8, capacity_bps: 1e9 },
             transcoders: { running: 0, failed: 0 },
             joins: { total: { asked: 9, connected: 3, failed: { unreachable: 3, handshake: 2, overload: 1 } },
@@ -242,6 +243,7 @@ async fn three_hundred_streams_are_sorted_searched_and_paged() {
     )
     .await;
     shows(&browser, "420.0 Mbit/s of 1.00 Gbit/s, eth0").await;
+    shows(&browser, "no new publishers").await;
 
     browser.click("#next").await;
     is(&browser, &format!("{rows}[0] === 'live/cam26'")).await;
