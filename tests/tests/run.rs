@@ -106,7 +106,7 @@ fn version_is_printed() {
     assert_eq!(long.status.code(), Some(0), "{long:?}");
     let mut lines = long.stdout.lines();
     assert_eq!(lines.next(), Some(own.as_str()));
-    for library in ["OpenSSL ", "AWS-LC "] {
+    for library in ["OpenSSL ", "AWS-LC ", "libopus "] {
         let line = lines.next().unwrap_or_default();
         assert!(line.starts_with(library), "{long:?}");
     }
