@@ -1,10 +1,10 @@
-//! What the owner of one name and the list of names share.
+//! The state that the owner of one name shares with the list of names.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// What the owner of one name and the list of names share.
+/// The state that the owner of one name shares with the list of names.
 ///
 /// Nothing that is noted here gets lost while the owner is busy: there is one value of each kind,
 /// whatever the number of messages, and it stays until the owner looks.

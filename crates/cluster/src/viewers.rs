@@ -1,4 +1,4 @@
-//! What viewers of this node need of other nodes: where else a stream is, and which node has less load.
+//! Other nodes for viewers of this node: those that have a stream, and those with less load.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

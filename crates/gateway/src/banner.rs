@@ -30,7 +30,7 @@ pub struct Addresses {
     pub candidates: Vec<IpAddr>,
     /// The built-in clip is published.
     pub demo: bool,
-    /// Who may publish and watch.
+    /// The authorization methods for publishers and viewers.
     pub access: AccessMethods,
 }
 

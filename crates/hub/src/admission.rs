@@ -23,7 +23,7 @@ pub struct Admission {
     answer: oneshot::Sender<Result<Permit, AdmissionError>>,
 }
 
-/// What becomes of a publisher if another gateway has the name.
+/// The policy for a publisher whose name another gateway has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenTaken {
     /// It is refused.

@@ -18,7 +18,7 @@ pub enum RenditionOrigin {
     Transcoded,
 }
 
-/// How the frames of a joined stream are put on the clock of the stream that it is joined to.
+/// The way in which frames of a joined stream are put on the clock of the stream that it is joined to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinAlignment {
     /// By their arrival: no keyframes agree.

@@ -41,7 +41,7 @@ pub struct Rendition {
     pub bitrate: u64,
     /// False if it is made on request: see [`Hub::request_rendition`].
     pub is_live: bool,
-    /// How it is put on the clock of the stream, if it is [joined](RenditionOrigin::Joined).
+    /// Its alignment with the clock of the stream, if it is [joined](RenditionOrigin::Joined).
     pub alignment: Option<JoinAlignment>,
     /// True if it has B-frames that its viewers cannot decode, according to the policy for them.
     pub needs_transcoding: bool,

@@ -18,7 +18,7 @@ const LIVE: u64 = 250;
 /// RTP ticks of an audio frame.
 const AUDIO_TICKS: i64 = 960;
 
-/// What the path of a session may have done to the media so far.
+/// The effects that the path of a session may have had on the media so far.
 #[derive(Clone, Copy, Debug)]
 pub struct PathSoFar {
     /// Packets before the first one may be missing.

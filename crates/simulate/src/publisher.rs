@@ -69,7 +69,7 @@ pub struct Publisher {
     began: Option<Instant>,
     /// It sends no media.
     pub is_paused: bool,
-    /// What it has sent.
+    /// The frames that it has sent.
     pub record: Record,
     /// The reason why its connection has ended.
     pub end: Option<String>,

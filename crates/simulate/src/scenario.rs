@@ -1,4 +1,4 @@
-//! What happens in a simulation, by its seed.
+//! The events of a simulation, by its seed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::network::Condition;
 use crate::publisher::Media;
 use crate::random::Random;
 
-/// What happens in a simulation.
+/// The events of a simulation.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The seed of everything that is random.
@@ -15,7 +15,7 @@ pub struct Scenario {
     pub step: Duration,
     /// Shards of the gateway.
     pub shards: usize,
-    /// What publishers do when the name is taken.
+    /// The policy for publishers whose name is taken.
     pub duplicates: Duplicates,
     /// The media of the publishers.
     pub media: Media,
@@ -27,7 +27,7 @@ pub struct Scenario {
     pub active: Duration,
 }
 
-/// What happens when a second publisher comes.
+/// The policy for a second publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicates {
     /// It is refused.
@@ -82,7 +82,7 @@ pub enum Event {
     Full(usize, usize, Duration),
 }
 
-/// How a viewer leaves.
+/// The way in which a viewer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
     /// By DELETE.

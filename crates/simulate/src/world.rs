@@ -40,7 +40,7 @@ const MAX_STEP: Duration = Duration::from_millis(50);
 /// Turns of the tasks of connections in each step.
 const TURNS: usize = 6;
 
-/// What a simulation did.
+/// A summary of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Hash over all events: equal if two simulations went the same way.

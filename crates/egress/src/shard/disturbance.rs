@@ -29,7 +29,7 @@ const SMOOTHING: u32 = 15;
 const LENGTH: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(8);
 
-/// What a shard has seen of disturbances.
+/// Detects disturbances that all viewers of a shard have in common.
 #[derive(Debug, Default)]
 pub(super) struct Disturbance {
     /// When a datagram came last, and the usual time between two.

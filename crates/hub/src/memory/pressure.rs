@@ -1,4 +1,4 @@
-//! Which step of the order of refusal is in force.
+//! The step of the order of refusal that is in force.
 
 use std::time::{Duration, Instant};
 

@@ -24,7 +24,7 @@ pub(super) struct Contribution {
     pub(super) audio: Option<Arc<AudioTrack>>,
     /// True once the publisher has declared a video track; `video` may be that of an earlier one.
     pub(super) has_video: bool,
-    /// How its frames are put on the clock of the stream, if they are those of another one.
+    /// Alignment of its frames with the clock of the stream, if they are those of another one.
     pub(super) alignment: Option<JoinAlignment>,
     pub(super) meter: Meter,
 }

@@ -13,7 +13,7 @@ use super::takeover::REQUEST_EXPIRES;
 use super::{State, Stream};
 use crate::admission::Tenure;
 
-/// How the standbys of a gateway could take a stream over from another gateway.
+/// The readiness of the standbys of a gateway to take a stream over from another gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// One of them sends video with keyframes; otherwise audio alone.

@@ -43,7 +43,7 @@ pub enum Played {
     },
 }
 
-/// What all players of a simulation share.
+/// The state that all players of a simulation share.
 pub struct PlayerContext {
     /// The DTLS context with the players' certificate.
     pub dtls: DtlsContext,

@@ -1,4 +1,4 @@
-//! What has to be made of the stream, and the encoder that is started when that changes.
+//! The renditions to make of the stream, and the encoder that is started when they change.
 
 use std::sync::Arc;
 use std::time::Duration;

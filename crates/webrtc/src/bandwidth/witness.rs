@@ -1,4 +1,4 @@
-//! What viewers tell of clusters, and the size of clusters that follows from it.
+//! Evidence of viewers about clusters, and the size of clusters that follows from it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const LEAST_BYTES: u64 = 6 * 1200;
 /// Interval at which the packets of a cluster are sent.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
-/// What a viewer tells of a cluster.
+/// The kind of evidence that a viewer gives about a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Witness {
     /// The arrival of each packet.

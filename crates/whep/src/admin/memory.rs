@@ -16,7 +16,7 @@ use super::process::resident_memory;
 /// The memory of the gateway.
 #[derive(Serialize)]
 pub(super) struct MemoryStatus {
-    /// What the process may use, in bytes.
+    /// The memory that the process may use, in bytes.
     budget_bytes: Option<usize>,
     /// The step of the order of refusal that is in force.
     pressure: &'static str,
