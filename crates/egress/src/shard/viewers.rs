@@ -157,6 +157,7 @@ impl Viewers {
     }
 
     /// Returns how many there are.
+    #[cfg(any(test, feature = "test-util"))]
     pub(super) fn count(&self) -> usize {
         self.slots.len()
     }
