@@ -28,6 +28,7 @@
 //! * [`journal`]: the last events, for operators.
 //! * [`memory`]: the memory of media, and what gives way when memory is short.
 //! * [`meter`]: measured stats of a publisher.
+//! * `video_load`: the bitrate that a path must carry for a video.
 //! * [`viewers`]: the count of viewers and its limits.
 //! * `watchable`: selects the transcode for viewers that cannot decode a stream as published.
 //! * [`players`]: the viewers that are not WebRTC sessions.
@@ -60,6 +61,7 @@ mod takeovers;
 pub mod timeline;
 mod transcoder;
 mod transcoder_stats;
+mod video_load;
 pub mod viewers;
 mod watchable;
 

@@ -4,19 +4,14 @@ use std::time::{Duration, Instant};
 
 use distributary_media::{Frame, MediaTime};
 
+use crate::video_load::VideoLoad;
+
 /// Length of one slot of the window.
 const SLOT: Duration = Duration::from_millis(250);
 
 /// Slots in the window, four seconds: long enough that the keyframe interval does not show in
 /// the rates, short enough to notice a publisher that stops.
 const SLOTS: usize = 16;
-
-/// Slots in which a peak of the bitrate fades to about a third: 16 s, several scenes of a film.
-const FADING: u64 = 64;
-
-/// Slots before the first measurement of the bitrate, a second: the first keyframe alone says
-/// nothing.
-const WARM_UP: u64 = 4;
 
 /// Measured stats of a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -55,8 +50,7 @@ pub(crate) struct Meter {
     gop: Option<Gop>,
     last: Option<(Instant, MediaTime)>,
     jitter: Duration,
-    /// The peak of the video bitrate, which fades.
-    peak: u64,
+    load: VideoLoad,
 }
 
 /// Frames and bytes that arrived in one slot.
@@ -79,7 +73,7 @@ impl Meter {
             gop: None,
             last: None,
             jitter: Duration::ZERO,
-            peak: 0,
+            load: VideoLoad::default(),
         }
     }
 
@@ -87,6 +81,7 @@ impl Meter {
     pub(crate) fn change_clock(&mut self) {
         self.keyframe = None;
         self.last = None;
+        self.load.change_clock();
     }
 
     /// Counts a frame that arrived at `now`.
@@ -99,6 +94,7 @@ impl Meter {
             Frame::Video(_) => {
                 slot.video_bytes += bytes;
                 slot.frames += 1;
+                self.load.handle(frame.dts(), bytes);
                 self.note_video_frame(frame, now);
             }
         }
@@ -117,11 +113,11 @@ impl Meter {
         }
     }
 
-    /// Returns the bitrate in bit/s that a path must carry for the video: the mean of the window,
-    /// or of an earlier one with more, which fades within [`FADING`] slots. 0 in the first second.
-    pub(crate) fn demand(&mut self, now: Instant) -> u64 {
+    /// Returns the bitrate in bit/s that a path must carry for the video, see [`VideoLoad::rate`]; 0
+    /// when no frame has come for the length of the window.
+    pub(crate) fn load(&mut self, now: Instant) -> u64 {
         self.advance(now);
-        self.peak
+        self.load.rate()
     }
 
     /// Returns the sums of the window's whole slots, and its length in ms, at least 1.
@@ -168,25 +164,13 @@ impl Meter {
             // Nothing of the window is left.
             self.slots = [Slot::default(); SLOTS + 1];
             self.slot = target;
-            self.peak = 0;
+            self.load = VideoLoad::default();
             return;
         }
         while self.slot < target {
             self.slot += 1;
             *self.current() = Slot::default();
-            self.follow_peak();
         }
-    }
-
-    /// Lets the peak fade by one slot, or raises it to the mean of the window.
-    fn follow_peak(&mut self) {
-        if self.slot < WARM_UP {
-            return;
-        }
-        let (sum, millis) = self.window();
-        let mean = sum.video_bytes * 8 * 1000 / millis;
-        let faded = self.peak - self.peak.saturating_sub(mean) / FADING;
-        self.peak = mean.max(faded);
     }
 
     fn current(&mut self) -> &mut Slot {
@@ -265,33 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn demand_follows_peaks_at_once_and_fades_slowly() {
-        let start = Instant::now();
-        let mut meter = Meter::new(start);
-        let at = |slots: u64| start + SLOT * slots as u32;
-        let mut feed = |slots: std::ops::Range<u64>, frames: u64| {
-            let mut demand = 0;
-            for slot in slots {
-                for _ in 0..frames {
-                    meter.handle(&video(0, false), at(slot));
-                }
-                demand = meter.demand(at(slot + 1));
-            }
-            demand
-        };
-        // 1000 bytes in 250 ms are 32 kbit/s.
-        assert_eq!(feed(0..3, 1), 0, "too early to tell");
-        assert_eq!(feed(3..40, 1), 32_000);
-        assert_eq!(
-            feed(40..56, 10),
-            320_000,
-            "the peak counts after one window"
-        );
-        let fading = feed(56..120, 1);
-        assert!((130_000..200_000).contains(&fading), "{fading}");
-        let faded = feed(120..600, 1);
-        assert!((32_000..33_000).contains(&faded), "{faded}");
-        assert_eq!(meter.demand(at(700)), 0, "nothing comes anymore");
+    fn load_is_unknown_when_nothing_comes_anymore() {
+        let (mut meter, now) = fed(6);
+        assert_eq!(meter.load(now), 200_000);
+        assert_eq!(meter.load(now + Duration::from_secs(10)), 0);
     }
 
     #[test]

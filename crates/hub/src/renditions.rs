@@ -36,8 +36,8 @@ pub struct Rendition {
     /// Height of its frames in pixels; 0 if the publisher does not say it.
     pub height: u32,
     /// Bitrate of its video in bit/s. That of a live rendition is measured: the mean of the last
-    /// seconds, or of an earlier peak that fades. Before the first measurement, and before it is
-    /// live, it is the configured one; 0 if there is none.
+    /// seconds, or more if an earlier peak was far above it. Before the first measurement, and before
+    /// it is live, it is the configured one; 0 if there is none.
     pub bitrate: u64,
     /// False if it is made on request: see [`Hub::request_rendition`].
     pub is_live: bool,

@@ -25,7 +25,7 @@ impl Stream {
         Some(SourceVideo {
             stream: self.name.clone(),
             track: state.contribution.video.clone()?,
-            bitrate: state.contribution.meter.demand(now),
+            bitrate: state.contribution.meter.load(now),
             needs_transcoding: policy.transcodes(state.b_frames.verdict.kind),
         })
     }
