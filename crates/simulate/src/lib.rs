@@ -20,7 +20,7 @@
 //! # Parts
 //!
 //! * [`scenario`]: what happens, by seed.
-//! * `world`: runs a scenario. `gateway`: the gateway with its rules. `seat`: the place of a viewer.
+//! * `world`: runs a scenario; `outcome`: what comes of it. `gateway`: the gateway with its rules. `seat`: the place of a viewer.
 //! * [`publisher`], [`content`]: publishers, and frames that say which ones they are.
 //! * [`network`]: loss, bursts, reordering, duplicates, delay, jitter, bottlenecks, largest packets,
 //!   partitions.
@@ -68,6 +68,7 @@ pub mod client;
 pub mod content;
 mod gateway;
 pub mod network;
+mod outcome;
 pub mod publisher;
 pub mod random;
 pub mod scenario;
@@ -75,4 +76,5 @@ mod seat;
 pub mod trace;
 mod world;
 
-pub use world::{Failure, Summary, run};
+pub use outcome::{Failure, Summary};
+pub use world::run;

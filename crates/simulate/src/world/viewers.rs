@@ -1,0 +1,219 @@
+//! Viewers that come, watch and leave.
+
+use distributary_egress::session::ViewerOptions;
+use distributary_webrtc::sdp::Offer;
+
+use super::{REJOIN, World};
+use crate::check::{Checker, PathSoFar};
+use crate::client::{IndependentPlayer, OwnPlayer, Played, Player};
+use crate::content::{read_audio, read_video};
+use crate::gateway::ADDRESS;
+use crate::network::{Condition, Datagram};
+use crate::publisher::Record;
+use crate::random::Random;
+use crate::scenario::Leaving;
+use crate::seat::Watching;
+
+impl World<'_> {
+    pub(super) fn leave(&mut self, number: usize, leaving: Leaving) -> Result<(), String> {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(number) else {
+            return Ok(());
+        };
+        seat.is_wanted = false;
+        seat.join_at = None;
+        if leaving == Leaving::Goodbye {
+            if let Some(watching) = &mut seat.watching {
+                watching.player.close();
+            }
+            seat.transmit(now);
+        }
+        let Some(watching) = seat.watching.take() else {
+            return Ok(());
+        };
+        self.summary.frames += watching.checker.frames;
+        self.summary.audio_frames += watching.checker.audio_frames;
+        if leaving == Leaving::Delete {
+            let engine = &mut self.gateway.engine;
+            // The gateway may have ended it already.
+            let _ = engine.close(&watching.session, now);
+            engine.handle_timeout(now);
+            if engine.contains(&watching.session) {
+                return Err(format!(
+                    "the session of viewer {number} is left after DELETE"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, number: usize) -> Result<(), String> {
+        let now = self.now;
+        let seed = self.scenario.seed;
+        let Some(seat) = self.seats.get_mut(number) else {
+            return Ok(());
+        };
+        seat.join_at = None;
+        seat.players += 1;
+        // A new player has a new socket.
+        let port = seat.address.port().wrapping_add(97).max(1024);
+        seat.address.set_port(port);
+        let identity = Random::of(seed, number as u64, seat.players).draw();
+        let (mut player, offer): (Box<dyn Player>, String) = if seat.plan.is_independent {
+            let (player, offer) = IndependentPlayer::new(seat.address, now)?;
+            (Box::new(player), offer)
+        } else {
+            let player = OwnPlayer::new(identity)?;
+            let offer = player.offer(&self.context.fingerprint);
+            (Box::new(player), offer)
+        };
+        let offer = Offer::parse(&offer).map_err(|error| error.to_string())?;
+        let options = ViewerOptions {
+            early_media: seat.plan.has_early_media && !seat.plan.is_independent,
+            address: Some(seat.address.ip()),
+            counts_as: Some(seat.address.ip()),
+            ..ViewerOptions::default()
+        };
+        let stream = &self.gateway.stream;
+        let opened = self.gateway.engine.open(stream, &offer, options, now);
+        let opened = opened.map_err(|error| format!("viewer {number} is refused: {error}"))?;
+        player.handle_answer(&opened.answer, &self.context, now)?;
+        self.summary.sessions += 1;
+        seat.watching = Some(Watching {
+            player,
+            session: opened.id,
+            checker: Checker::default(),
+            since: now,
+            is_lossy: false,
+            is_harsh: false,
+            has_chosen: false,
+            may_lack_first: false,
+            given_up: 0,
+        });
+        self.note(format!("viewer {number} joins"));
+        Ok(())
+    }
+
+    /// Lets the time of a viewer pass, and delivers what it sent.
+    pub(super) fn handle_seat(&mut self, number: usize) -> Result<(), String> {
+        let now = self.now;
+        if self.seats[number].join_at.is_some_and(|at| at <= now) {
+            self.join(number)?;
+        }
+        let seat = &mut self.seats[number];
+        let condition = [seat.up.condition, seat.down.condition];
+        if let Some(watching) = &mut seat.watching {
+            watching.is_lossy |= condition.iter().any(Condition::loses);
+            watching.is_harsh |= condition.iter().any(Condition::is_harsh);
+            // A full buffer loses retransmissions.
+            watching.is_harsh |= self.rooms.iter().any(Option::is_some);
+            let may_lose_first = condition.iter().any(Condition::may_lose_first);
+            watching.may_lack_first |= watching.is_lossy || may_lose_first;
+            if watching.player.poll_timeout().is_some_and(|due| due <= now) {
+                watching.player.handle_timeout(now);
+            }
+        }
+        seat.transmit(now);
+        while let Some(Datagram { viewer, mut bytes }) = seat.up.receive(now) {
+            if let Some(victim) = seat.forged.filter(|_| is_check(&bytes)) {
+                let mut copy = bytes.clone();
+                self.gateway.handle_datagram(victim, &mut copy, now);
+            }
+            self.gateway.handle_datagram(viewer, &mut bytes, now);
+        }
+        Ok(())
+    }
+
+    /// Puts what the gateway sends on the links to the viewers.
+    pub(super) fn carry_sent(&mut self) -> Result<(), String> {
+        let now = self.now;
+        for (destination, bytes) in self.gateway.take_sent()? {
+            let mut seats = self.seats.iter_mut();
+            if let Some(seat) = seats.find(|seat| seat.address == destination) {
+                let viewer = destination;
+                seat.down.send(Datagram { viewer, bytes }, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers datagrams to a viewer, and checks what it plays.
+    pub(super) fn deliver(&mut self, number: usize) -> Result<(), String> {
+        let (now, at) = (self.now, self.elapsed());
+        let records: Vec<&Record> = self.publishers.iter().map(|one| &one.record).collect();
+        let seat = &mut self.seats[number];
+        while let Some(Datagram { viewer, bytes }) = seat.down.receive(now) {
+            if viewer == seat.address
+                && let Some(watching) = &mut seat.watching
+            {
+                watching.player.handle_datagram(ADDRESS.into(), &bytes, now);
+            }
+        }
+        seat.transmit(now);
+        let Some(watching) = &mut seat.watching else {
+            return Ok(());
+        };
+        let path = PathSoFar {
+            may_lack_first: watching.may_lack_first,
+            is_clean: !(watching.may_lack_first || watching.is_lossy || watching.is_harsh),
+        };
+        while let Some(played) = watching.player.poll_played() {
+            seat.trace.count(at, &described(&played));
+            let checked = watching.checker.handle(&played, &records, path, now);
+            checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
+        }
+        let given_up = watching.player.given_up();
+        let may_miss = watching.is_harsh || (watching.is_lossy && watching.has_chosen);
+        if given_up > watching.given_up && !may_miss {
+            let after = if watching.is_lossy {
+                "were not retransmitted"
+            } else {
+                "its path has not lost"
+            };
+            return Err(format!(
+                "viewer {number} misses {given_up} packets that {after}"
+            ));
+        }
+        watching.given_up = given_up;
+        let failure = watching.player.failure();
+        if let Some(reason) = failure.as_ref().filter(|reason| reason.contains("invalid")) {
+            return Err(format!("viewer {number}: {reason}"));
+        }
+        let is_gone = !self.gateway.engine.contains(&watching.session);
+        if is_gone || failure.is_some() {
+            let why = if is_gone {
+                "its session has ended".to_owned()
+            } else {
+                failure.unwrap_or_default()
+            };
+            self.lose(number, &why);
+        }
+        Ok(())
+    }
+
+    /// Ends a player that gets nothing any more; another one comes in its place.
+    fn lose(&mut self, number: usize, why: &str) {
+        let now = self.now;
+        let seat = &mut self.seats[number];
+        if let Some(watching) = seat.watching.take() {
+            self.summary.frames += watching.checker.frames;
+            self.summary.audio_frames += watching.checker.audio_frames;
+            seat.join_at = (seat.is_wanted && !self.is_over).then(|| now + REJOIN);
+            let watched = now.duration_since(watching.since);
+            self.note(format!("viewer {number} ends after {watched:?}: {why}"));
+        }
+    }
+}
+
+/// Returns whether a datagram is an ICE check.
+fn is_check(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0, 1])
+}
+
+/// Returns what a trace has of media: nothing of it is random.
+fn described(played: &Played) -> Vec<u8> {
+    match played {
+        Played::Video { units, .. } => format!("{:?}", read_video(units)).into_bytes(),
+        Played::Audio { packet, .. } => format!("{:?}", read_audio(packet)).into_bytes(),
+    }
+}
