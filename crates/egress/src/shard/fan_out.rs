@@ -10,6 +10,7 @@ use distributary_net::{FairPermit, canonical_address};
 use distributary_webrtc::data::Notice;
 use distributary_webrtc::ice::{CandidatePair, Credentials};
 use distributary_webrtc::peer::{CloseReason, PeerEvent};
+use distributary_webrtc::sender::RepairLogs;
 
 use super::codec_change::outdated;
 use super::newcomer::{self, Watched};
@@ -285,7 +286,13 @@ impl<O: Outlet> FanOut<O> {
             viewer.handshake = None;
         }
         if let Some(stream) = self.streams.get(viewer.video) {
-            self.transmitter.retransmit(viewer, &stream.video, now);
+            let former = viewer.quality.as_ref().and_then(|quality| quality.former);
+            let former = former.and_then(|tag| self.streams.get(tag));
+            let video = RepairLogs {
+                present: &stream.video,
+                former: former.map(|stream| &stream.video),
+            };
+            self.transmitter.retransmit(viewer, video, now);
         }
         self.schedule.note(key, viewer, now);
         self.follow_path(key, now);

@@ -239,6 +239,7 @@ impl<O: Outlet> FanOut<O> {
         let name = to.subscription.stream().name().clone();
         let before = from.subscription.stream().name().rendition_id();
         quality.note_moved(&viewer.peer, now);
+        quality.former = Some(viewer.video);
         tracing::info!(
             parent: &viewer.context.span, from = %before, to = %next.id, reason = %next.reason,
             "the viewer moves to another rendition"

@@ -33,6 +33,9 @@ pub(super) struct Quality {
     pub(super) preference: Preference<RenditionId>,
     /// Set while it is about to move.
     pub(super) next: Option<NextRendition>,
+    /// The tag of the one that it got before: it may ask for packets of that again. The stream may
+    /// be gone.
+    pub(super) former: Option<u64>,
     next_look: Instant,
 }
 
@@ -61,6 +64,7 @@ impl Quality {
             selector: Selector::new(now),
             preference,
             next: None,
+            former: None,
             next_look: now,
         }
     }

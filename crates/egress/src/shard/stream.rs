@@ -42,6 +42,8 @@ pub(super) struct ShardStream {
     pub(super) listeners: Vec<usize>,
     /// Number of viewers that are about to get its video.
     awaited: usize,
+    /// It had no viewers when the streams were looked through last.
+    pub(super) was_unwatched: bool,
     /// When its publisher left, while it is gone.
     offline_since: Option<Instant>,
     /// When the last video frame came.
@@ -69,6 +71,7 @@ impl ShardStream {
             viewers: Vec::new(),
             listeners: Vec::new(),
             awaited: 0,
+            was_unwatched: false,
             last_video: None,
         }
     }

@@ -179,14 +179,16 @@ impl Streams {
         self.by_tag.values().map(ShardStream::log_records).sum()
     }
 
-    /// Unsubscribes from the streams without viewers.
+    /// Unsubscribes from the streams without viewers that have been so the last time as well: those
+    /// that have just left may ask for packets again.
     pub(super) fn drop_unwatched(&mut self) {
         self.by_tag.retain(|_, stream| {
-            let is_watched = stream.is_watched();
-            if !is_watched {
+            let is_kept = stream.is_watched() || !stream.was_unwatched;
+            stream.was_unwatched = !stream.is_watched();
+            if !is_kept {
                 self.tags.remove(stream.subscription.stream().name());
             }
-            is_watched
+            is_kept
         });
     }
 }

@@ -8,7 +8,7 @@ use distributary_webrtc::framing::write_frame;
 use distributary_webrtc::ice::{CandidatePair, Transport};
 use distributary_webrtc::log::Log;
 use distributary_webrtc::send_buffer::SendBuffer;
-use distributary_webrtc::sender::Progress;
+use distributary_webrtc::sender::{Progress, RepairLogs};
 
 use super::unsent::{Destination, Unsent};
 use super::viewers::Viewer;
@@ -114,7 +114,7 @@ impl<O: Outlet> Transmitter<O> {
     }
 
     /// Retransmits packets that a viewer has asked for.
-    pub(super) fn retransmit(&mut self, viewer: &mut Viewer, video: &Log, now: Instant) {
+    pub(super) fn retransmit(&mut self, viewer: &mut Viewer, video: RepairLogs<'_>, now: Instant) {
         let Some(pair) = viewer.peer.pair() else {
             return;
         };

@@ -15,7 +15,9 @@ use crate::media_clock::MediaClock;
 use crate::pacer::Pacer;
 use crate::rtcp::{SenderInfo, write_bye, write_dlrr, write_sender_report};
 use crate::send_buffer::SendBuffer;
-use crate::sender::{LogChange, Progress, RandomStart, RtpSender, SenderConfig, SenderStats, Wire};
+use crate::sender::{
+    LogChange, Progress, RandomStart, RepairLogs, RtpSender, SenderConfig, SenderStats, Wire,
+};
 use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
 /// Frames of more packets than this are paced.
@@ -306,18 +308,23 @@ impl Media {
 
     /// Retransmits lost packets, and schedules a replay of the GOP if the viewer asked for a
     /// keyframe and that helps.
-    pub(super) fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
+    pub(super) fn retransmit(
+        &mut self,
+        logs: RepairLogs<'_>,
+        now: Instant,
+        buffer: &mut SendBuffer,
+    ) {
         let Some(video) = &mut self.video else { return };
         let round_trip = self.path.round_trip();
         let is_slow = self.path.limit().is_some();
         if self.control.take_keyframe_request()
             // On a slow path the next keyframe comes sooner than the end of a replay.
             && !is_slow
-            && video.replay(video_log, now, round_trip.unwrap_or_default())
+            && video.replay(logs.present, now, round_trip.unwrap_or_default())
         {
             let rate = self
                 .path
-                .catch_up_rate(video_log.bitrate(), StreamPart::Opening);
+                .catch_up_rate(logs.present.bitrate(), StreamPart::Opening);
             self.pacer
                 .get_or_insert_with(|| pacer(&self.path, rate, now));
             self.is_behind = true;
@@ -340,7 +347,7 @@ impl Media {
             if total >= credit {
                 break;
             }
-            total += video.retransmit(sequence, video_log, interval, &mut wire);
+            total += video.retransmit(sequence, logs, interval, &mut wire);
         }
         self.retransmit_pacer.spend(total);
         if is_slow {

@@ -23,7 +23,7 @@ use crate::dtls::{Dtls, DtlsContext, DtlsError, DtlsEvent};
 use crate::ice::{CandidatePair, Credentials, IceLite, IceOutcome, Transport};
 use crate::log::Log;
 use crate::send_buffer::SendBuffer;
-use crate::sender::{LogChange, Progress, SenderStats};
+use crate::sender::{LogChange, Progress, RepairLogs, SenderStats};
 use crate::srtp::SrtpProfile;
 use media::Media;
 
@@ -414,10 +414,10 @@ impl Peer {
 
     /// Writes lost packets that the viewer asked for into `buffer`, and schedules a replay of the
     /// GOP if it asked for a keyframe: it is behind afterwards, like a newcomer.
-    pub fn retransmit(&mut self, video_log: &Log, now: Instant, buffer: &mut SendBuffer) {
+    pub fn retransmit(&mut self, video: RepairLogs<'_>, now: Instant, buffer: &mut SendBuffer) {
         let has_address = self.has_proven_address();
         if let Some(media) = self.media.as_mut().filter(|_| has_address) {
-            media.retransmit(video_log, now, buffer);
+            media.retransmit(video, now, buffer);
         }
     }
 

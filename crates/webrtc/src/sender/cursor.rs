@@ -66,8 +66,6 @@ pub(super) struct Cursor {
     replay_interval: Duration,
     /// The latest presentation time sent.
     newest: Option<MediaTime>,
-    /// After a change of the log, packets up to this time are skipped: times never go back.
-    begins_after: Option<MediaTime>,
     /// Set while it is about to move to another log.
     stop: Option<Stop>,
     /// When a keyframe was sent last.
@@ -82,6 +80,26 @@ pub(super) struct Cursor {
 struct Placement {
     since: u64,
     offset: u64,
+    log: Source,
+}
+
+/// The log of a packet that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The present one.
+    Present,
+    /// The one before it.
+    Former,
+}
+
+/// A packet that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SentPacket {
+    /// Its sequence number, extended to 48 bits.
+    pub(super) index: u64,
+    pub(super) log: Source,
+    /// Its number in that log.
+    pub(super) number: u64,
 }
 
 /// The frame before which a cursor stops that is about to move to another log.
@@ -123,7 +141,6 @@ impl Cursor {
             replayed: None,
             replay_interval: REPLAY_INTERVAL.0,
             newest: None,
-            begins_after: None,
             stop: None,
             keyframe_sent: None,
             skips: 0,
@@ -224,19 +241,13 @@ impl Cursor {
     /// Moves the cursor to the newest keyframe, if it has the one that it waits for.
     fn begin<'l>(&mut self, log: &'l Log, now: Instant) -> Position<'l> {
         let from = self.awaits_keyframe_from.unwrap_or(0);
-        // The first frame out of a decoder that holds back frames is earlier than the keyframe.
-        let lag = self.decoder.longest_lag();
-        let is_due = |(keyframe, packet): &(u64, &LoggedPacket)| {
-            let is_later = |sent: MediaTime| packet.pts > sent + lag;
-            *keyframe >= from && self.begins_after.is_none_or(is_later)
-        };
+        let is_due = |(keyframe, _): &(u64, &LoggedPacket)| *keyframe >= from;
         let Some((keyframe, packet)) = self.keyframe(log).filter(is_due) else {
             return Position::Waiting;
         };
         if self.stops_at(log, keyframe, packet) {
             return Position::Waiting;
         }
-        self.begins_after = None;
         if self.awaits_keyframe_from.take().is_some() {
             self.skips += 1;
         }
@@ -246,16 +257,20 @@ impl Cursor {
         Position::At(keyframe, packet)
     }
 
-    /// Moves to another log. Packets of the old one cannot be retransmitted any more.
-    pub(super) fn change_log(&mut self) {
+    /// Moves to another log. If `repairs` is set, packets of the old one can still be retransmitted,
+    /// until the next move.
+    pub(super) fn change_log(&mut self, repairs: bool) {
         self.number = None;
-        self.placements.clear();
+        self.placements
+            .retain(|placement| repairs && placement.log == Source::Present);
+        for placement in &mut self.placements {
+            placement.log = Source::Former;
+        }
         self.allowance = Duration::ZERO;
         self.awaits_keyframe_from = None;
         self.is_new = true;
         self.decoder.abandon_frame();
         self.wants_replay = false;
-        self.begins_after = self.newest;
     }
 
     /// Returns the newest keyframe, if it has the negotiated codec.
@@ -280,27 +295,15 @@ impl Cursor {
                 .is_some_and(|packet| now.saturating_duration_since(packet.at) > LATE)
     }
 
-    /// Returns the number of the next audio packet. Skips packets that are no longer in the log
-    /// and, after a change of the log, those up to the time already sent.
+    /// Returns the number of the next audio packet. Skips packets that are no longer in the log.
     pub(super) fn next_audio(&mut self, log: &Log) -> u64 {
-        let number = match self.number {
+        match self.number {
             Some(number) if number >= log.head() || log.get(number).is_some() => number,
             _ => {
                 self.move_to(log.head());
                 log.head()
             }
-        };
-        let Some(sent) = self.begins_after else {
-            return number;
-        };
-        let is_later = |number: &u64| log.get(*number).is_some_and(|packet| packet.pts > sent);
-        let next = (number..log.head()).find(is_later);
-        if next.is_some() {
-            self.begins_after = None;
         }
-        let next = next.unwrap_or(log.head());
-        self.move_to(next);
-        next
     }
 
     /// Returns whether a packet is for this viewer.
@@ -334,6 +337,7 @@ impl Cursor {
         let placement = Placement {
             since: self.next_index,
             offset: self.next_index.wrapping_sub(number),
+            log: Source::Present,
         };
         match self.placements.back_mut() {
             Some(last) if last.since == placement.since => *last = placement,
@@ -346,14 +350,18 @@ impl Cursor {
         }
     }
 
-    /// Returns the index and number of the newest packet sent with this sequence number.
-    pub(super) fn sent_as(&self, sequence: u16) -> Option<(u64, u64)> {
+    /// Returns the newest packet sent with this sequence number.
+    pub(super) fn sent_as(&self, sequence: u16) -> Option<SentPacket> {
         let last = self.next_index.checked_sub(1)?;
         let age = u64::from((last as u16).wrapping_sub(sequence));
         let index = last.checked_sub(age)?;
         let mut placements = self.placements.iter().rev();
         let placement = placements.find(|placement| placement.since <= index)?;
-        Some((index, index.wrapping_sub(placement.offset)))
+        Some(SentPacket {
+            index,
+            log: placement.log,
+            number: index.wrapping_sub(placement.offset),
+        })
     }
 
     /// Schedules a replay of the GOP if that helps a viewer that asks for a keyframe: not if one

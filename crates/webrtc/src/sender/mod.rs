@@ -28,7 +28,7 @@ use crate::rtp::{HeaderTemplate, Payload, red};
 use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
 use announced_delay::AnnouncedDelay;
-use cursor::{Cursor, Position};
+use cursor::{Cursor, Position, SentPacket, Source};
 use reception::Reception;
 use resend::RecentResends;
 
@@ -72,6 +72,15 @@ pub struct Wire<'a> {
     /// `now` as `sent` records it, and as the packets carry it.
     sent_at: SendClock,
     send_time: u32,
+}
+
+/// The logs whose packets a viewer may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct RepairLogs<'a> {
+    /// The log that it is sent.
+    pub present: &'a Log,
+    /// The log that it was sent before its last move, if there still is one.
+    pub former: Option<&'a Log>,
 }
 
 /// Sends a track to one viewer.
@@ -233,7 +242,8 @@ impl RtpSender {
         for back in (1..=REPEATED).cycle().take(MAX_REPEATS) {
             let index = self.cursor.next_index().checked_sub(back);
             let sent = index.and_then(|index| self.cursor.sent_as(index as u16));
-            let packet = sent.and_then(|(index, number)| Some((index, log.get(number)?)));
+            let sent = sent.filter(|sent| sent.log == Source::Present);
+            let packet = sent.and_then(|sent| Some((sent.index, log.get(sent.number)?)));
             let Some((index, packet)) = packet.filter(|_| total < bytes) else {
                 break;
             };
@@ -353,20 +363,24 @@ impl RtpSender {
     }
 
     /// Retransmits the packet with this sequence number, in the RTX stream if one was negotiated,
-    /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in the
+    /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in its
     /// log any more or the buffer is full.
     pub fn retransmit(
         &mut self,
         sequence: u16,
-        log: &Log,
+        logs: RepairLogs<'_>,
         interval: Duration,
         wire: &mut Wire<'_>,
     ) -> usize {
         self.reception.note_nack(wire.now);
-        let Some((index, number)) = self.cursor.sent_as(sequence) else {
+        let Some(SentPacket { index, log, number }) = self.cursor.sent_as(sequence) else {
             return 0;
         };
-        let Some(packet) = log.get(number) else {
+        let log = match log {
+            Source::Present => Some(logs.present),
+            Source::Former => logs.former,
+        };
+        let Some(packet) = log.and_then(|log| log.get(number)) else {
             return 0;
         };
         let len = match &self.rtx_header {

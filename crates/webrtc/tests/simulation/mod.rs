@@ -27,7 +27,7 @@ use distributary_webrtc::sdp::{
     AudioPlan, HeaderExtension, LocalParameters, MediaPlan, Offer, VideoPlan,
 };
 use distributary_webrtc::send_buffer::SendBuffer;
-use distributary_webrtc::sender::SenderConfig;
+use distributary_webrtc::sender::{RepairLogs, SenderConfig};
 use distributary_webrtc::srtp::SrtpProfile;
 use distributary_webrtc::stun::{Class, IceRole, Message, MessageWriter, Method, TransactionId};
 use distributary_webrtc::test_util::local_parameters;
@@ -479,8 +479,11 @@ impl Simulation {
         }
         self.drain_peer();
         self.buffer.clear();
-        self.peer
-            .retransmit(&self.video, self.now, &mut self.buffer);
+        let logs = RepairLogs {
+            present: &self.video,
+            former: None,
+        };
+        self.peer.retransmit(logs, self.now, &mut self.buffer);
         self.peer
             .send_media(&self.video, &self.audio, self.now, &mut self.buffer);
         if let Some(destination) = self.peer.remote() {

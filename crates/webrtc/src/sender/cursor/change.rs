@@ -32,8 +32,8 @@ impl Cursor {
     ///
     /// If the new log is late, the cursor waits for it at a keyframe of the old one, for a while.
     ///
-    /// Packets of the old log cannot be retransmitted after the move: what is missing of them ends
-    /// with the keyframe.
+    /// After a move without a gap, packets of the old log can still be retransmitted. After another
+    /// one they cannot: they would delay the keyframe, with which what is missing of them ends.
     pub(in crate::sender) fn change_to(
         &mut self,
         from: &Log,
@@ -48,7 +48,7 @@ impl Cursor {
         }
         let Some(sent) = self.sent_until() else {
             self.stop = None;
-            self.change_log();
+            self.change_log(false);
             return true;
         };
         let keyframe = self.keyframe(to);
@@ -63,8 +63,7 @@ impl Cursor {
             }
             let age = now.saturating_duration_since(keyframe.at);
             self.stop = None;
-            self.change_log();
-            self.begins_after = None;
+            self.change_log(change == LogChange::Seamless);
             self.allowance = age;
             self.move_to(number);
             return true;

@@ -55,6 +55,11 @@ impl Two {
         has_changed
     }
 
+    /// Retransmits a packet of the present log, or of the one before.
+    fn retransmit(&mut self, sequence: u16) -> usize {
+        self.viewer.retransmit_from(sequence, Some(&self.other))
+    }
+
     /// Returns the numbers of the frames that the viewer got. Sequence numbers and times must not
     /// have a gap.
     fn got(&mut self, sequence: &mut u16) -> Vec<u8> {
@@ -173,8 +178,32 @@ fn slow_path_takes_the_next_keyframe_and_old_packets_are_not_resent() {
     two.viewer.send(usize::MAX);
     let mut sequence = 10;
     assert_eq!(two.got(&mut sequence), [0, 1, 2, OTHER + 6, OTHER + 7]);
-    assert_eq!(two.viewer.retransmit(12), 0, "of the old log");
-    assert!(two.viewer.retransmit(13) > 0);
+    assert_eq!(two.retransmit(12), 0, "of the old log");
+    assert!(two.retransmit(13) > 0);
+}
+
+#[test]
+fn packets_that_were_lost_before_a_change_without_a_gap_are_resent() {
+    let mut two = Two::new();
+    for number in 0..11 {
+        two.frame();
+        two.other_frame(number, number % 10 == 0);
+        two.viewer.send(usize::MAX);
+        if number > 0 && two.change(LogChange::Seamless) {
+            break;
+        }
+    }
+    two.viewer.send(usize::MAX);
+    let mut sequence = 10;
+    let expected: Vec<u8> = (0..10).chain([OTHER + 10]).collect();
+    assert_eq!(two.got(&mut sequence), expected);
+    // The last one of the log before, and the first one of the present log.
+    for (sequence, mark) in [(19_u16, 9), (20, OTHER + 10)] {
+        assert!(two.retransmit(sequence) > 0);
+        let resent = two.viewer.received().pop().unwrap();
+        assert_eq!(resent.payload[..2], sequence.to_be_bytes());
+        assert_eq!(resent.payload[3], mark);
+    }
 }
 
 #[test]

@@ -145,6 +145,10 @@ impl Harness {
     }
 
     fn retransmit(&mut self, sequence: u16) -> usize {
+        self.retransmit_from(sequence, None)
+    }
+
+    fn retransmit_from(&mut self, sequence: u16, former: Option<&Log>) -> usize {
         let mut wire = Wire::new(
             self.now,
             &self.clock,
@@ -153,8 +157,11 @@ impl Harness {
             &mut self.sent,
         );
         let interval = Duration::from_millis(50);
-        self.sender
-            .retransmit(sequence, &self.log, interval, &mut wire)
+        let logs = RepairLogs {
+            present: &self.log,
+            former,
+        };
+        self.sender.retransmit(sequence, logs, interval, &mut wire)
     }
 
     fn replay(&mut self) -> bool {
