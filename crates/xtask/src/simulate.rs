@@ -14,8 +14,9 @@ use crate::check;
 use crate::load::{self, LoadError, io_error, succeed};
 use crate::tools;
 
-/// Builds the program as the tests do, so that no dependency is compiled twice.
-const BUILD: &str = "test --locked --quiet --workspace --test by_seed --no-run";
+/// Builds the program as the tests do, so that no dependency is compiled twice. The copy has a lock
+/// file of its own.
+const BUILD: &str = "test --offline --quiet --workspace --test by_seed --no-run";
 
 /// Command-line arguments.
 #[derive(Args)]
@@ -122,8 +123,8 @@ fn find_faults(options: &Options, target: &Path) -> Result<(), LoadError> {
 
 /// Builds the copy, simulates up to the first failure, and returns that.
 ///
-/// The copy shares the compiled dependencies of the tree, and has its programs in a folder of its own:
-/// the tree's own program stays as it is.
+/// The copy shares the compiled dependencies of the tree. Its crates have another version, so that they
+/// are not taken for those of the tree, and its programs are in a folder of its own.
 fn first_failure(copy: &Path, target: &Path, seeds: u64) -> Result<Option<String>, LoadError> {
     let programs = copy.join("target");
     let mut build = load::cargo();
@@ -163,11 +164,14 @@ fn copy_tree(root: &Path, copy: &Path) -> Result<(), LoadError> {
     let list = String::from_utf8_lossy(&list.stdout);
     for file in list.split('\0').filter(|file| !file.is_empty()) {
         let (from, to) = (root.join(file), copy.join(file));
-        let Ok(contents) = fs::read(&from) else {
+        let Ok(mut contents) = fs::read(&from) else {
             // It is deleted.
             let _ = fs::remove_file(&to);
             continue;
         };
+        if file == "Cargo.toml" {
+            contents = with_another_version(&contents);
+        }
         if fs::read(&to).is_ok_and(|present| present == contents) {
             continue;
         }
@@ -177,6 +181,23 @@ fn copy_tree(root: &Path, copy: &Path) -> Result<(), LoadError> {
         fs::write(&to, contents).map_err(io_error("a file of the copy"))?;
     }
     Ok(())
+}
+
+/// Returns the manifest of the workspace with another version for its crates.
+///
+/// Cargo tells crates of two folders apart by name and version alone. With the same version, crates
+/// with a planted defect would be taken for those of the tree.
+fn with_another_version(manifest: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(manifest);
+    let lines = text.lines().map(|line| {
+        if line.starts_with("version = ") {
+            "version = \"0.0.0-faults\""
+        } else {
+            line
+        }
+    });
+    let lines: Vec<_> = lines.collect();
+    (lines.join("\n") + "\n").into_bytes()
 }
 
 /// Applies a patch to the copy, which is in the folder of another repository.
