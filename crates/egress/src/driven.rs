@@ -10,12 +10,14 @@ use std::time::{Instant, SystemTime};
 use distributary_hub::{Delivery, Hub, Sink};
 use distributary_names::{RenditionId, StreamName};
 use distributary_webrtc::quality::Preference;
-use distributary_webrtc::sdp::Offer;
+use distributary_webrtc::sdp::{IceFragment, Offer};
 use tokio::sync::mpsc;
 
 use crate::command::Command;
 use crate::datagrams::{Outlet, Received, SendError};
-use crate::engine::{self, CloseError, EngineConfig, OpenError, OpenedSession, QualityError};
+use crate::engine::{
+    self, CloseError, EngineConfig, IcePatch, OpenError, OpenedSession, PatchError, QualityError,
+};
 use crate::inbox::Inbox;
 use crate::session::{SessionId, ViewerOptions};
 use crate::shard::Shard;
@@ -146,6 +148,15 @@ impl DrivenEngine {
     /// Returns [`CloseError`] if there is no such session, or its shard is too busy.
     pub fn close(&self, id: &SessionId, now: Instant) -> Result<(), CloseError> {
         engine::close(&self.shared, id, now)
+    }
+
+    /// Gives a session the credentials of an ICE fragment, as
+    /// [`Engine::patch`](engine::Engine::patch).
+    ///
+    /// # Errors
+    /// Returns [`PatchError`] if there is no such session, or its shard is too busy.
+    pub fn patch(&self, id: &SessionId, fragment: &IceFragment) -> Result<IcePatch, PatchError> {
+        engine::patch(&self.shared, id, fragment)
     }
 
     /// Sets what the viewer of a session asks for.

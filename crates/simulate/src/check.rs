@@ -15,6 +15,10 @@ const TOLERANCE: i64 = 2;
 /// milliseconds, and still be at the live edge. The gateway skips no frame to be sooner by less.
 const LIVE: u64 = 250;
 
+/// The longest time without a frame when a publisher takes over from one that is sending, in
+/// milliseconds.
+const MAX_GAP: i64 = 300;
+
 /// RTP ticks of an audio frame.
 const AUDIO_TICKS: i64 = 960;
 
@@ -146,6 +150,20 @@ impl Checker {
             let is_known = stamp.publisher == last.stamp.publisher;
             if timestamp <= last.timestamp {
                 return Err(format!("video time goes back: {last:?}, then {shown:?}"));
+            }
+            if !is_known && path.is_clean && last.is_live && last.stamp.track == stamp.track {
+                let from = record(records, last.stamp.publisher);
+                let sent = record(records, stamp.publisher);
+                let sent = sent.and_then(|record| record.sent_at(stamp.number));
+                let was_sending = from
+                    .zip(sent)
+                    .is_some_and(|(from, at)| from.was_sending(at));
+                let gap = (timestamp - last.timestamp) / 90;
+                if was_sending && gap > MAX_GAP {
+                    return Err(format!(
+                        "a takeover from a publisher that sends has a gap of {gap} ms: {last:?}, then {shown:?}"
+                    ));
+                }
             }
             if is_known {
                 let record = record(records, stamp.publisher);

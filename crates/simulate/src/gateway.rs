@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use distributary_bench::rtp::read_header;
 use distributary_egress::driven::DrivenEngine;
 use distributary_egress::engine::EngineConfig;
-use distributary_hub::{Hub, HubConfig};
+use distributary_hub::{Hub, HubConfig, ViewerLimits};
 use distributary_names::StreamName;
 use distributary_rtmp::{OnDuplicate, PublishersConfig, RtmpConfig, RtmpService};
 use distributary_webrtc::demux::DatagramKind;
@@ -38,6 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) stream: StreamName,
     rtmp: RtmpService,
     stop: watch::Sender<bool>,
+    pub(crate) draining: watch::Sender<bool>,
     accounts: BTreeMap<SocketAddr, Account>,
     max_log: usize,
 }
@@ -65,7 +66,9 @@ impl Gateway {
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let engine = DrivenEngine::new(engine, hub.clone(), scenario.shards, now, wall);
+        let draining = watch::Sender::new(false);
         let rtmp = RtmpConfig {
+            draining: draining.subscribe(),
             publishers: PublishersConfig {
                 on_duplicate: match scenario.duplicates {
                     Duplicates::Refuse => OnDuplicate::Refuse,
@@ -82,9 +85,22 @@ impl Gateway {
             hub,
             stream: StreamName::parse("live/show").map_err(|error| error.to_string())?,
             stop: watch::Sender::new(false),
+            draining,
             accounts: BTreeMap::new(),
             max_log,
         })
+    }
+
+    /// Loads the configuration again, with these limits of viewers. Their sessions stay.
+    pub(crate) fn reload(&self, viewers: ViewerLimits) {
+        let config = HubConfig::clone(&self.hub.config());
+        self.hub.reconfigure(HubConfig { viewers, ..config });
+    }
+
+    /// Lets a standby take over, if there is one. Returns whether it will.
+    pub(crate) fn request_takeover(&self, now: Instant) -> bool {
+        let stream = self.hub.stream(&self.stream);
+        stream.is_some_and(|stream| stream.request_takeover(None, now).is_ok())
     }
 
     /// Accepts an RTMP connection. Returns the end of the client.

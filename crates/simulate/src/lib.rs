@@ -20,7 +20,7 @@
 //! # Parts
 //!
 //! * [`scenario`]: what happens, by seed.
-//! * `world`: runs a scenario; `outcome`: what comes of it. `gateway`: the gateway with its rules. `seat`: the place of a viewer.
+//! * `world`: runs a scenario; `outcome`: what comes of it. `ends`: the ends of sessions, from the log. `gateway`: the gateway with its rules. `seat`: the place of a viewer.
 //! * [`publisher`], [`content`]: publishers, and frames that say which ones they are.
 //! * [`network`]: loss, bursts, reordering, duplicates, delay, jitter, bottlenecks, largest packets,
 //!   partitions.
@@ -35,14 +35,19 @@
 //!   as long as the publisher is the same.
 //! * Times only go forward, and are as far apart as those of the publisher. Audio has no gap that the
 //!   network has not made.
-//! * What a path loses gently is retransmitted, unless the viewer has asked for another track: the
-//!   gateway does not retransmit packets of the track before. A path that loses nothing misses nothing.
+//! * What a path loses gently is retransmitted, also after a move to another track, unless it was lost
+//!   before a pause of the publisher. A path that loses nothing misses nothing.
 //! * No datagram is larger than 1200 bytes. An address that has not proved itself is sent at most
 //!   three times what came from it.
 //! * The tables of the shards, the registry and the count of viewers agree and keep their bounds. A
 //!   session is gone right after DELETE and after shutdown.
 //! * Ten seconds after networks and publishers work again, each viewer plays, in the same session if
 //!   that has not ended.
+//! * Each session ends once, and its end is logged with a reason that its viewer, its path or its
+//!   stream has given. A session whose viewer has left ends in time. A reload, a drain and an ICE restart
+//!   end none.
+//! * While the gateway drains, nobody begins to publish.
+//! * An operator's takeover by a standby leaves no gap.
 //! * When everybody has left, no session, address, handshake, log or stream is left.
 //!
 //! # What is the same each time
@@ -66,6 +71,7 @@
 pub mod check;
 pub mod client;
 pub mod content;
+mod ends;
 mod gateway;
 pub mod network;
 mod outcome;

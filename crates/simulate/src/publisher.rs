@@ -18,6 +18,9 @@ use crate::content::{Stamp, audio_packet, video_track, video_unit};
 /// Duration of an audio frame in milliseconds.
 const AUDIO_MILLIS: u64 = 20;
 
+/// A publisher that has sent a frame within this time is sending.
+const RECENT: Duration = Duration::from_millis(100);
+
 /// Sizes of the video tracks.
 const SIZES: [(u32, u32); 3] = [(1280, 720), (640, 352), (320, 176)];
 
@@ -43,6 +46,8 @@ pub struct Media {
 /// The times of what a publisher has sent, in milliseconds of its clock.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
+    /// When its clock began.
+    pub(crate) began: Option<Instant>,
     /// Of each video frame.
     pub video: Vec<u64>,
     /// Of each audio frame.
@@ -50,6 +55,24 @@ pub struct Record {
 }
 
 impl Record {
+    /// Returns when a video frame was sent.
+    pub(crate) fn sent_at(&self, number: u32) -> Option<Instant> {
+        let time = self.video.get(number as usize)?;
+        Some(self.began? + Duration::from_millis(*time))
+    }
+
+    /// Returns whether a video frame was sent shortly before `at`.
+    pub(crate) fn was_sending(&self, at: Instant) -> bool {
+        let Some(began) = self.began else {
+            return false;
+        };
+        let mut times = self.video.iter().rev();
+        times.any(|time| {
+            let sent = began + Duration::from_millis(*time);
+            sent <= at && at - sent < RECENT
+        })
+    }
+
     /// Returns by how many milliseconds a video frame is older than the newest one.
     pub(crate) fn behind(&self, number: u32) -> Option<u64> {
         let time = self.video.get(number as usize)?;
@@ -65,8 +88,6 @@ pub struct Publisher {
     session: ClientSession,
     pipe: Option<DuplexStream>,
     unsent: BytesMut,
-    /// When its clock began.
-    began: Option<Instant>,
     /// It sends no media.
     pub is_paused: bool,
     /// The frames that it has sent.
@@ -96,7 +117,6 @@ impl Publisher {
             session: ClientSession::publish(url, seed),
             pipe: Some(pipe),
             unsent: BytesMut::new(),
-            began: None,
             is_paused: false,
             record: Record::default(),
             end: None,
@@ -112,7 +132,12 @@ impl Publisher {
     /// Returns whether the gateway has accepted it.
     #[must_use]
     pub fn is_publishing(&self) -> bool {
-        self.is_open() && self.began.is_some()
+        self.is_open() && self.record.began.is_some()
+    }
+
+    /// Returns when the gateway has accepted it.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        self.record.began
     }
 
     /// Ends the stream in the way of RTMP.
@@ -134,8 +159,8 @@ impl Publisher {
         if !self.is_open() {
             return;
         }
-        if self.session.is_active() && self.began.is_none() {
-            self.began = Some(now);
+        if self.session.is_active() && self.record.began.is_none() {
+            self.record.began = Some(now);
             self.send_headers();
         }
         self.send_due(now);
@@ -145,7 +170,10 @@ impl Publisher {
     /// Returns when the next frame is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let began = self.began.filter(|_| self.is_open() && !self.is_paused)?;
+        let began = self
+            .record
+            .began
+            .filter(|_| self.is_open() && !self.is_paused)?;
         let video = self.next_time(&self.record.video, self.media.interval);
         let audio = self.next_time(&self.record.audio, AUDIO_MILLIS);
         let next = if self.media.has_audio {
@@ -182,7 +210,7 @@ impl Publisher {
     }
 
     fn send_due(&mut self, now: Instant) {
-        let Some(began) = self.began else {
+        let Some(began) = self.record.began else {
             return;
         };
         let elapsed = now.duration_since(began).as_millis() as u64;

@@ -78,6 +78,14 @@ pub enum Event {
     Pause(Duration),
     /// A second publisher comes.
     Second,
+    /// An operator has a standby take over.
+    Yield,
+    /// A player restarts ICE.
+    RestartIce(usize),
+    /// The configuration is loaded again, with other limits.
+    Reload,
+    /// The gateway drains for this time.
+    Drain(Duration),
     /// The kernel accepts only this many datagrams in each step from a shard for this time.
     Full(usize, usize, Duration),
 }
@@ -136,8 +144,32 @@ impl Scenario {
             let event = scenario.event(&mut random, harshness);
             scenario.events.push((at, event));
         }
+        if seed % 2 == 1 {
+            scenario.add_operations();
+        }
         scenario.events.sort_by_key(|(at, _)| *at);
         scenario
+    }
+
+    /// Adds events of another generator, so that other scenarios stay as they are.
+    fn add_operations(&mut self) {
+        let mut random = Random::of(self.seed, 4, 0);
+        if random.chance(500) {
+            self.duplicates = Duplicates::Standby;
+        }
+        for _ in 0..random.range(1..=4) {
+            let at = Duration::from_millis(random.range(500..=self.active.as_millis() as u64));
+            let event = match random.range(0..=4) {
+                0 if self.duplicates == Duplicates::Standby => {
+                    self.events.push((at / 2, Event::Second));
+                    Event::Yield
+                }
+                0 | 1 => Event::Reload,
+                2 => Event::Drain(Duration::from_millis(random.range(200..=4_000))),
+                _ => Event::RestartIce((random.draw() % self.viewers.len() as u64) as usize),
+            };
+            self.events.push((at, event));
+        }
     }
 
     /// One publisher and one viewer over a perfect path.

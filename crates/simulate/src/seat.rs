@@ -40,12 +40,17 @@ pub(crate) struct Watching {
     pub(crate) is_lossy: bool,
     /// Its path may have lost more than retransmissions repair.
     pub(crate) is_harsh: bool,
-    /// It has asked for another track: what was lost right before a switch is not retransmitted.
-    pub(crate) has_chosen: bool,
     /// The first packets of media may not have come.
     pub(crate) may_lack_first: bool,
     /// Packets that the player has given up, as far as they are accounted for.
     pub(crate) given_up: u64,
+}
+
+impl Watching {
+    /// Returns the name of its session in the log.
+    pub(crate) fn name(&self) -> String {
+        self.session.short().to_string()
+    }
 }
 
 impl Seat {

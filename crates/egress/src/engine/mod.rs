@@ -39,6 +39,7 @@ pub use open::{MissingMedia, OpenedSession};
 pub use probe::Probe;
 pub use quality::QualityError;
 pub(crate) use quality::set_quality;
+pub(crate) use restart::patch;
 pub use restart::{IcePatch, PatchError, RestartedIce};
 
 pub use crate::engine_config::EngineConfig;
@@ -322,7 +323,7 @@ impl Engine {
         id: &SessionId,
         fragment: &IceFragment,
     ) -> Result<IcePatch, PatchError> {
-        restart::patch(&self.shared, id, fragment)
+        patch(&self.shared, id, fragment)
     }
 
     /// Returns whether an ICE fragment of a viewer has new credentials. Some players (vdo.ninja)

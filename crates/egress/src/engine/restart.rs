@@ -40,7 +40,7 @@ pub enum PatchError {
     Internal,
 }
 
-pub(super) fn patch(
+pub(crate) fn patch(
     shared: &EngineState,
     id: &SessionId,
     fragment: &IceFragment,

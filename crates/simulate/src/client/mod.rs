@@ -73,6 +73,17 @@ pub trait Player {
     fn poll_transmit(&mut self) -> Option<Vec<u8>>;
     /// Returns the next media.
     fn poll_played(&mut self) -> Option<Played>;
+    /// Returns the ICE fragment with new credentials, to restart ICE; `None` if it cannot.
+    fn restart_ice(&mut self) -> Option<String> {
+        None
+    }
+    /// Handles the answer to its ICE fragment.
+    ///
+    /// # Errors
+    /// Returns the reason if the answer is unusable.
+    fn handle_fragment(&mut self, _fragment: &str, _now: Instant) -> Result<(), String> {
+        Ok(())
+    }
     /// Says goodbye by DTLS.
     fn close(&mut self);
     /// Returns the reason why it plays no more.

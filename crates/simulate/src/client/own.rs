@@ -14,6 +14,7 @@ use distributary_webrtc::certificate::Fingerprint;
 use distributary_webrtc::demux::DatagramKind;
 use distributary_webrtc::dtls::{Dtls, DtlsEvent};
 use distributary_webrtc::ice::Credentials;
+use distributary_webrtc::sdp::IceFragment;
 use distributary_webrtc::srtp::{SrtcpSealer, SrtpKeys, SrtpProfile};
 use webrtc_srtp::context::Context;
 use webrtc_srtp::protection_profile::ProtectionProfile;
@@ -42,6 +43,8 @@ pub struct OwnPlayer {
 }
 
 struct Connection {
+    /// The address of the gateway.
+    server: SocketAddr,
     agent: ControllingAgent,
     dtls: Dtls,
     media: Option<Media>,
@@ -146,6 +149,7 @@ impl Player for OwnPlayer {
             self.identity,
         );
         self.connection = Some(Connection {
+            server,
             agent,
             dtls: dtls.map_err(|error| error.to_string())?,
             media: None,
@@ -209,6 +213,28 @@ impl Player for OwnPlayer {
 
     fn poll_played(&mut self) -> Option<Played> {
         self.played.pop_front()
+    }
+
+    fn restart_ice(&mut self) -> Option<String> {
+        self.connection.as_ref()?.media.as_ref()?;
+        self.credentials = Credentials::generate().ok()?;
+        let (ufrag, password) = (self.credentials.ufrag(), self.credentials.password());
+        Some(format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n"))
+    }
+
+    fn handle_fragment(&mut self, fragment: &str, now: Instant) -> Result<(), String> {
+        let fragment = IceFragment::parse(fragment).map_err(|error| error.to_string())?;
+        let remote = fragment.ice.ok_or("a fragment without credentials")?;
+        if let Some(connection) = &mut self.connection {
+            connection.agent = ControllingAgent::new(
+                now,
+                self.credentials.clone(),
+                remote,
+                connection.server,
+                self.identity,
+            );
+        }
+        Ok(())
     }
 
     fn close(&mut self) {

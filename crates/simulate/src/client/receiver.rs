@@ -12,6 +12,10 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// Time between two requests for a packet.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// Time without a packet after which those from before it are not kept any more: what is missing of
+/// them was lost before a pause of the publisher, and nobody could tell.
+const PAUSE: Duration = Duration::from_millis(1500);
+
 /// Packets that are asked for at a time.
 const MAX_REQUESTS: usize = 256;
 
@@ -38,11 +42,13 @@ pub(crate) struct Receiver {
     /// The next sequence number in order, with its cycles.
     next: u64,
     highest: u64,
+    /// When the last packet came.
+    last_packet: Option<Instant>,
     timestamp: i64,
     waiting: BTreeMap<u64, InOrder>,
     missing: BTreeMap<u64, Missing>,
     has_given_up: bool,
-    /// Packets that were given up.
+    /// Packets that were given up, without those from before a pause.
     pub(crate) given_up: u64,
 }
 
@@ -50,6 +56,7 @@ pub(crate) struct Receiver {
 struct Missing {
     since: Instant,
     ask_at: Instant,
+    is_from_before_pause: bool,
 }
 
 impl Receiver {
@@ -61,6 +68,7 @@ impl Receiver {
             started: None,
             next: 0,
             highest: 0,
+            last_packet: None,
             timestamp: 0,
             waiting: BTreeMap::new(),
             missing: BTreeMap::new(),
@@ -99,6 +107,7 @@ impl Receiver {
         for missing in self.highest + 1..number {
             self.note_missing(missing, now);
         }
+        self.last_packet = Some(now);
         let newest = self.timestamp;
         let later = timestamp.wrapping_sub(newest as u32).cast_signed();
         let timestamp = newest + i64::from(later);
@@ -123,9 +132,10 @@ impl Receiver {
         while let Some(missing) = self.missing.get(&self.next)
             && now.duration_since(missing.since) >= self.give_up
         {
+            let missing = *missing;
             self.missing.remove(&self.next);
             self.next += 1;
-            self.given_up += 1;
+            self.given_up += u64::from(!missing.is_from_before_pause);
             self.has_given_up = true;
         }
         let mut packet = self.waiting.remove(&self.next)?;
@@ -165,9 +175,11 @@ impl Receiver {
     }
 
     fn note_missing(&mut self, number: u64, now: Instant) {
+        let pause = self.last_packet.map(|last| now.duration_since(last));
         self.missing.entry(number).or_insert(Missing {
             since: now,
             ask_at: now + PATIENCE,
+            is_from_before_pause: pause.is_some_and(|pause| pause > PAUSE),
         });
     }
 }
@@ -224,10 +236,16 @@ mod tests {
         assert!(receiver.take_requests(now).is_empty());
         assert_eq!(receiver.take_requests(now + PATIENCE), [0]);
         assert_eq!(receive(&mut receiver, &[0], now), [(0, false), (1, false)]);
-        let later = now + Duration::from_secs(2);
+        let later = now + Duration::from_secs(1);
         assert!(receive(&mut receiver, &[3], later).is_empty());
         let at_last = later + Duration::from_secs(1);
         assert_eq!(receive(&mut receiver, &[], at_last), [(3, true)]);
+        assert_eq!(receiver.given_up, 1);
+        // One that was lost before a pause of the publisher cannot be retransmitted.
+        let resumed = at_last + Duration::from_secs(3);
+        assert!(receive(&mut receiver, &[5], resumed).is_empty());
+        let at_last = resumed + Duration::from_secs(1);
+        assert_eq!(receive(&mut receiver, &[], at_last), [(5, true)]);
         assert_eq!(receiver.given_up, 1);
     }
 

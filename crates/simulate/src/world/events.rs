@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use distributary_hub::ViewerLimits;
 use distributary_names::RenditionId;
 use distributary_webrtc::quality::Preference;
 
@@ -17,6 +18,8 @@ pub(super) enum Later {
     Publish,
     Resume(usize),
     Room(usize),
+    Serve,
+    End,
 }
 
 impl World<'_> {
@@ -55,6 +58,14 @@ impl World<'_> {
             }
             Later::Room(shard) => {
                 self.free(shard);
+                Ok(())
+            }
+            Later::Serve => {
+                self.serve();
+                Ok(())
+            }
+            Later::End => {
+                self.end_publishers();
                 Ok(())
             }
         }
@@ -133,6 +144,23 @@ impl World<'_> {
                 }
             }
             Event::Second => self.publish()?,
+            Event::Yield => {
+                let is_requested = self.gateway.request_takeover(self.now);
+                self.note(format!("a takeover is requested: {is_requested}"));
+            }
+            Event::RestartIce(number) => self.restart_ice(number)?,
+            Event::Reload => {
+                let max = 1 + self.seats.len() * 2;
+                self.gateway.reload(ViewerLimits {
+                    max,
+                    ..ViewerLimits::default()
+                });
+            }
+            Event::Drain(time) => {
+                self.gateway.draining.send_replace(true);
+                self.draining_since.get_or_insert(self.now);
+                self.later.push((self.now + time, Later::Serve));
+            }
             Event::Full(shard, room, time) => {
                 if let Some(slot) = self.rooms.get_mut(shard) {
                     *slot = Some(room);
@@ -154,6 +182,13 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Ends the drain.
+    pub(super) fn serve(&mut self) {
+        self.gateway.draining.send_replace(false);
+        self.draining_since = None;
+        self.note("the gateway serves".to_owned());
+    }
+
     pub(super) fn free(&mut self, shard: usize) {
         if let Some(room) = self.rooms.get_mut(shard) {
             *room = None;
@@ -162,14 +197,10 @@ impl World<'_> {
     }
 
     fn choose(&mut self, number: usize, track: Option<u8>) {
-        let watching = self
-            .seats
-            .get_mut(number)
-            .and_then(|seat| seat.watching.as_mut());
-        let Some(watching) = watching else {
+        let seat = self.seats.get(number);
+        let Some(watching) = seat.and_then(|seat| seat.watching.as_ref()) else {
             return;
         };
-        watching.has_chosen = true;
         let fixed = track.map(|track| match track {
             0 => RenditionId::SOURCE,
             track => RenditionId::track(track),

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::DtlsContext;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::client::PlayerContext;
+use crate::ends::{Endings, Sessions};
 use crate::gateway::Gateway;
 use crate::network::{Condition, Link};
 use crate::outcome::{Failure, Summary};
@@ -38,6 +42,20 @@ const REJOIN: Duration = Duration::from_millis(700);
 /// Largest step while connections of publishers may have timers.
 const MAX_STEP: Duration = Duration::from_millis(50);
 
+/// Time for which publishers may stay when the viewers have left: more than a session without its viewer
+/// takes to end.
+const STAYS: Duration = Duration::from_secs(20);
+
+/// Viewers that are too many for publishers that stay.
+const MANY: usize = 20;
+
+/// Time after which a publisher is refused for sure once the gateway drains.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Time without a publisher after which the gateway may end sessions: some less than it takes, because
+/// the gateway learns later than the publisher that a connection begins.
+const GRACE: Duration = Duration::from_secs(14);
+
 /// Turns of the tasks of connections in each step.
 const TURNS: usize = 6;
 
@@ -61,6 +79,8 @@ pub fn run(scenario: &Scenario) -> Result<Summary, Box<Failure>> {
         .map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
         let mut world = World::new(scenario).map_err(failed)?;
+        let log = world.sessions.log.clone().with_filter(LevelFilter::INFO);
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
         world.run().await.map_err(|reason| {
             Box::new(Failure {
                 seed: scenario.seed,
@@ -78,6 +98,7 @@ struct World<'a> {
     gateway: Gateway,
     context: PlayerContext,
     seats: Vec<Seat>,
+    sessions: Sessions,
     publishers: Vec<Publisher>,
     later: Vec<(Instant, Later)>,
     /// Shards whose kernel buffer is small, and the datagrams that fit into it.
@@ -90,6 +111,12 @@ struct World<'a> {
     /// Publishers and networks work as they should.
     is_healed: bool,
     is_over: bool,
+    /// The gateway has ended all sessions.
+    is_shut_down: bool,
+    /// Since when the gateway drains.
+    draining_since: Option<Instant>,
+    /// Since when there has been no publisher.
+    alone_since: Option<Instant>,
 }
 
 fn now() -> Instant {
@@ -126,6 +153,9 @@ impl<'a> World<'a> {
                 fingerprint: certificate.fingerprint().clone(),
             },
             seats: seats.collect(),
+            sessions: Sessions::default(),
+            draining_since: None,
+            alone_since: None,
             publishers: Vec::new(),
             later: vec![(origin, Later::Publish)],
             rooms: vec![None; scenario.shards],
@@ -136,6 +166,7 @@ impl<'a> World<'a> {
             summary: Summary::default(),
             is_healed: false,
             is_over: false,
+            is_shut_down: false,
             scenario,
         })
     }
@@ -162,6 +193,7 @@ impl<'a> World<'a> {
         self.run_until(self.scenario.active + RECOVERY + REST)
             .await?;
         self.gateway.check_empty()?;
+        self.sessions.check_ended()?;
         let mut summary = self.summary.clone();
         summary.time = self.elapsed();
         summary.hash = self.trace.hash();
@@ -227,7 +259,34 @@ impl<'a> World<'a> {
         for number in 0..self.seats.len() {
             self.deliver(number)?;
         }
+        self.check_drain()?;
+        self.check_ends()?;
         self.gateway.check_tables()
+    }
+
+    /// Checks that nobody begins to publish while the gateway drains.
+    fn check_drain(&self) -> Result<(), String> {
+        let Some(since) = self.draining_since else {
+            return Ok(());
+        };
+        let mut begun = self.publishers.iter().filter_map(Publisher::began);
+        if begun.any(|at| at > since + DRAIN) {
+            return Err("a publisher begins while the gateway drains".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks that sessions end only if there is a reason.
+    fn check_ends(&mut self) -> Result<(), String> {
+        let now = self.now;
+        let has_publisher = self.publishers.iter().any(Publisher::is_publishing);
+        self.alone_since = match self.alone_since {
+            _ if has_publisher => None,
+            since => since.or(Some(now)),
+        };
+        let alone = self.alone_since.map(|since| now.duration_since(since));
+        let is_over = self.is_shut_down || alone.is_some_and(|alone| alone >= GRACE);
+        self.sessions.check(Endings { is_over }, now)
     }
 
     fn note_ends(&mut self) {
@@ -248,6 +307,9 @@ impl<'a> World<'a> {
         self.note("networks and publishers work again".to_owned());
         for shard in 0..self.rooms.len() {
             self.free(shard);
+        }
+        if self.draining_since.is_some() {
+            self.serve();
         }
         for seat in &mut self.seats {
             seat.forged = None;
@@ -290,6 +352,7 @@ impl<'a> World<'a> {
         let mut random = Random::of(self.scenario.seed, 3, 0);
         if random.chance(250) {
             self.note("the gateway ends all sessions".to_owned());
+            self.is_shut_down = true;
             self.gateway.engine.close_all(self.now);
             if self.gateway.engine.sessions() > 0 {
                 return Err("sessions are left after shutdown".to_owned());
@@ -299,12 +362,21 @@ impl<'a> World<'a> {
             let ways = [Leaving::Goodbye, Leaving::Silently];
             self.leave(number, random.pick(Leaving::Delete, &ways))?;
         }
+        // Sessions without viewers end by themselves, not with their stream.
+        if self.seats.len() < MANY && random.chance(300) {
+            self.later.push((self.now + STAYS, Later::End));
+        } else {
+            self.end_publishers();
+        }
+        Ok(())
+    }
+
+    fn end_publishers(&mut self) {
         for publisher in &mut self.publishers {
             if publisher.is_open() {
                 publisher.close();
             }
         }
-        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Viewers that come, watch and leave.
 
+use distributary_egress::engine::IcePatch;
 use distributary_egress::session::ViewerOptions;
-use distributary_webrtc::sdp::Offer;
+use distributary_webrtc::sdp::{IceFragment, Offer};
 
 use super::{REJOIN, World};
 use crate::check::{Checker, PathSoFar};
@@ -31,6 +32,7 @@ impl World<'_> {
         let Some(watching) = seat.watching.take() else {
             return Ok(());
         };
+        self.sessions.note_left(&watching.name(), leaving, now);
         self.summary.frames += watching.checker.frames;
         self.summary.audio_frames += watching.checker.audio_frames;
         if leaving == Leaving::Delete {
@@ -79,6 +81,8 @@ impl World<'_> {
         let opened = opened.map_err(|error| format!("viewer {number} is refused: {error}"))?;
         player.handle_answer(&opened.answer, &self.context, now)?;
         self.summary.sessions += 1;
+        let name = opened.id.short().to_string();
+        self.sessions.begin(name, number, &seat.plan);
         seat.watching = Some(Watching {
             player,
             session: opened.id,
@@ -86,12 +90,35 @@ impl World<'_> {
             since: now,
             is_lossy: false,
             is_harsh: false,
-            has_chosen: false,
             may_lack_first: false,
             given_up: 0,
         });
         self.note(format!("viewer {number} joins"));
         Ok(())
+    }
+
+    /// Lets a player restart ICE.
+    pub(super) fn restart_ice(&mut self, number: usize) -> Result<(), String> {
+        let now = self.now;
+        let watching = self
+            .seats
+            .get_mut(number)
+            .and_then(|seat| seat.watching.as_mut());
+        let Some(watching) = watching else {
+            return Ok(());
+        };
+        let Some(fragment) = watching.player.restart_ice() else {
+            return Ok(());
+        };
+        let fragment = IceFragment::parse(&fragment).map_err(|error| error.to_string())?;
+        match self.gateway.engine.patch(&watching.session, &fragment) {
+            Ok(IcePatch::Restarted(restarted)) => {
+                watching.player.handle_fragment(&restarted.fragment, now)
+            }
+            Ok(IcePatch::Noted) => Err(format!("viewer {number} does not restart ICE")),
+            // The session has ended.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Lets the time of a viewer pass, and delivers what it sent.
@@ -109,6 +136,9 @@ impl World<'_> {
             watching.is_harsh |= self.rooms.iter().any(Option::is_some);
             let may_lose_first = condition.iter().any(Condition::may_lose_first);
             watching.may_lack_first |= watching.is_lossy || may_lose_first;
+            let has_played = watching.checker.frames > 0;
+            let is_lossy = watching.is_lossy || watching.is_harsh || seat.forged.is_some();
+            self.sessions.note(&watching.name(), is_lossy, has_played);
             if watching.player.poll_timeout().is_some_and(|due| due <= now) {
                 watching.player.handle_timeout(now);
             }
@@ -163,8 +193,7 @@ impl World<'_> {
             checked.map_err(|rule| format!("viewer {number}: {rule}"))?;
         }
         let given_up = watching.player.given_up();
-        let may_miss = watching.is_harsh || (watching.is_lossy && watching.has_chosen);
-        if given_up > watching.given_up && !may_miss {
+        if given_up > watching.given_up && !watching.is_harsh {
             let after = if watching.is_lossy {
                 "were not retransmitted"
             } else {
@@ -196,6 +225,8 @@ impl World<'_> {
         let now = self.now;
         let seat = &mut self.seats[number];
         if let Some(watching) = seat.watching.take() {
+            let name = watching.name();
+            self.sessions.note_left(&name, Leaving::Silently, now);
             self.summary.frames += watching.checker.frames;
             self.summary.audio_frames += watching.checker.audio_frames;
             seat.join_at = (seat.is_wanted && !self.is_over).then(|| now + REJOIN);
