@@ -1,8 +1,11 @@
 //! A node is cut off from the others, with a NATS server.
 
-use tokio::time::sleep;
+use std::time::Duration;
 
-use super::{Outcome, STREAM, seconds};
+use futures_util::StreamExt as _;
+use tokio::time::{sleep, timeout};
+
+use super::{Outcome, STREAM, millis, seconds};
 use crate::lab::{LIMIT, Lab, Settings, Shape};
 use crate::sample::Sample;
 
@@ -29,10 +32,26 @@ pub(super) async fn run(settings: &Settings) -> Outcome {
     second.stop_retrying();
     lab.network.heal(LONELY)?;
     let healed = lab.now();
-    match lab.settle(&[OWNER, EDGE, LONELY], 1).await {
+    let (passed, answered, settled) = tokio::join!(
+        messages_pass(&lab),
+        arbiter_answers(&lab),
+        lab.settle(&[OWNER, EDGE, LONELY], 1),
+    );
+    let passed = passed?;
+    sample.add(
+        "messages pass between the NATS servers after healing",
+        None,
+        [passed - healed],
+    );
+    sample.add(
+        "the arbiter answers at the node that was cut off, after that",
+        None,
+        [answered?.saturating_sub(passed)],
+    );
+    match settled {
         Ok(settled) => {
-            let took = settled.saturating_sub(healed);
-            sample.add("one owner after healing", Some(seconds(1)), [took]);
+            let took = settled.saturating_sub(passed);
+            sample.add("one owner after messages pass", Some(seconds(1)), [took]);
         }
         Err(error) => sample.fail(error),
     }
@@ -56,7 +75,7 @@ pub(super) async fn run(settings: &Settings) -> Outcome {
             sample.fail("viewers of the node that was cut off do not get the owner's frames");
             return Ok(sample);
         }
-        sleep(super::millis(10)).await;
+        sleep(millis(10)).await;
     }
     let after = far.seen().between(healed, lab.now());
     if let Some(first) = after.first_of(1) {
@@ -67,4 +86,45 @@ pub(super) async fn run(settings: &Settings) -> Outcome {
         );
     }
     Ok(sample)
+}
+
+/// Waits until a message reaches the owner's NATS server from that of the node that was cut off, and
+/// returns when that was. Servers connect to each other again by themselves.
+async fn messages_pass(lab: &Lab) -> Result<Duration, Box<dyn std::error::Error>> {
+    const SUBJECT: &str = "lab.passes";
+    let client = async_nats::connect(lab.nats.servers[OWNER].url()).await?;
+    let mut received = client.subscribe(SUBJECT).await?;
+    client.flush().await?;
+    let deadline = lab.now() + LIMIT;
+    // A connection from before may wait long before it sends its packets again.
+    let sender = loop {
+        let connecting = async_nats::connect(lab.nats.servers[LONELY].url());
+        match timeout(millis(200), connecting).await {
+            Ok(Ok(sender)) => break sender,
+            _ if lab.now() > deadline => return Err("the NATS server does not accept".into()),
+            _ => sleep(millis(10)).await,
+        }
+    };
+    loop {
+        sender.publish(SUBJECT, Vec::new().into()).await?;
+        sender.flush().await?;
+        if let Ok(Some(_)) = timeout(millis(10), received.next()).await {
+            return Ok(lab.now());
+        }
+        if lab.now() > deadline {
+            return Err("no message passes between the NATS servers".into());
+        }
+    }
+}
+
+/// Waits until the arbiter answers at the node that was cut off, and returns when that was.
+async fn arbiter_answers(lab: &Lab) -> Result<Duration, Box<dyn std::error::Error>> {
+    let deadline = lab.now() + LIMIT;
+    while lab.cluster(LONELY).await["arbiter"]["reachable"] != true {
+        if lab.now() > deadline {
+            return Err("the arbiter does not answer".into());
+        }
+        sleep(millis(20)).await;
+    }
+    Ok(lab.now())
 }
