@@ -12,6 +12,7 @@
 //! *epoch*: a later owner has a higher one.
 
 use crate::config::{Label, WithoutArbiter};
+use crate::epoch::is_earlier_claim;
 
 /// Questions without an answer after which somebody who listens counts as dead.
 const MAX_SILENT: u8 = 3;
@@ -77,6 +78,7 @@ pub(crate) struct EntryState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) node: Label,
+    pub(crate) epoch: u64,
     pub(crate) provisional: bool,
     /// It lets this node have the name.
     pub(crate) gives_way: bool,
@@ -101,8 +103,8 @@ pub(crate) struct Claim {
     /// Takes the name from another owner.
     replaces: bool,
     without: WithoutArbiter,
-    /// The claimant uses the name provisionally.
-    is_provisional: bool,
+    /// The epoch in which the claimant uses the name provisionally, if it does.
+    provisional: Option<u64>,
     /// The entry that was read; `None` if the arbiter does not answer.
     entry: Option<EntryState>,
     silent: u8,
@@ -119,7 +121,7 @@ impl Claim {
         let claim = Self {
             replaces,
             without,
-            is_provisional: false,
+            provisional: None,
             entry: None,
             silent: 0,
             stands_by: false,
@@ -146,11 +148,11 @@ impl Claim {
         }
     }
 
-    /// Returns the claim of a node that already uses the name provisionally.
-    pub(crate) fn confirm() -> (Self, Step) {
+    /// Returns the claim of a node that already uses the name provisionally, in this epoch.
+    pub(crate) fn confirm(epoch: u64) -> (Self, Step) {
         let (claim, step) = Self::begin(false, WithoutArbiter::Allow);
         let claim = Self {
-            is_provisional: true,
+            provisional: Some(epoch),
             ..claim
         };
         (claim, step)
@@ -185,7 +187,6 @@ impl Claim {
                     Err(Verdict::Elsewhere(None))
                 }
             }
-            Event::Unavailable if self.is_provisional => Err(Verdict::Provisional),
             // Somebody may own the name all the same.
             Event::Unavailable if self.entry.is_none() => Ok(Step::Ask),
             Event::Unavailable => Err(self.unconfirmed()),
@@ -193,13 +194,21 @@ impl Claim {
     }
 
     fn found(&self, holder: Holder) -> Result<Step, Verdict> {
-        let gives_way = holder.gives_way || self.replaces;
-        // Of two nodes that use a name provisionally, the arbiter chooses one.
-        let is_equal = self.is_provisional && holder.provisional;
-        if gives_way || is_equal {
+        if holder.gives_way || self.replaces || !self.yields_to(&holder) {
             Ok(Step::Listen)
         } else {
             Err(Verdict::Elsewhere(Some(holder.node)))
+        }
+    }
+
+    /// Returns whether the name is the holder's unless it gives way. Of two nodes that use a name
+    /// provisionally, the arbiter chooses one; while it is away, the earlier claim counts.
+    fn yields_to(&self, holder: &Holder) -> bool {
+        match self.provisional {
+            Some(own) if holder.provisional => {
+                self.entry.is_none() && is_earlier_claim(holder.epoch, own)
+            }
+            _ => true,
         }
     }
 
@@ -207,7 +216,7 @@ impl Claim {
         self.silent += 1;
         // A provisional claimant is among those that listen, and does not answer itself. A live
         // entry has another owner, whose answer may get lost.
-        let is_alone = self.is_provisional && !self.has_live_entry();
+        let is_alone = self.provisional.is_some() && !self.has_live_entry();
         let most = if self.must_find_owner() {
             MAX_UNREACHED
         } else {
@@ -266,8 +275,19 @@ mod tests {
     fn held(provisional: bool, gives_way: bool) -> Event {
         Event::Held(Holder {
             node: "a".parse().unwrap(),
+            epoch: 4,
             provisional,
             gives_way,
+        })
+    }
+
+    /// Returns the answer of a node that uses the name provisionally, in this epoch.
+    fn held_provisionally(epoch: u64) -> Event {
+        Event::Held(Holder {
+            node: "a".parse().unwrap(),
+            epoch,
+            provisional: true,
+            gives_way: false,
         })
     }
 
@@ -429,7 +449,7 @@ mod tests {
             (Step::Listen, Event::Listening),
             (Step::Write(4), Event::Written(5)),
         ];
-        assert_eq!(run(Claim::confirm(), &won), Err(Verdict::Owned(5)));
+        assert_eq!(run(Claim::confirm(OWN), &won), Err(Verdict::Owned(5)));
         let lost = [
             (Step::Read, entry(4, false)),
             (Step::Ask, held(true, false)),
@@ -438,12 +458,54 @@ mod tests {
             (Step::Read, entry(5, true)),
             (Step::Ask, held(false, false)),
         ];
-        assert_eq!(run(Claim::confirm(), &lost), Err(elsewhere()));
+        assert_eq!(run(Claim::confirm(OWN), &lost), Err(elsewhere()));
         let alone = [(Step::Read, entry(4, false)), (Step::Ask, Event::Silent)];
-        assert_eq!(run(Claim::confirm(), &alone), Ok(Step::Listen));
-        let away = [(Step::Read, Event::Unavailable)];
-        assert_eq!(run(Claim::confirm(), &away), Err(Verdict::Provisional));
+        assert_eq!(run(Claim::confirm(OWN), &alone), Ok(Step::Listen));
     }
+
+    #[test]
+    fn without_arbiter_a_provisional_owner_leaves_the_name_to_a_confirmed_one() {
+        let events = [
+            (Step::Read, Event::Unavailable),
+            (Step::Ask, held(false, false)),
+        ];
+        assert_eq!(run(Claim::confirm(OWN), &events), Err(elsewhere()));
+        let goes_on = [
+            held(false, true),
+            Event::Nobody,
+            // Its own question is all that arrives at its subscription.
+            Event::Silent,
+        ];
+        for answer in goes_on {
+            let events = [
+                (Step::Read, Event::Unavailable),
+                (Step::Ask, answer),
+                (Step::Listen, Event::Listening),
+            ];
+            let verdict = run(Claim::confirm(OWN), &events);
+            assert_eq!(verdict, Err(Verdict::Provisional));
+        }
+    }
+
+    #[test]
+    fn without_arbiter_the_earlier_of_two_provisional_owners_keeps_the_name() {
+        let asked = |epoch| {
+            [
+                (Step::Read, Event::Unavailable),
+                (Step::Ask, held_provisionally(epoch)),
+            ]
+        };
+        assert_eq!(
+            run(Claim::confirm(OWN), &asked(OWN - 1)),
+            Err(elsewhere()),
+            "the other one is earlier"
+        );
+        let later = run(Claim::confirm(OWN), &asked(OWN + 1));
+        assert_eq!(later, Ok(Step::Listen));
+    }
+
+    /// The epoch of a provisional owner.
+    const OWN: u64 = 1 << 63 | 1_000;
 
     /// An arbiter and the nodes that claim one name.
     #[derive(Default)]
@@ -495,7 +557,7 @@ mod tests {
             conflicts in 0_u8..MAX_ATTEMPTS,
             silent in 0..MAX_SILENT,
         ) {
-            let (mut claim, mut step) = Claim::confirm();
+            let (mut claim, mut step) = Claim::confirm(OWN);
             // Entries that are not live at first: the name seems to be free.
             for round in 0..conflicts {
                 prop_assert_eq!(step, Step::Read);
@@ -541,6 +603,39 @@ mod tests {
             }
             prop_assert!(matches!(next, Ok(Step::Ask | Step::AskLater)), "{next:?}");
             prop_assert_eq!(claim.handle(held(false, false)), Err(elsewhere()));
+        }
+
+        #[test]
+        fn without_arbiter_exactly_one_of_several_owners_stays_after_they_meet(
+            epochs in proptest::collection::btree_set(OWN..OWN + 100, 2..5),
+            confirmed in proptest::option::of(0_usize..5),
+            order in proptest::collection::vec((0_usize..5, 0_usize..5), 0..60),
+        ) {
+            // Those that use the name, with the epochs of their claims. One may be confirmed.
+            let mut owners: Vec<_> = epochs.into_iter().collect();
+            if let Some(owner) = confirmed && owner < owners.len() {
+                owners[owner] = 7;
+            }
+            let best = owners.iter().min().copied();
+            // The answer of one of the others is the first.
+            let all = (0..5).flat_map(|one| (0..5).map(move |other| (one, other)));
+            let mut stays = vec![true; owners.len()];
+            for (one, other) in order.into_iter().chain(all) {
+                let here = |node: usize| stays.get(node) == Some(&true);
+                if one == other || !here(one) || !here(other) || owners[one] == 7 {
+                    continue;
+                }
+                let events = [(Step::Read, Event::Unavailable), (Step::Ask, Event::Held(Holder {
+                    node: "a".parse().unwrap(),
+                    epoch: owners[other],
+                    provisional: owners[other] != 7,
+                    gives_way: false,
+                }))];
+                stays[one] = run(Claim::confirm(owners[one]), &events) == Ok(Step::Listen);
+            }
+            let left = owners.iter().zip(stays).filter(|(_, stays)| *stays);
+            let left: Vec<_> = left.map(|(epoch, _)| *epoch).collect();
+            prop_assert_eq!(left, Vec::from_iter(best));
         }
 
         #[test]

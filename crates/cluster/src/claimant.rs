@@ -64,6 +64,7 @@ async fn ask(context: &Context, name: &StreamName, waiting: Option<Waiting>) -> 
     match ask_owner(context, name, waiting).await {
         Asked::Held(holds) => Event::Held(Holder {
             node: holds.node,
+            epoch: holds.epoch,
             provisional: holds.provisional,
             gives_way: holds.draining || holds.gives_way,
         }),
@@ -72,14 +73,21 @@ async fn ask(context: &Context, name: &StreamName, waiting: Option<Waiting>) -> 
     }
 }
 
-/// Asks the arbiter to confirm a name that is used provisionally.
-pub(crate) async fn confirm(context: &Context, name: &StreamName, key: &str) -> Check {
-    let (mut claim, step) = Claim::confirm();
+/// Asks the arbiter to confirm a name that is used provisionally in the epoch `epoch`. Another owner
+/// is found also while the arbiter is away.
+pub(crate) async fn confirm(context: &Context, name: &StreamName, key: &str, epoch: u64) -> Check {
+    let (mut claim, step) = Claim::confirm(epoch);
     let mut next = Ok(step);
     loop {
         match next {
             Ok(step) => {
-                let event = take_step(context, name, key, step, None).await;
+                // Once it answers again, all names are compared anew.
+                let is_away = step == Step::Read && !context.arbiter.reach().is_reachable;
+                let event = if is_away {
+                    Event::Unavailable
+                } else {
+                    take_step(context, name, key, step, None).await
+                };
                 next = claim.handle(event);
             }
             Err(Verdict::Owned(epoch)) => return Check::Confirmed(epoch),

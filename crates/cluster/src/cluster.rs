@@ -271,6 +271,9 @@ impl Cluster {
     fn handle_beacon(&self, beacon: Beacon) {
         let change = self.context.nodes().handle(beacon, now());
         if let Some(change) = change {
+            if matches!(change, Change::Joined(_)) {
+                self.owners.check_unconfirmed();
+            }
             self.log(&change);
         }
     }

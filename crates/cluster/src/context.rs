@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use distributary_hub::Hub;
 use tokio::sync::Semaphore;
@@ -101,6 +101,15 @@ impl Context {
 /// Returns the clock of the drivers, which tests can pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Returns the wall clock, which orders the provisional claims of different nodes.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "used by drivers alone, which pass it on as an argument"
+)]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {

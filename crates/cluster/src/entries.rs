@@ -99,6 +99,7 @@ pub(crate) async fn follow(
     note(true);
     // What has changed before the watch began.
     let _ = news.send(News::Anew).await;
+    let mut is_away = false;
     let mut pulse = interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -113,13 +114,19 @@ pub(crate) async fn follow(
             _ = pulse.tick() => match last_revision(store).await {
                 Ok(last) => {
                     note(true);
+                    if std::mem::take(&mut is_away) {
+                        let _ = news.send(News::Anew).await;
+                    }
                     if progress.is_behind(last) {
                         debug!("the watch of the arbiter's entries is lost");
                         return Unfollowed::Watch;
                     }
                 }
                 Err(Unfollowed::Bucket) => return Unfollowed::Bucket,
-                Err(Unfollowed::Watch) => note(false),
+                Err(Unfollowed::Watch) => {
+                    is_away = true;
+                    note(false);
+                }
             }
         }
     }

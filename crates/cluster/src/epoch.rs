@@ -1,20 +1,31 @@
 //! Epochs: the numbers under which nodes own a stream, one after the other.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::Label;
 
 /// Set in the epoch of a name that the arbiter has not confirmed.
 const PROVISIONAL: u64 = 1 << 63;
 
+/// Bits of a provisional epoch that are random. Those above are the second of the claim.
+const RANDOM_BITS: u32 = 30;
+
 /// Time without a message of a later owner after which an earlier one may be followed. A node that
 /// has lost a name notices within this time.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Returns the epoch of a name that the arbiter has not confirmed: a random one, since no other node
-/// may have the same.
-pub(crate) fn provisional() -> u64 {
-    PROVISIONAL | rand::random::<u64>()
+/// Returns the epoch of a name that the arbiter has not confirmed, and that was claimed at `now`. No
+/// other node may have the same, so a part of it is random.
+pub(crate) fn provisional(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let random = rand::random::<u64>() & ((1 << RANDOM_BITS) - 1);
+    PROVISIONAL | since.as_secs() << RANDOM_BITS | random
+}
+
+/// Returns whether the first of two provisional epochs is that of the earlier claim. All nodes decide
+/// alike, also if their clocks differ, and between claims in the same second.
+pub(crate) fn is_earlier_claim(epoch: u64, than: u64) -> bool {
+    epoch < than
 }
 
 /// Returns whether the arbiter has not confirmed an epoch.
@@ -42,7 +53,8 @@ impl LatestOwner {
         };
         let is_earlier = match (is_provisional(epoch), is_provisional(known.epoch)) {
             (false, false) => epoch < known.epoch,
-            // Provisional epochs have no order; one that the arbiter has confirmed is better.
+            // One that the arbiter has confirmed is better. Of two provisional ones, the owner that
+            // has to go notices soon.
             (is_provisional, is_known_provisional) => is_provisional && !is_known_provisional,
         };
         // A node knows best in which epoch it owns a stream: the bucket may be a new one.
@@ -95,7 +107,7 @@ mod tests {
         latest.note(&b, 9, start);
         let soon = start + GRACE / 2;
         assert!(!latest.allows(&a, 5, soon), "it has not noticed yet");
-        assert!(!latest.allows(&a, provisional(), soon));
+        assert!(!latest.allows(&a, provisional(UNIX_EPOCH), soon));
         assert!(latest.allows(&b, 3, soon), "it has claimed the name again");
         assert!(latest.allows(&a, 5, start + GRACE));
         latest.forget();
@@ -103,12 +115,24 @@ mod tests {
     }
 
     #[test]
+    fn earlier_claim_has_the_lower_epoch_and_claims_of_one_second_differ() {
+        let at = |seconds| provisional(UNIX_EPOCH + Duration::from_secs(seconds));
+        for second in [0, 1, 1_800_000_000, (1 << 33) - 2] {
+            let (earlier, later) = (at(second), at(second + 1));
+            assert!(is_provisional(earlier) && is_provisional(later));
+            assert!(is_earlier_claim(earlier, later), "{second}");
+            assert!(!is_earlier_claim(later, earlier), "{second}");
+        }
+        assert_ne!(at(7), at(7));
+    }
+
+    #[test]
     fn confirmed_owner_is_followed_after_a_provisional_one() {
         let (a, b): (Label, Label) = ("a".parse().unwrap(), "b".parse().unwrap());
         let start = Instant::now();
         let mut latest = LatestOwner::default();
-        latest.note(&a, provisional(), start);
-        assert!(latest.allows(&b, provisional(), start));
+        latest.note(&a, provisional(UNIX_EPOCH), start);
+        assert!(latest.allows(&b, provisional(UNIX_EPOCH), start));
         assert!(latest.allows(&b, 2, start));
     }
 }

@@ -26,7 +26,7 @@ use crate::claim::Claim;
 use crate::claimant::{Check, compare, confirm};
 use crate::config::Label;
 use crate::content::EndReason;
-use crate::context::{Context, now};
+use crate::context::{Context, now, wall_clock};
 use crate::control::{Announced, Ask, Control, Holds, Join, Waiting};
 use crate::epoch::{is_provisional, provisional};
 use crate::feed::{Feed, FeedCommand, RunningFeed, refuse};
@@ -227,6 +227,8 @@ impl Owner {
                         return Served::Released;
                     }
                     if shared.takes_comparison(self.epoch) {
+                        // What has failed before may succeed.
+                        self.confirm.succeed();
                         check_at = Some(Instant::now());
                     }
                 }
@@ -267,7 +269,7 @@ impl Owner {
                         }
                         Check::Gone => {
                             // It is claimed again, as if it had never been confirmed.
-                            self.change_epoch(provisional());
+                            self.change_epoch(provisional(wall_clock()));
                             check_at = Some(Instant::now());
                         }
                         Check::Lost => return Served::Lost,
@@ -297,7 +299,7 @@ impl Owner {
             // Never closed.
             let _slot = context.checks.acquire().await;
             if is_provisional {
-                confirm(&context, &name, &key).await
+                confirm(&context, &name, &key, epoch).await
             } else {
                 compare(&context, &key, epoch).await
             }

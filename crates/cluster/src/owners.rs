@@ -184,6 +184,16 @@ impl Owners {
         }
     }
 
+    /// Looks for other owners of the names that the arbiter has not confirmed: a node has come, with
+    /// which this one may have been without a connection.
+    pub(crate) fn check_unconfirmed(&self) {
+        let names = self.lock();
+        let names = names.values().map(|name| &name.shared);
+        for name in names.filter(|name| name.is_unconfirmed()) {
+            name.request_comparison();
+        }
+    }
+
     /// Announces all names again, after the connection was lost.
     pub(crate) fn announce_all(&self) {
         for name in self.lock().values() {

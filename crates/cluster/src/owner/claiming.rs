@@ -10,6 +10,7 @@ use crate::claim::{Claim, Event, Step, Verdict};
 use crate::claimant::take_step;
 use crate::config::Label;
 use crate::content::EndReason;
+use crate::context::wall_clock;
 use crate::epoch::provisional;
 use crate::feed::refuse;
 
@@ -54,7 +55,7 @@ impl Owner {
             }
             Verdict::Provisional => {
                 counters.claims_provisional.note();
-                self.change_epoch(provisional());
+                self.change_epoch(provisional(wall_clock()));
                 warn!(
                     "the arbiter of stream names does not answer: the name is used provisionally"
                 );
