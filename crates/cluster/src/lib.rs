@@ -30,7 +30,7 @@
 //! Drivers:
 //!
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
-//! * `link`: the connection to NATS; `arbiter`: the bucket with the owners of names; `entries`:
+//! * `link`: the connection to NATS; `next_server`: the server that is tried next; `arbiter`: the bucket with the owners of names; `entries`:
 //!   follows it.
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
 //!   for a name that another node has; `owned_name`:
@@ -68,6 +68,7 @@ mod keeps;
 mod link;
 mod liveness;
 pub mod message;
+mod next_server;
 mod nodes;
 mod owned_name;
 mod owner;

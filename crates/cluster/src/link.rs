@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, Message, Subject, Subscriber};
+use async_nats::{
+    Client, ClientError, ConnectOptions, Event, Message, ReconnectToServer, Subject, Subscriber,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::config::ClusterConfig;
+use crate::next_server::NextServer;
 use crate::stats::Counters;
 
 /// Silence after which the server is pinged, and the interval of further pings. The connection ends
@@ -78,8 +81,9 @@ pub(crate) struct LinkDriver {
     state: watch::Sender<LinkState>,
     /// The hosts of the servers, for the log.
     servers: String,
-    /// Set once the reason was logged why no server can be connected.
-    was_explained: bool,
+    server_count: usize,
+    /// Attempts to connect that have failed since the last connection.
+    failures: usize,
     counters: Arc<Counters>,
 }
 
@@ -123,7 +127,8 @@ impl Link {
             events,
             state: state_in,
             servers: hosts(&config.nats),
-            was_explained: false,
+            server_count: config.nats.len(),
+            failures: 0,
             counters: Arc::clone(&counters),
         };
         let link = Self {
@@ -259,6 +264,7 @@ fn options(config: &ClusterConfig, node: &str) -> ConnectOptions {
     // The TLS library cannot choose between the providers of cryptography that are linked. Fails if
     // one is chosen already.
     let _ = async_nats::rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let next = NextServer::default();
     let mut options = ConnectOptions::new()
         .name(format!("distributary {node}"))
         .ping_interval(PING_INTERVAL)
@@ -266,6 +272,10 @@ fn options(config: &ClusterConfig, node: &str) -> ConnectOptions {
         .client_capacity(CLIENT_CAPACITY)
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .retry_on_initial_connect()
+        .reconnect_to_server_callback(move |servers, _| {
+            let addr = next.choose(&servers, &mut rand::rng());
+            std::future::ready(addr.map(|addr| ReconnectToServer { addr, delay: None }))
+        })
         .reconnect_delay_callback(|attempts| {
             let millis = u64::try_from(attempts)
                 .unwrap_or(u64::MAX)
@@ -317,17 +327,22 @@ impl LinkDriver {
                     "messages of the cluster were dropped: they arrive faster than they are handled"
                 );
             }
-            Event::ClientError(error) if !self.was_explained => {
-                self.was_explained = true;
-                warn!(
-                    servers = self.servers, %error,
-                    "no NATS server can be connected: trying again; check that one runs there, its \
-                     certificate, and user and password"
-                );
-            }
-            Event::ClientError(error) => debug!(%error, "no NATS server can be connected"),
+            Event::ClientError(error) => self.failed(&error),
             Event::ServerError(error) => warn!(%error, "the NATS server reports an error"),
             Event::Connected | Event::LameDuckMode | Event::Draining | Event::Closed => {}
+        }
+    }
+
+    /// Notes that a server cannot be connected. Logs it once, when none of them can.
+    fn failed(&mut self, error: &ClientError) {
+        debug!(%error, "a NATS server cannot be connected");
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == self.server_count {
+            warn!(
+                servers = self.servers, %error,
+                "no NATS server can be connected: trying again; check that one runs there, its \
+                 certificate, and user and password"
+            );
         }
     }
 
@@ -356,7 +371,7 @@ impl LinkDriver {
             return;
         }
         self.counters.connections.note();
-        self.was_explained = false;
+        self.failures = 0;
         let info = self.client.server_info();
         let (server, version) = (info.server_name, info.version);
         let (major, minor) = MIN_SERVER;
