@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::stream::{InfoError, LastRawMessageErrorKind};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
@@ -13,27 +11,18 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
+use crate::bucket::{MARKER_LIFETIME, REPLICAS, TIMEOUT, bucket_of, has_no_bucket, is_unheard};
+use crate::clock::now;
 use crate::config::Label;
-use crate::context::now;
 use crate::control::{Control, Entry};
 use crate::entries::{self, News, Process, Unfollowed};
 use crate::link::{Link, LinkState};
-
-/// Timeout of the arbiter.
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Timeout of finding the bucket, or creating it.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The shortest and the longest delay before the bucket is looked for again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
-/// Time after which the marker of a removed entry is deleted, so that the bucket does not grow with
-/// every name that was ever used.
-const MARKER_LIFETIME: Duration = Duration::from_secs(60);
-
-/// Replicas of the entries, if the servers form a cluster.
-const REPLICAS: usize = 3;
 
 /// Headers of which a message of the bucket has one if it removes an entry.
 const REMOVAL_HEADERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
@@ -200,28 +189,6 @@ impl Arbiter {
     }
 }
 
-/// Returns whether an error says that the bucket does not exist.
-fn has_no_bucket(kind: &LastRawMessageErrorKind) -> bool {
-    match kind {
-        LastRawMessageErrorKind::JetStream(error) => {
-            error.error_code() == ErrorCode::STREAM_NOT_FOUND
-        }
-        _ => false,
-    }
-}
-
-/// Returns whether the description of the bucket cannot be read because it does not exist.
-pub(crate) fn is_missing(error: &InfoError) -> bool {
-    let source = std::error::Error::source(error);
-    let source = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-    source.is_some_and(|error| error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-/// Returns whether an error says that no stream receives what was written.
-fn is_unheard(error: &jetstream::context::PublishError) -> bool {
-    error.kind() == PublishErrorKind::StreamNotFound
-}
-
 impl ArbiterDriver {
     /// Finds the bucket after each connection, and when it has disappeared.
     ///
@@ -338,38 +305,5 @@ impl ArbiterDriver {
             sleep(delay).await;
             delay = (2 * delay).min(longest);
         }
-    }
-}
-
-async fn bucket_of(
-    context: &jetstream::Context,
-    bucket: &str,
-    replicas: usize,
-) -> Result<kv::Store, async_nats::Error> {
-    let config = kv::Config {
-        bucket: bucket.to_owned(),
-        description: "Owners of streams".to_owned(),
-        history: 1,
-        max_value_size: 1 << 10,
-        num_replicas: replicas,
-        limit_markers: Some(MARKER_LIFETIME),
-        ..kv::Config::default()
-    };
-    if let Ok(store) = context.get_key_value(bucket).await {
-        // There was one server when it was created. It serves as it is, too.
-        if store.stream.cached_info().config.num_replicas < replicas
-            && let Err(error) = context.update_key_value(config).await
-        {
-            debug!(bucket, %error, "the arbiter has fewer copies than the cluster has servers");
-        }
-        return Ok(store);
-    }
-    match context.create_key_value(config).await {
-        Ok(store) => Ok(store),
-        // Another node may have created it in the meantime.
-        Err(error) => match context.get_key_value(bucket).await {
-            Ok(store) => Ok(store),
-            Err(_) => Err(error.into()),
-        },
     }
 }

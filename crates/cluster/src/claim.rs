@@ -15,7 +15,7 @@ use crate::config::{Label, WithoutArbiter};
 use crate::epoch::is_earlier_claim;
 
 /// Questions without an answer after which somebody who listens counts as dead.
-const MAX_SILENT: u8 = 3;
+pub(crate) const MAX_SILENT: u8 = 3;
 
 /// The same for the owner in a live entry whose node has not left the cluster. At 250 ms each they
 /// take two seconds: for longer than a node takes to notice that its NATS server stands still, and

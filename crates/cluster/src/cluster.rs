@@ -5,30 +5,31 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
+use async_nats::Subscriber;
 use distributary_hub::{Admission, Demand, EventLimit, Hub};
-use futures_util::StreamExt;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info};
 
 use crate::arbiter::{Arbiter, ArbiterDriver};
+use crate::clock::now;
 use crate::config::{ClusterConfig, ConfigFault, Label};
-use crate::context::{Context, MAX_CHECKS, now};
+use crate::context::{Context, MAX_CHECKS};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edges::Edges;
 use crate::entries::{News, Process};
 use crate::keeps::Keeps;
-use crate::link::{Link, LinkDriver, LinkError, LinkState, reply_to};
+use crate::link::{Link, LinkDriver, LinkError, LinkState, is_from, next, reply_to};
+use crate::load;
 use crate::nodes::{Change, Node, Nodes};
 use crate::owner::Lost;
 use crate::owners::Owners;
 use crate::roster::Rosters;
+use crate::roster_exchange;
 use crate::share::Share;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
 use crate::versions::OtherVersions;
-use crate::viewers;
 
 /// Interval of beacons.
 const BEACON_INTERVAL: Duration = Duration::from_millis(500);
@@ -164,7 +165,7 @@ impl ClusterSetup {
             other_versions: OtherVersions::default(),
             origin: now(),
             draining: AtomicBool::new(false),
-            cpu: AtomicU8::new(viewers::CPU_UNKNOWN),
+            cpu: AtomicU8::new(load::CPU_UNKNOWN),
             redirect_at: config.redirect_at,
             joins: Context::join_slots(),
             checks: Semaphore::new(MAX_CHECKS),
@@ -260,8 +261,8 @@ impl Cluster {
             viewers: u64::try_from(context.hub.viewers().count()).unwrap_or(u64::MAX),
             streams: u64::try_from(self.owners.count()).unwrap_or(u64::MAX),
             draining: context.draining.load(Ordering::Relaxed),
-            cpu: viewers::cpu(context).map(Share::as_percent),
-            load: viewers::load(context).as_percent(),
+            cpu: load::cpu(context).map(Share::as_percent),
+            load: load::load(context).as_percent(),
         };
         let subject = context.subjects.beacon(&context.zone, &context.node);
         context.link.publish(&subject, beacon.to_json()).await;
@@ -308,15 +309,6 @@ impl Cluster {
             ),
         }
     }
-
-    /// Reads a control message of another node.
-    pub(crate) fn read<T: Control>(&self, message: &Message) -> Option<T> {
-        let read = T::from_json(&message.payload);
-        if read.is_none() {
-            self.context.note_unreadable(&message.payload);
-        }
-        read
-    }
 }
 
 impl ClusterDriver {
@@ -339,7 +331,7 @@ impl ClusterDriver {
                 () = arbiter.run() => {}
                 () = keeps.run(&context) => {}
                 () = beacons(&cluster) => {}
-                () = viewers::run(&cluster) => {}
+                () = roster_exchange::run(&context, &cluster.rosters) => {}
                 () = serve(&cluster, demands, admissions, lost, news) => {}
             }
         };
@@ -368,7 +360,7 @@ async fn beacons(cluster: &Cluster) {
                 cluster.expire_nodes();
             }
             message = next(&mut others) => {
-                if let Some(beacon) = cluster.read::<Beacon>(&message)
+                if let Some(beacon) = context.read::<Beacon>(&message)
                     && message.subject.as_str() == context.subjects.beacon(&beacon.zone, &beacon.node)
                     && beacon.instance != context.instance
                 {
@@ -415,19 +407,19 @@ async fn serve(
                 }
             }
             message = next(&mut joins) => {
-                if let Some(join) = cluster.read::<Join>(&message)
+                if let Some(join) = context.read::<Join>(&message)
                     && let Some(reply) = reply_to(&message)
                 {
                     owners.join(join, reply.to_owned()).await;
                 }
             }
             message = next(&mut keeps) => {
-                if let Some(keep) = cluster.read::<Keep>(&message) {
+                if let Some(keep) = context.read::<Keep>(&message) {
                     owners.keep(keep);
                 }
             }
             message = next(&mut announcements) => {
-                if let Some(announced) = cluster.read::<Announced>(&message)
+                if let Some(announced) = context.read::<Announced>(&message)
                     && is_from(&message, &announced.node)
                 {
                     if announced.node != context.node {
@@ -440,22 +432,6 @@ async fn serve(
     }
 }
 
-/// Returns whether a message came on the subject of the node that it names: only this node may have
-/// the right to send there.
-pub(crate) fn is_from(message: &Message, node: &Label) -> bool {
-    message.subject.rsplit('.').next() == Some(node.as_str())
-}
-
 async fn subscribe(context: &Context, subject: &str) -> Option<Subscriber> {
     context.link.subscribe_at_start(subject).await
-}
-
-/// Returns the next message; never if there is no subscription.
-pub(crate) async fn next(subscriber: &mut Option<Subscriber>) -> Message {
-    if let Some(subscriber) = subscriber
-        && let Some(message) = subscriber.next().await
-    {
-        return message;
-    }
-    std::future::pending().await
 }

@@ -2,14 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use async_nats::Message;
 use distributary_hub::Hub;
 use tokio::sync::Semaphore;
 
 use crate::arbiter::Arbiter;
+use crate::clock::micros;
 use crate::config::{Label, WithoutArbiter};
-use crate::control;
+use crate::control::{self, Control};
 use crate::link::Link;
 use crate::message::{self, MessageError};
 use crate::nodes::Nodes;
@@ -71,6 +73,15 @@ impl Context {
         *node == self.node || self.nodes().has_left(node)
     }
 
+    /// Reads a control message of another node.
+    pub(crate) fn read<T: Control>(&self, message: &Message) -> Option<T> {
+        let read = T::from_json(&message.payload);
+        if read.is_none() {
+            self.note_unreadable(&message.payload);
+        }
+        read
+    }
+
     /// Notes a control message that cannot be read.
     pub(crate) fn note_unreadable(&self, json: &[u8]) {
         match control::other_version(json) {
@@ -96,22 +107,4 @@ impl Context {
     pub(crate) fn clock(&self, now: Instant) -> u64 {
         micros(now.saturating_duration_since(self.origin))
     }
-}
-
-/// Returns the clock of the drivers, which tests can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-/// Returns the wall clock, which orders the provisional claims of different nodes.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "used by drivers alone, which pass it on as an argument"
-)]
-pub(crate) fn wall_clock() -> SystemTime {
-    SystemTime::now()
-}
-
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -177,12 +177,12 @@ pub(crate) struct Beacon {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Roster {
     pub(crate) node: Label,
-    pub(crate) streams: Vec<Had>,
+    pub(crate) streams: Vec<ListedStream>,
 }
 
 /// A stream that a node has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Had {
+pub(crate) struct ListedStream {
     #[serde(with = "stream_name")]
     pub(crate) stream: StreamName,
     /// Its publisher uses it; otherwise its viewers watch it.

@@ -23,9 +23,11 @@ use tracing::{debug, info};
 
 use crate::ask::{Asked, ask_owner};
 use crate::backoff::Backoff;
+use crate::claim::MAX_SILENT;
+use crate::clock::now;
 use crate::config::Label;
 use crate::content::EndReason;
-use crate::context::{Context, now};
+use crate::context::Context;
 use crate::control::{Control, Holds, Join};
 use crate::epoch::LatestOwner;
 use crate::feed;
@@ -40,7 +42,7 @@ use crate::passage::Passage;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Timeout of the whole answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const WHOLE_JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum bytes of the answer. An owner sends less.
 const MAX_ANSWER: usize = 2 * feed::MAX_ANSWER;
@@ -51,9 +53,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Delay before an owner is looked for again: the first, and the longest after joins that failed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
-/// Questions without an answer after which an owner counts as dead.
-const MAX_SILENT: usize = 3;
 
 /// Commands in the queue of one stream, and viewers that wait for it.
 pub(crate) const MAX_COMMANDS: usize = 1024;
@@ -353,7 +352,7 @@ impl Edge {
         };
         let subject = context.subjects.join(node);
         context.link.request(&subject, &inbox, join.to_json()).await;
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let deadline = Instant::now() + WHOLE_JOIN_TIMEOUT;
         let mut received = 0;
         loop {
             let silent = deadline.min(Instant::now() + JOIN_TIMEOUT);

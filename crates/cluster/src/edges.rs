@@ -17,7 +17,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{Instrument, error_span};
 
 use crate::backoff::Backoff;
-use crate::context::{Context, now};
+use crate::clock::now;
+use crate::context::Context;
 use crate::control::Announced;
 use crate::edge::{Command, Edge, MAX_COMMANDS};
 use crate::keeps::Keeps;

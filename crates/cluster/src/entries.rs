@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
-use crate::arbiter::{TIMEOUT, is_missing};
+use crate::bucket::{TIMEOUT, is_missing};
 use crate::config::Label;
 use crate::control::{Control, Entry};
 

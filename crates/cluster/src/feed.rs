@@ -20,9 +20,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::debug;
 
 use crate::anchor::Place;
+use crate::clock::{micros, now};
 use crate::config::Label;
 use crate::content::{EndReason, data_body};
-use crate::context::{Context, micros, now};
+use crate::context::Context;
 use crate::form::Form;
 use crate::interest::Interest;
 use crate::message::{Header, Kind, encode, encode_frame, is_sendable};

@@ -30,26 +30,29 @@
 //! Drivers:
 //!
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
-//! * `link`: the connection to NATS; `next_server`: the server that is tried next; `arbiter`: the bucket with the owners of names; `entries`:
-//!   follows it.
+//! * `link`: the connection to NATS; `next_server`: the server that is tried next.
+//! * `arbiter`: the owners of names; `bucket`: the bucket that has them; `entries`: follows it.
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
 //!   for a name that another node has; `owned_name`:
 //!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one stream;
 //!   `liveness`: tells when it is live.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
-//!   `turn`: what the hub has of it; `held`: what waits while it is joined; `keeps`: says which are watched.
+//!   `relay`: what the hub has of it; `held`: what waits while it is joined; `keeps`: says which are watched.
 //! * `ask`: the question who owns a stream.
-//! * `viewers`: what viewers need of other nodes, and their load.
+//! * `roster_exchange`: says which streams this node has, and learns those of the others.
+//! * `viewers`: what viewers need of other nodes; `load`: the load of this one.
 //! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
-//!   versions. `context`: what all tasks share.
+//!   versions. `context`: what all tasks share; `clock`: their clocks.
 
 mod anchor;
 mod arbiter;
 mod ask;
 mod backoff;
+mod bucket;
 mod choice;
 mod claim;
 mod claimant;
+mod clock;
 mod cluster;
 pub mod config;
 pub mod content;
@@ -67,6 +70,7 @@ mod interest;
 mod keeps;
 mod link;
 mod liveness;
+mod load;
 pub mod message;
 mod next_server;
 mod nodes;
@@ -76,7 +80,9 @@ mod owners;
 mod passage;
 mod public_url;
 pub mod reassembly;
+mod relay;
 mod roster;
+mod roster_exchange;
 mod share;
 mod stats;
 mod subject;
@@ -85,7 +91,6 @@ mod successors;
 pub mod test_util;
 pub mod tracks;
 mod transit;
-mod turn;
 mod versions;
 mod viewers;
 

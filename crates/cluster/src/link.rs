@@ -11,12 +11,12 @@ use async_nats::{
     Client, ClientError, ConnectOptions, Event, Message, ReconnectToServer, Subject, Subscriber,
 };
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, Label};
 use crate::next_server::NextServer;
 use crate::stats::Counters;
 
@@ -394,6 +394,22 @@ impl LinkDriver {
 pub(crate) fn reply_to(message: &Message) -> Option<&str> {
     let reply = message.reply.as_deref();
     reply.filter(|reply| reply.starts_with(INBOX))
+}
+
+/// Returns whether a message came on the subject of the node that it names: only this node may have
+/// the right to send there.
+pub(crate) fn is_from(message: &Message, node: &Label) -> bool {
+    message.subject.rsplit('.').next() == Some(node.as_str())
+}
+
+/// Returns the next message; never if there is no subscription.
+pub(crate) async fn next(subscriber: &mut Option<Subscriber>) -> Message {
+    if let Some(subscriber) = subscriber
+        && let Some(message) = subscriber.next().await
+    {
+        return message;
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Liveness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::now;
+    use crate::clock::now;
     use distributary_hub::HubConfig;
     use futures_util::FutureExt;
 

@@ -7,12 +7,13 @@ use distributary_hub::{Dismissal, Tenure};
 use distributary_names::StreamName;
 
 use crate::anchor::Anchor;
+use crate::clock::now;
 use crate::config::Label;
-use crate::context::{Context, now};
+use crate::context::Context;
 use crate::follow::{Answered, Event, Faults, Follower};
 use crate::message::Part;
+use crate::relay::{OwnerTimeline, Relay};
 use crate::tracks::TrackSet;
-use crate::turn::{Turn, Whose};
 
 /// The passage of a stream from its owners, one after the other, to the hub of this node.
 pub(crate) struct Passage {
@@ -25,7 +26,7 @@ pub(crate) struct Passage {
     /// The tracks of this owner, as far as they are known.
     tracks: Option<TrackSet>,
     /// The stream in the hub, once it is live.
-    turn: Option<Turn>,
+    relay: Option<Relay>,
     /// A publisher of this node has the stream.
     is_displaced: bool,
 }
@@ -40,19 +41,19 @@ impl Passage {
             replaces,
             follower: None,
             tracks: None,
-            turn: None,
+            relay: None,
             is_displaced: false,
         }
     }
 
     /// Returns whether the stream is live in the hub.
     pub(crate) fn is_live(&self) -> bool {
-        self.turn.is_some()
+        self.relay.is_some()
     }
 
     /// Returns whether viewers see the stream, from an owner or from publishers of this node.
     pub(crate) fn is_watched(&self) -> bool {
-        self.turn.is_some() || self.replaces.is_some()
+        self.relay.is_some() || self.replaces.is_some()
     }
 
     /// Returns whether a publisher of this node has the stream.
@@ -161,18 +162,18 @@ impl Passage {
                 };
                 let origin = anchor.map_or(frame_anchor, |anchor| anchor.at_frame(frame.dts()));
                 self.begin(origin);
-                if let Some(turn) = &mut self.turn {
-                    turn.push(frame, arrived, now());
+                if let Some(relay) = &mut self.relay {
+                    relay.push(frame, arrived, now());
                 }
             }
             Some(Event::Data(data)) => {
-                if let Some(turn) = &mut self.turn {
-                    turn.push_data(data, now());
+                if let Some(relay) = &mut self.relay {
+                    relay.push_data(data, now());
                 }
             }
             Some(Event::Tracks(tracks)) => {
-                if let Some(turn) = self.turn.as_ref().filter(|turn| self.is_current(turn)) {
-                    turn.set_tracks(&tracks);
+                if let Some(relay) = self.relay.as_ref().filter(|relay| self.is_current(relay)) {
+                    relay.set_tracks(&tracks);
                 }
                 self.tracks = Some(tracks);
             }
@@ -180,49 +181,53 @@ impl Passage {
         }
     }
 
-    fn is_current(&self, turn: &Turn) -> bool {
+    fn is_current(&self, relay: &Relay) -> bool {
         let follower = self.follower.as_ref();
-        follower.is_some_and(|(node, _, follower)| turn.is_of(node, follower.timeline()))
+        follower.is_some_and(|(node, _, follower)| relay.is_of(node, follower.timeline()))
     }
 
     /// Makes the stream live, or lets it continue with the owner that is followed now, unless that
     /// has happened. Its timeline begins at `origin`.
     fn begin(&mut self, origin: Anchor) {
-        if self.turn.as_ref().is_some_and(|turn| self.is_current(turn)) {
+        if self
+            .relay
+            .as_ref()
+            .is_some_and(|relay| self.is_current(relay))
+        {
             return;
         }
         let Some((node, _, follower)) = &self.follower else {
             return;
         };
-        let whose = Whose {
+        let owner = OwnerTimeline {
             node,
             timeline: follower.timeline(),
         };
-        let turn = Turn::begin(&self.context, &self.name, &whose, origin, now());
-        self.is_displaced = turn.is_none();
-        if let Some(turn) = turn {
+        let relay = Relay::begin(&self.context, &self.name, &owner, origin, now());
+        self.is_displaced = relay.is_none();
+        if let Some(relay) = relay {
             if let Some(tracks) = &self.tracks {
-                turn.set_tracks(tracks);
+                relay.set_tracks(tracks);
             }
             self.replaces = None;
-            self.turn = Some(turn);
+            self.relay = Some(relay);
         }
     }
 
     /// Notes that a viewer is about to subscribe.
     pub(crate) fn expect(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.expect();
+        if let Some(relay) = &mut self.relay {
+            relay.expect();
         }
     }
 
     /// Completes when the hub dismisses the stream, with the reason, or it has had no viewers for some
     /// time.
     pub(crate) async fn ended(&mut self) -> Option<Dismissal> {
-        let Some(turn) = &mut self.turn else {
+        let Some(relay) = &mut self.relay else {
             return std::future::pending().await;
         };
-        let (gone, dismissed) = turn.ends();
+        let (gone, dismissed) = relay.ends();
         tokio::select! {
             dismissal = dismissed => Some(dismissal),
             () = gone => None,
@@ -231,8 +236,8 @@ impl Passage {
 
     /// Notes that the publisher itself has ended the stream.
     pub(crate) fn finish(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.finish();
+        if let Some(relay) = &mut self.relay {
+            relay.finish();
         }
     }
 
@@ -241,6 +246,6 @@ impl Passage {
         if let Some(tenure) = &self.replaces {
             self.context.hub.end_tenure(&self.name, tenure, now());
         }
-        self.turn = None;
+        self.relay = None;
     }
 }

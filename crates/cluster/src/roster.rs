@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use distributary_names::StreamName;
 
 use crate::config::Label;
-use crate::control::{Had, Roster};
+use crate::control::{ListedStream, Roster};
 
 /// Time after which a stream is forgotten that its node does not name again.
 const LIFETIME: Duration = Duration::from_secs(6);
@@ -42,7 +42,7 @@ impl Rosters {
     pub(crate) fn handle(&mut self, roster: Roster, now: Instant) {
         let mut all: usize = self.nodes.values().map(HashMap::len).sum();
         let streams = self.nodes.entry(roster.node.to_string()).or_default();
-        for Had { stream, owner } in roster.streams {
+        for ListedStream { stream, owner } in roster.streams {
             let is_new = !streams.contains_key(&stream);
             if is_new && (streams.len() >= MAX_PER_NODE || all >= MAX_ALL) {
                 continue;
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn roster(node: &str, streams: impl Iterator<Item = (String, bool)>) -> Roster {
-        let streams = streams.map(|(name, owner)| Had {
+        let streams = streams.map(|(name, owner)| ListedStream {
             stream: StreamName::parse(&name).unwrap(),
             owner,
         });

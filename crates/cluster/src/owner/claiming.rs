@@ -8,9 +8,9 @@ use tracing::warn;
 use super::{Command, Owner};
 use crate::claim::{Claim, Event, Step, Verdict};
 use crate::claimant::take_step;
+use crate::clock::wall_clock;
 use crate::config::Label;
 use crate::content::EndReason;
-use crate::context::wall_clock;
 use crate::epoch::provisional;
 use crate::feed::refuse;
 

@@ -21,8 +21,8 @@ use tracing::info;
 use super::{Command, Owner};
 use crate::ask::{Asked, ask_owner};
 use crate::claim::Claim;
+use crate::clock::now;
 use crate::content::EndReason;
-use crate::context::now;
 use crate::control::Waiting;
 use crate::feed::refuse;
 

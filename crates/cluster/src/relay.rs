@@ -16,7 +16,7 @@ use crate::tracks::TrackSet;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The stream of another node in the hub of this one, on one timeline of its owner.
-pub(crate) struct Turn {
+pub(crate) struct Relay {
     publisher: Publisher,
     audience: Audience,
     node: Label,
@@ -27,30 +27,30 @@ pub(crate) struct Turn {
     last: Instant,
 }
 
-/// The owner and the timeline of a turn.
-pub(crate) struct Whose<'a> {
+/// The owner and the timeline of a relay.
+pub(crate) struct OwnerTimeline<'a> {
     pub(crate) node: &'a Label,
     pub(crate) timeline: u64,
 }
 
-impl Turn {
+impl Relay {
     /// Publishes the stream in the hub, on a timeline that begins at `origin`. `None` if a publisher
     /// of this node has the stream.
     pub(crate) fn begin(
         context: &Context,
         name: &StreamName,
-        whose: &Whose<'_>,
+        owner: &OwnerTimeline<'_>,
         origin: Anchor,
         now: Instant,
     ) -> Option<Self> {
         let hub = &context.hub;
         let publisher = hub.publish_remote(name, origin.at, now)?;
-        let publisher = publisher.from_node(whose.node.as_str().into(), origin.at);
+        let publisher = publisher.from_node(owner.node.as_str().into(), origin.at);
         Some(Self {
             audience: Audience::new(publisher.stream(), IDLE_TIMEOUT),
             publisher,
-            node: whose.node.clone(),
-            timeline: whose.timeline,
+            node: owner.node.clone(),
+            timeline: owner.timeline,
             base: origin.time,
             last: origin.at,
         })

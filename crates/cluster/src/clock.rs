@@ -1,0 +1,21 @@
+//! The clocks of the drivers.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// Returns the clock of the drivers, which tests can pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Returns the wall clock, which orders the provisional claims of different nodes.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "used by drivers alone, which pass it on as an argument"
+)]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
