@@ -132,6 +132,16 @@ impl Proofs {
         newest.filter(is_failure).count() == count
     }
 
+    /// Returns the rate of the fastest cluster of the last `span` that the path carried.
+    pub(super) fn carried(&self, now: Instant, span: Duration) -> Option<u64> {
+        let is_carried = |trial: &&Trial| {
+            trial.arrived >= trial.rate * CARRIED / 100
+                && now.saturating_duration_since(trial.at) < span
+        };
+        let carried = self.newest(now, 0).filter(is_carried);
+        carried.map(|trial| trial.rate).max()
+    }
+
     /// Returns whether a proof has begun: the path has carried a cluster.
     pub(super) fn has_begun(&self, now: Instant) -> bool {
         let is_carried = |trial: &Trial| trial.arrived >= trial.rate * CARRIED / 100;

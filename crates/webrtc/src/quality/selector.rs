@@ -16,6 +16,10 @@ const MARGIN: u64 = 130;
 /// queue or by loss.
 const BLIND_MARGIN: u64 = 120;
 
+/// Most that a cluster tries, in percent of what the path is known to carry: a cluster far beyond the
+/// path would hold up the frames behind it.
+const MOST_LEAP: u64 = 250;
+
 /// Time without a queue and without loss before the first cluster.
 const CLEAR: Duration = Duration::from_secs(1);
 
@@ -468,7 +472,8 @@ impl Selector {
         {
             return Some(self.move_up(now, to));
         }
-        let rate = needs(aim);
+        let known = proofs.carried(now, FAILED_VALID).unwrap_or(0).max(present);
+        let rate = needs(aim).min(known * MOST_LEAP / 100);
         let bytes = PathEstimator::probe_bytes(rate, present, path.is_blind);
         if now < self.next_probe || stays > long_proof + SEARCH || !self.budget.spend(bytes) {
             return None;

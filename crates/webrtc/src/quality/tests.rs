@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bandwidth::PathCondition;
 use crate::bandwidth::test_path::Jitter;
-use watching::{RATES, Watching};
+use watching::{RATES, Watching, ladder};
 
 /// A path of `rates` bits per second, each for some seconds.
 fn steps(rates: &'static [(u64, u64)]) -> impl Fn(u64) -> (u64, u64) {
@@ -183,6 +183,25 @@ fn viewer_without_transport_feedback_climbs_back_in_time() {
                 viewer.switches
             );
             assert!(viewer.switches.len() <= 5, "{:?}", viewer.switches);
+        }
+    }
+}
+
+#[test]
+fn clusters_for_a_far_better_rendition_freeze_nobody() {
+    for has_feedback in [false, true] {
+        for path in [1_200_000, 1_500_000, 2_000_000] {
+            let mut viewer = Watching::new(has_feedback, move |_| (path, 0));
+            viewer.rungs = ladder(&[4_600_000, 700_000]);
+            viewer.run(15);
+            assert_eq!(viewer.present, 1);
+            viewer.run(60);
+            let gap = viewer.received.longest_gap(15_000, 75_000);
+            assert!(
+                gap <= 150,
+                "{has_feedback} {path}: {gap} ms without a frame"
+            );
+            assert_ne!(viewer.probe_bytes, 0);
         }
     }
 }

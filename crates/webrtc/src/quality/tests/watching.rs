@@ -68,6 +68,16 @@ pub(super) struct Watching {
     places: Vec<usize>,
 }
 
+/// Returns renditions of these rates.
+pub(super) fn ladder(rates: &[u64]) -> Vec<Rung<usize>> {
+    let rung = |(id, rate): (usize, &u64)| Rung {
+        id,
+        height: 1080 - 200 * id as u32,
+        rate: *rate,
+    };
+    rates.iter().enumerate().map(rung).collect()
+}
+
 /// What the viewer has seen. A frame is shown when it and all since its keyframe have arrived whole;
 /// lost packets are not sent again here.
 #[derive(Default)]
@@ -117,15 +127,10 @@ impl Watching {
         if !has_feedback {
             path.estimator = PathEstimator::new(path.start, 40_000_000, false);
         }
-        let rung = |(id, rate): (usize, &u64)| Rung {
-            id,
-            height: 1080 - 200 * id as u32,
-            rate: *rate,
-        };
         Self {
             selector: Selector::new(path.start),
             path,
-            rungs: RATES.iter().enumerate().map(rung).collect(),
+            rungs: ladder(&RATES),
             course: Box::new(course),
             millis: 0,
             present: 0,
@@ -194,7 +199,7 @@ impl Watching {
         if self.awaits_keyframe || self.is_halted {
             return;
         }
-        let each = RATES[self.present] / 8 / 33;
+        let each = self.rate() / 8 / 33;
         let bytes = if is_keyframe {
             4 * each
         } else {
@@ -242,8 +247,9 @@ impl Watching {
     }
 
     fn send(&mut self) {
+        let rate = self.rate();
         let estimator = &mut self.path.estimator;
-        estimator.catch_up_rate(RATES[self.present], StreamPart::Backlog);
+        estimator.catch_up_rate(rate, StreamPart::Backlog);
         let limit = self.path.estimator.limit();
         self.credit = match limit {
             None => f64::MAX,
@@ -320,11 +326,11 @@ impl Watching {
             delay: 0,
         };
         let now = self.path.instant();
+        let present = self.rate() * 3 / 2;
         let estimator = &mut self.path.estimator;
         if self.has_remb {
             // The receiver's estimate is that of the path once it sees a queue.
             let (capacity, other) = (self.course)(self.millis);
-            let present = RATES[self.present] * 3 / 2;
             estimator.handle_remb(match waits {
                 QUEUE_SEEN.. => present.min(capacity.saturating_sub(other) * 85 / 100),
                 _ => present,
@@ -353,7 +359,7 @@ impl Watching {
                 if to > self.present && (is_first || !self.is_made(to)) {
                     self.requested = Some(from.max(self.millis) + KEYFRAME_DELAY);
                     let carried = state.carried.unwrap_or(u64::MAX);
-                    if is_first && carried < RATES[self.present] * USELESS / 100 {
+                    if is_first && carried < self.rate() * USELESS / 100 {
                         self.is_halted = true;
                         self.backlog.clear();
                         self.received.arrival = None;
@@ -379,7 +385,7 @@ impl Watching {
             let (capacity, other) = (self.course)(millis as u64);
             let carries = capacity.saturating_sub(other) * 6 / 5;
             // Less than the least rendition there is none.
-            let is_excess = RATES[*place] > carries && *place + 1 < RATES.len();
+            let is_excess = self.rungs[*place].rate > carries && *place + 1 < self.rungs.len();
             excess = if is_excess { excess + 1 } else { 0 };
             longest = longest.max(excess);
         }
@@ -390,7 +396,13 @@ impl Watching {
     pub(super) fn best(&self, millis: u64) -> usize {
         let (capacity, other) = (self.course)(millis);
         let carries = capacity.saturating_sub(other);
-        let fits = |rate: &u64| rate * 4 / 3 <= carries;
-        RATES.iter().position(fits).unwrap_or(RATES.len() - 1)
+        let fits = |rung: &Rung<usize>| rung.rate * 4 / 3 <= carries;
+        let fitting = self.rungs.iter().position(fits);
+        fitting.unwrap_or(self.rungs.len() - 1)
+    }
+
+    /// Returns the rate of the present rendition.
+    fn rate(&self) -> u64 {
+        self.rungs[self.present].rate
     }
 }
