@@ -162,6 +162,12 @@ impl Gateway {
         Ok(())
     }
 
+    /// Returns the number of viewers that have come: sessions that wait are none.
+    pub(crate) fn viewers_of_shards(&self) -> usize {
+        let shards = (0..self.engine.shards()).filter_map(|shard| self.engine.tables(shard));
+        shards.map(|tables| tables.viewers).sum()
+    }
+
     /// Checks the bounds of the tables.
     ///
     /// # Errors

@@ -40,7 +40,7 @@
 //! * No datagram is larger than 1200 bytes. An address that has not proved itself is sent at most
 //!   three times what came from it.
 //! * The tables of the shards, the registry and the count of viewers agree and keep their bounds. A
-//!   session is gone right after DELETE and after shutdown.
+//!   session is gone right after DELETE, and no viewer is left after shutdown.
 //! * Ten seconds after networks and publishers work again, each viewer plays, in the same session if
 //!   that has not ended.
 //! * Each session ends once, and its end is logged with a reason that its viewer, its path or its

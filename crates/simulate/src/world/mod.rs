@@ -354,8 +354,8 @@ impl<'a> World<'a> {
             self.note("the gateway ends all sessions".to_owned());
             self.is_shut_down = true;
             self.gateway.engine.close_all(self.now);
-            if self.gateway.engine.sessions() > 0 {
-                return Err("sessions are left after shutdown".to_owned());
+            if self.gateway.viewers_of_shards() > 0 {
+                return Err("viewers are left after shutdown".to_owned());
             }
         }
         for number in 0..self.seats.len() {
