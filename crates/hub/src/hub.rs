@@ -1,11 +1,10 @@
 //! The registry of streams.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use dashmap::DashMap;
-use dashmap::mapref::one::RefMut;
 use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +21,7 @@ use crate::state::{HubState, Maker};
 use crate::stream::{
     Claim, MAX_STANDBYS, Publisher, Reservation, Stream, StreamOwner, Subscription,
 };
+use crate::stream_table::StreamTable;
 use crate::subscriber::Sink;
 use crate::takeovers::Takeovers;
 use crate::transcoder_stats::{RunningTranscoder, TranscoderCounters, TranscoderStats};
@@ -57,7 +57,7 @@ impl Hub {
                 viewers: Viewers::new(config.viewers, Arc::clone(&memory)),
                 memory,
                 config: RwLock::new(Arc::new(config)),
-                streams: DashMap::new(),
+                streams: StreamTable::default(),
                 providers: Providers::default(),
                 arbiter: Arbiter::default(),
                 transcoders: TranscoderCounters::default(),
@@ -207,14 +207,14 @@ impl Hub {
     }
 
     /// Finds or creates the stream. While the entry is held the stream cannot be removed as idle.
-    fn entry(&self, name: &StreamName, epoch: Instant) -> RefMut<'_, StreamName, Arc<Stream>> {
-        let entry = self.shared.streams.entry(name.clone());
-        entry.or_insert_with(|| {
+    fn entry(&self, name: &StreamName, epoch: Instant) -> impl Deref<Target = Arc<Stream>> + '_ {
+        let (streams, new) = (&self.shared.streams, name.clone());
+        streams.get_or_insert_with(name, move || {
             let transcoder = Arc::clone(&self.shared.transcoder);
             let pool = Arc::clone(&self.shared.audio_pool);
             let memory = Arc::clone(&self.shared.memory);
-            let (name, config) = (name.clone(), self.config());
-            Arc::new(Stream::new(name, config, transcoder, pool, memory, epoch))
+            let config = self.config();
+            Arc::new(Stream::new(new, config, transcoder, pool, memory, epoch))
         })
     }
 
@@ -302,8 +302,7 @@ impl Hub {
     /// Drops the GOP caches that are over the limit while memory is short.
     pub fn limit_gops(&self) {
         // Not under the map's lock: each stream has one of its own.
-        let streams = self.shared.streams.iter();
-        for stream in streams.map(|entry| Arc::clone(&entry)).collect::<Vec<_>>() {
+        for stream in self.shared.streams.all() {
             stream.limit_gop();
         }
     }
@@ -393,11 +392,8 @@ impl Hub {
 
     /// Returns all published streams, in no particular order.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
-        self.shared
-            .streams
-            .iter()
-            .filter(|entry| !entry.key().is_rendition())
-            .map(|entry| Arc::clone(&entry))
-            .collect()
+        let mut streams = self.shared.streams.all();
+        streams.retain(|stream| !stream.name().is_rendition());
+        streams
     }
 }

@@ -44,6 +44,8 @@ pub mod demand;
 mod encoder;
 pub mod event_limit;
 pub mod hub;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 pub mod joined;
 pub mod journal;
 pub mod memory;
@@ -56,6 +58,7 @@ pub mod renditions;
 mod sent_bytes;
 mod state;
 pub mod stream;
+mod stream_table;
 pub mod subscriber;
 mod takeovers;
 pub mod timeline;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use dashmap::DashMap;
 use distributary_names::StreamName;
 use tokio::sync::watch;
 
@@ -17,7 +16,8 @@ use crate::memory::Memory;
 use crate::offer::Offers;
 use crate::players::Players;
 use crate::sent_bytes::SentBytes;
-use crate::stream::{Stream, StreamOwner};
+use crate::stream::StreamOwner;
+use crate::stream_table::StreamTable;
 use crate::takeovers::Takeovers;
 use crate::transcoder::TranscoderPresence;
 use crate::transcoder_stats::TranscoderCounters;
@@ -27,7 +27,7 @@ use crate::viewers::Viewers;
 #[derive(Debug)]
 pub(crate) struct HubState {
     pub(crate) config: RwLock<Arc<HubConfig>>,
-    pub(crate) streams: DashMap<StreamName, Arc<Stream>>,
+    pub(crate) streams: StreamTable,
     pub(crate) providers: Providers,
     pub(crate) arbiter: Arbiter,
     pub(crate) transcoders: TranscoderCounters,
@@ -57,7 +57,7 @@ impl fmt::Debug for Maker {
 
 impl StreamOwner for HubState {
     fn remove_if_idle(&self, name: &StreamName) {
-        self.streams.remove_if(name, |_, stream| stream.is_idle());
+        self.streams.remove_if_idle(name);
     }
 
     fn journal(&self) -> &Journal {

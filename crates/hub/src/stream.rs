@@ -33,11 +33,15 @@ mod takeover;
 mod tests;
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
+#[cfg(not(feature = "shuttle"))]
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use distributary_media::{AudioCodec, Frame, MediaTime, TimedData, VideoTrack};
 use distributary_names::StreamName;
+#[cfg(feature = "shuttle")]
+use shuttle::sync::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tracing::warn;
 

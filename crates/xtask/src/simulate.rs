@@ -18,6 +18,10 @@ use crate::tools;
 /// file of its own.
 const BUILD: &str = "test --offline --quiet --workspace --test by_seed --no-run";
 
+/// Runs the tests that need the locks of shuttle: with those, the others fail.
+const INTERLEAVINGS: &str =
+    "test --locked --package distributary-hub --lib --features shuttle interleavings";
+
 /// Command-line arguments.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -34,6 +38,10 @@ pub(crate) struct Options {
     #[arg(long)]
     faults: bool,
 
+    /// Run the registry of streams under many interleavings of threads instead.
+    #[arg(long, conflicts_with_all = ["seeds", "seed", "faults"])]
+    interleavings: bool,
+
     /// Plant only the defects whose names contain this.
     #[arg(long, requires = "faults")]
     only: Option<String>,
@@ -47,6 +55,9 @@ const MIN_FAULT_SEEDS: u64 = 125;
 
 /// Simulates, and prints what fails.
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
+    if options.interleavings {
+        return succeed(load::cargo().args(INTERLEAVINGS.split(' ')));
+    }
     let needed: Vec<_> = tools::BUILD.iter().collect();
     tools::ensure(&needed, true)?;
     let target = check::target_folder().map_err(io_error("the target folder"))?;
