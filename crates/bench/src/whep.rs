@@ -41,6 +41,14 @@ enum WhepRequest {
     Leave { viewer: usize, session: Url },
 }
 
+impl WhepRequest {
+    fn viewer(&self) -> usize {
+        match self {
+            Self::Join { viewer, .. } | Self::Leave { viewer, .. } => *viewer,
+        }
+    }
+}
+
 /// The outcome of a request. `viewer` is the number given with the request.
 #[derive(Debug)]
 pub enum WhepReply {
@@ -99,12 +107,13 @@ impl WhepReply {
 type Notify = dyn Fn() + Send + Sync;
 
 impl WhepClient {
-    /// Starts the thread for `viewers` viewers. Calls `notify` for each reply.
+    /// Starts the thread for `viewers` viewers, which watch the streams at `endpoints` in turn.
+    /// Calls `notify` for each reply.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub fn start(
-        endpoint: Url,
+        endpoints: Vec<Url>,
         viewers: usize,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -117,7 +126,7 @@ impl WhepClient {
             .build()?;
         std::thread::Builder::new()
             .name("whep".to_owned())
-            .spawn(move || runtime.block_on(serve(endpoint, queue, results, Arc::new(notify))))?;
+            .spawn(move || runtime.block_on(serve(endpoints, queue, results, Arc::new(notify))))?;
         Ok(Self { requests, replies })
     }
 
@@ -143,12 +152,15 @@ impl WhepClient {
 }
 
 async fn serve(
-    endpoint: Url,
+    endpoints: Vec<Url>,
     mut requests: mpsc::Receiver<WhepRequest>,
     results: SyncSender<WhepReply>,
     notify: Arc<Notify>,
 ) {
     while let Some(request) = requests.recv().await {
+        let Some(endpoint) = endpoints.get(request.viewer() % endpoints.len().max(1)) else {
+            return;
+        };
         let (endpoint, results) = (endpoint.clone(), results.clone());
         let notify = Arc::clone(&notify);
         tokio::spawn(async move {
@@ -286,7 +298,7 @@ mod tests {
     fn client(listener: &TcpListener) -> WhepClient {
         let address = listener.local_addr().unwrap();
         let endpoint = Url::parse(&format!("http://{address}/whep/live/test")).unwrap();
-        WhepClient::start(endpoint, 2, || {}).unwrap()
+        WhepClient::start(vec![endpoint], 2, || {}).unwrap()
     }
 
     #[test]
@@ -324,6 +336,22 @@ mod tests {
         );
         let reply = client.replies.recv().unwrap();
         assert!(matches!(reply, WhepReply::Left { viewer: 7 }), "{reply:?}");
+    }
+
+    #[test]
+    fn viewers_watch_the_streams_in_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let endpoint = |n| Url::parse(&format!("http://{address}/whep/live/test-{n}")).unwrap();
+        let endpoints = (0..3).map(endpoint).collect();
+        let client = WhepClient::start(endpoints, 5, || {}).unwrap();
+        for (viewer, stream) in [(0, 0), (1, 1), (2, 2), (3, 0), (4, 1)] {
+            client.join(viewer, "offer".to_owned());
+            let refused = "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n";
+            let request = answer_one(&listener, refused);
+            let expected = format!("POST /whep/live/test-{stream} HTTP/1.1\r\n");
+            assert!(request.starts_with(&expected), "{request}");
+        }
     }
 
     #[test]

@@ -21,6 +21,10 @@ struct Arguments {
     /// WHEP endpoint of the stream, such as http://127.0.0.1:8080/whep/live/test
     #[arg(long)]
     url: Url,
+    /// Number of streams, which the viewers watch in turn; with several of them, the URL is that of
+    /// the first and ends with -0
+    #[arg(long, default_value_t = 1)]
+    streams: usize,
     /// Number of viewers
     #[arg(long, default_value_t = 1)]
     viewers: usize,
@@ -72,6 +76,7 @@ impl From<Arguments> for SwarmConfig {
     fn from(arguments: Arguments) -> Self {
         Self {
             url: arguments.url,
+            streams: arguments.streams,
             viewers: arguments.viewers,
             ramp: arguments.ramp,
             duration: arguments.duration,

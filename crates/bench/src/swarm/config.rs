@@ -10,8 +10,10 @@ use crate::socket::ReceiveMode;
 /// Configuration of a swarm.
 #[derive(Clone, Debug)]
 pub struct SwarmConfig {
-    /// The WHEP endpoint.
+    /// The WHEP endpoint of the first stream. Its name ends with `-0` if there are several.
     pub url: Url,
+    /// Number of streams, which the viewers watch in turn.
+    pub streams: usize,
     /// Number of viewers.
     pub viewers: usize,
     /// Joins started per second.
@@ -28,4 +30,21 @@ pub struct SwarmConfig {
     pub feedback: bool,
     /// SRTP profiles to offer; the server chooses.
     pub profiles: Vec<SrtpProfile>,
+}
+
+impl SwarmConfig {
+    /// Returns the endpoint of each stream, numbered as `rtmp-swarm` numbers them; `None` if the
+    /// name of the first of several has no number.
+    pub(super) fn endpoints(&self) -> Option<Vec<Url>> {
+        if self.streams <= 1 {
+            return Some(vec![self.url.clone()]);
+        }
+        let name = self.url.path().strip_suffix("-0")?;
+        let endpoint = |number| {
+            let mut endpoint = self.url.clone();
+            endpoint.set_path(&format!("{name}-{number}"));
+            endpoint
+        };
+        Some((0..self.streams).map(endpoint).collect())
+    }
 }

@@ -13,6 +13,9 @@ pub enum SwarmError {
     /// Only `http` is spoken.
     #[error("{0}: the URL has to begin with http://")]
     Scheme(Url),
+    /// The streams of the swarm have numbers, and the first one is 0.
+    #[error("{0}: with several streams, the URL has to end with -0")]
+    Unnumbered(Url),
     /// The process to be measured cannot be looked at.
     #[error("process {pid}: {source}")]
     Server {

@@ -97,7 +97,10 @@ impl Swarm {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WHEP)?);
         // A wake-up that fails is made up for by the next tick.
-        let whep = WhepClient::start(config.url.clone(), config.viewers, move || {
+        let endpoints = config
+            .endpoints()
+            .ok_or_else(|| SwarmError::Unnumbered(config.url.clone()))?;
+        let whep = WhepClient::start(endpoints, config.viewers, move || {
             drop(waker.wake());
         })?;
         let seats = (0..config.viewers)

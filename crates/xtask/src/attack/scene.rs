@@ -43,7 +43,7 @@ impl Scene {
             .folder
             .join(format!("attack-{}.log", plan.name));
         let gateway = self.start(plan, &log)?;
-        let _publisher = gateway.serve(&self.programs, &self.clip)?;
+        let _publisher = gateway.serve(&self.programs, &self.clip, 1)?;
         let viewer = self.viewer(&gateway)?;
         thread::sleep(LEAD);
 

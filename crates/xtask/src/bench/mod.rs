@@ -6,28 +6,40 @@
 //!
 //! Everything runs on this machine over loopback, so the viewers take their share of it: the
 //! CPU times are those of the gateway's process alone.
+//!
+//! * `load`: streams with viewers. `run`: a gateway under such a load.
+//! * `table`: the table. `document`: its place in the documentation.
+//! * `compare`: two builds in turns.
 
+mod compare;
+mod document;
+mod load;
+mod run;
 mod table;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::num::NonZeroUsize;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
 
-use crate::load::{Gateway, LoadError, Programs, io_error, machine};
+use crate::load::{LoadError, Programs, io_error, machine};
+use compare::Comparison;
+use load::Load;
+use run::Bench;
 use table::Row;
 
 /// Command-line arguments.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Number of viewers, one run each
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 500, 1000, 2000])]
-    viewers: Vec<usize>,
+    /// Streams and the viewers of each, one run each
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1x1,1x100,1x1000,50x1,200x1,50x10"
+    )]
+    matrix: Vec<Load>,
     /// Number of shards send, one series of runs each; 0 is one per core
     #[arg(long, value_delimiter = ',', default_values_t = [1, 0])]
     shards: Vec<usize>,
@@ -40,6 +52,19 @@ pub(crate) struct Options {
     /// True if the viewers take many packets from the kernel at once
     #[arg(long, value_enum, default_value_t = Receive::Gro)]
     receive: Receive,
+    /// The viewers do not tell when each packet arrived, as browsers do
+    #[arg(long)]
+    no_feedback: bool,
+    /// Write the table to docs/performance.md
+    #[arg(long, conflicts_with = "compare")]
+    write: bool,
+    /// Another build of the gateway: measure both in turns, and print the ratio of their CPU time
+    /// per packet
+    #[arg(long)]
+    compare: Option<PathBuf>,
+    /// Number of turns of such a comparison
+    #[arg(long, default_value_t = 5, requires = "compare")]
+    rounds: u32,
 }
 
 /// Receive mode of the viewers.
@@ -64,83 +89,58 @@ impl Receive {
 /// Measures and prints the table.
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     let programs = Programs::build(&["distributary-gateway", "distributary-bench"])?;
-    let clip = programs.clip()?;
+    let bench = Bench {
+        clip: programs.clip()?,
+        programs,
+        options,
+    };
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let mut rows = Vec::new();
-    for &shards in &options.shards {
-        let gateway = start(&programs, shards)?;
-        let _publisher = gateway.serve(&programs, &clip)?;
-        for &viewers in &options.viewers {
-            println!("{viewers} viewers, {} shards", shards_of(shards, cores));
-            let floor = floor(&programs, viewers, options)?;
-            let report = watch(&gateway, &programs, viewers, options)?;
-            let server = status(&gateway)?;
-            let shards = shards_of(shards, cores);
-            rows.push(Row::new(viewers, shards, &report, &server, &floor));
-        }
+    let text = match &options.compare {
+        Some(other) => compare(&bench, other)?,
+        None => table(&bench, cores)?,
+    };
+    let text = format!("{}\n\n{text}", machine::describe(cores));
+    println!("\n{text}");
+    if options.write {
+        let failed = io_error(document::FILE);
+        let document = fs::read_to_string(document::FILE).map_err(&failed)?;
+        let written = document::replaced(&document, &text).ok_or(LoadError::NoMarkers)?;
+        fs::write(document::FILE, written).map_err(failed)?;
     }
-    println!("\n{}\n", machine::describe(cores));
-    println!("{}", table::render(&rows));
     Ok(())
 }
 
-fn shards_of(shards: usize, cores: usize) -> usize {
-    if shards == 0 { cores } else { shards }
+/// Measures each load beside the floor of the same minute.
+fn table(bench: &Bench<'_>, cores: usize) -> Result<String, LoadError> {
+    let program = bench.program();
+    let mut rows = Vec::new();
+    for &shards in &bench.options.shards {
+        let actual = if shards == 0 { cores } else { shards };
+        for &load in &bench.options.matrix {
+            println!("{load} viewers, {actual} shards");
+            let floor = bench.floor(load)?;
+            let (report, states) = bench.measure(&program, load, shards)?;
+            rows.push(Row::new(load, actual, &report, &states, &floor));
+        }
+    }
+    Ok(table::render(&rows))
 }
 
-fn start(programs: &Programs, shards: usize) -> Result<Gateway, LoadError> {
-    let configuration = programs.folder.join("bench.toml");
-    let text = format!(
-        "rtmp = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nwebrtc = \"127.0.0.1:0\"\n\
-         admin = \"127.0.0.1:0\"\nlog = \"warn\"\n\
-         [viewers]\nshards = {shards}\n"
-    );
-    fs::write(&configuration, text).map_err(io_error("the gateway's configuration"))?;
-    let program = programs.folder.join("distributary");
-    Gateway::start(&program, &configuration, Stdio::inherit())
-}
-
-/// Measures the cost of sealing and sending alone.
-fn floor(programs: &Programs, viewers: usize, options: &Options) -> Result<Value, LoadError> {
-    let mut floor = programs.command("egress-floor");
-    floor
-        .args(["--viewers", &viewers.to_string(), "--json"])
-        .args(["--receive", options.receive.name()]);
-    let output = floor.output().map_err(io_error("egress-floor"))?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// Watches with many viewers; the report of the swarm.
-fn watch(
-    gateway: &Gateway,
-    programs: &Programs,
-    viewers: usize,
-    options: &Options,
-) -> Result<Value, LoadError> {
-    let mut swarm = gateway.swarm(programs, viewers);
-    swarm
-        .args(["--duration", &format!("{}s", options.seconds)])
-        .args(["--ramp", &options.ramp.to_string()])
-        .args(["--receive", options.receive.name()])
-        .args(["--server-pid", &gateway.pid().to_string(), "--json"])
-        .stderr(Stdio::inherit());
-    // Viewers that fail are in the report; the exit code only repeats it.
-    let output = swarm.output().map_err(io_error("whep-swarm"))?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-/// Returns the gateway's own stats.
-fn status(gateway: &Gateway) -> Result<Value, LoadError> {
-    let failed = io_error("the gateway's API");
-    let address = gateway.address("Admin");
-    let request =
-        format!("GET /api/server HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut response = String::new();
-    let answered = TcpStream::connect(address).and_then(|mut connection| {
-        connection.write_all(request.as_bytes())?;
-        connection.read_to_string(&mut response)
-    });
-    answered.map_err(failed)?;
-    let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(serde_json::from_str(body)?)
+/// Measures each load with this build and another one in turns.
+fn compare(bench: &Bench<'_>, other: &Path) -> Result<String, LoadError> {
+    let this = bench.program();
+    let mut comparisons = Vec::new();
+    for &shards in &bench.options.shards {
+        for &load in &bench.options.matrix {
+            let mut comparison = Comparison::new(load, shards);
+            for round in 1..=bench.options.rounds {
+                println!("{load} viewers, round {round}");
+                let this = bench.cost(&this, load, shards)?;
+                let other = bench.cost(other, load, shards)?;
+                comparison.add(this, other);
+            }
+            comparisons.push(comparison);
+        }
+    }
+    Ok(compare::render(&comparisons))
 }

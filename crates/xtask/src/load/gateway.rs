@@ -85,15 +85,23 @@ impl Gateway {
         publisher
     }
 
-    /// Publishes [`STREAM`] until the result is dropped, and waits until it can be watched.
-    pub(crate) fn serve(&self, programs: &Programs, clip: &Path) -> Result<Running, LoadError> {
+    /// Publishes [`STREAM`], and more streams with the next numbers, until the result is dropped.
+    /// Waits until all can be watched.
+    pub(crate) fn serve(
+        &self,
+        programs: &Programs,
+        clip: &Path,
+        streams: usize,
+    ) -> Result<Running, LoadError> {
         let mut publisher = self.publisher(programs, "bench", clip);
+        publisher.args(["--publishers", &streams.to_string()]);
         publisher.args(["--duration", "1440m"]);
         let publisher = publisher.spawn().map_err(io_error("the publisher"))?;
         let publisher = Running(publisher);
         for _ in 0..LIVE_ATTEMPTS {
-            let mut swarm = self.swarm(programs, 1);
+            let mut swarm = self.swarm(programs, streams);
             swarm
+                .args(["--streams", &streams.to_string()])
                 .args(["--duration", "500ms"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());

@@ -85,6 +85,8 @@ pub(crate) enum LoadError {
          namespaces"
     )]
     NoNamespace,
+    #[error("docs/performance.md has no markers for the table")]
+    NoMarkers,
     #[error("not the JSON of a report: {0}")]
     Report(#[from] serde_json::Error),
 }
