@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
 
-use crate::ask::{Asked, ask_owner};
+use crate::ask::{ANSWER_TIMEOUT, Asked, ask_owner};
 use crate::backoff::Backoff;
 use crate::claim::MAX_SILENT;
 use crate::clock::now;
@@ -192,7 +192,12 @@ impl Edge {
     /// Asks who owns the stream, until an answer comes or it is clear that nobody does.
     async fn find(&mut self) -> Result<Option<Holds>, End> {
         let (context, name) = (Arc::clone(&self.context), self.name.clone());
+        // Others get to know at once that no server is connected.
+        let waits = self.passage.is_watched();
         let asked = async move {
+            if waits {
+                context.link.up(ANSWER_TIMEOUT).await;
+            }
             for _ in 0..MAX_SILENT {
                 match ask_owner(&context, &name, None).await {
                     Asked::Held(holds) => return Some(holds),

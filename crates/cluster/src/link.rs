@@ -210,14 +210,26 @@ impl Link {
         }
     }
 
-    /// Asks a question.
+    /// Waits until a server is connected, for at most `limit`.
+    pub(crate) async fn up(&self, limit: Duration) {
+        let mut state = self.state.clone();
+        let connected = state.wait_for(|state| *state == LinkState::Connected);
+        let _ = timeout(limit, connected).await;
+    }
+
+    /// Asks a question. Nobody listens while no server is connected, and once the connection is lost.
     pub(crate) async fn ask(&self, subject: &str, question: Bytes, limit: Duration) -> Reply {
         self.started().await;
         if !self.is_up() {
             return Reply::Nobody;
         }
         let asked = self.client.request(subject.to_owned(), question);
-        match timeout(limit, asked).await {
+        let mut state = self.state.clone();
+        let answered = tokio::select! {
+            answered = timeout(limit, asked) => answered,
+            _ = state.wait_for(|state| *state != LinkState::Connected) => return Reply::Nobody,
+        };
+        match answered {
             Ok(Ok(answer)) => Reply::Answer(answer.payload),
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Reply::Nobody,
             Ok(Err(_)) | Err(_) => Reply::Silent,
@@ -414,6 +426,8 @@ pub(crate) async fn next(subscriber: &mut Option<Subscriber>) -> Message {
 
 #[cfg(test)]
 mod tests {
+    use distributary_cluster::test_util::NatsServer;
+
     use super::*;
 
     #[test]
@@ -425,6 +439,28 @@ mod tests {
         ];
         let urls = urls.map(str::to_owned);
         assert_eq!(hosts(&urls), "10.0.0.1:4222 nats2:4222 nats3");
+    }
+
+    #[tokio::test]
+    async fn question_ends_with_the_connection() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let mut server = NatsServer::start();
+        let config = ClusterConfig {
+            nats: vec![server.url()],
+            ..ClusterConfig::default()
+        };
+        let (link, driver) = Link::open(&config, "a", Arc::default()).await.unwrap();
+        let running = tokio::spawn(driver.run());
+        link.up(LIMIT).await;
+        let mut mute = link.listen("mute").await.expect("it is connected");
+        let asked = link.ask("mute", Bytes::new(), 10 * LIMIT);
+        let lost = async {
+            mute.next().await.expect("the question arrives");
+            server.kill();
+        };
+        let both = timeout(LIMIT, async { tokio::join!(asked, lost).0 }).await;
+        assert!(matches!(both, Ok(Reply::Nobody)), "{both:?}");
+        running.abort();
     }
 
     fn message(reply: Option<&'static str>) -> Message {
