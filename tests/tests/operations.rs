@@ -252,6 +252,7 @@ async fn panic_of_a_shard_ends_the_gateway_with_an_error_and_closes_sessions() {
 fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
     let config = SwarmConfig {
         url: gateway.whep_url("live/test").parse().expect("a URL"),
+        streams: 1,
         viewers,
         ramp: 100.0,
         duration: Duration::from_secs(5),

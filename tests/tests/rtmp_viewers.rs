@@ -75,6 +75,7 @@ async fn block_ends_connected_viewers_of_both_kinds() {
     // The swarm would watch for longer than the test may take.
     let config = SwarmConfig {
         url: gateway.whep_url("live/test").parse().expect("a URL"),
+        streams: 1,
         viewers: 1,
         ramp: 100.0,
         duration: 2 * TIMEOUT,
