@@ -113,8 +113,8 @@ impl Meter {
         }
     }
 
-    /// Returns the bitrate in bit/s that a path must carry for the video, see [`VideoLoad::rate`]; 0
-    /// when no frame has come for the length of the window.
+    /// Returns the bitrate in bit/s that a path must carry for the video, see [`VideoLoad::rate`]: the
+    /// last one if only audio comes; 0 if nothing has come for the length of the window.
     pub(crate) fn load(&mut self, now: Instant) -> u64 {
         self.advance(now);
         self.load.rate()

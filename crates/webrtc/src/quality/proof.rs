@@ -132,12 +132,9 @@ impl Proofs {
         newest.filter(is_failure).count() == count
     }
 
-    /// Returns the rate of the fastest cluster of the last `span` that the path carried.
-    pub(super) fn carried(&self, now: Instant, span: Duration) -> Option<u64> {
-        let is_carried = |trial: &&Trial| {
-            trial.arrived >= trial.rate * CARRIED / 100
-                && now.saturating_duration_since(trial.at) < span
-        };
+    /// Returns the rate of the fastest cluster that the path carried.
+    pub(super) fn carried(&self, now: Instant) -> Option<u64> {
+        let is_carried = |trial: &&Trial| trial.arrived >= trial.rate * CARRIED / 100;
         let carried = self.newest(now, 0).filter(is_carried);
         carried.map(|trial| trial.rate).max()
     }

@@ -472,7 +472,7 @@ impl Selector {
         {
             return Some(self.move_up(now, to));
         }
-        let known = proofs.carried(now, FAILED_VALID).unwrap_or(0).max(present);
+        let known = proofs.carried(now).unwrap_or(0).max(present);
         let rate = needs(aim).min(known * MOST_LEAP / 100);
         let bytes = PathEstimator::probe_bytes(rate, present, path.is_blind);
         if now < self.next_probe || stays > long_proof + SEARCH || !self.budget.spend(bytes) {

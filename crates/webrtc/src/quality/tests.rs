@@ -207,6 +207,21 @@ fn clusters_for_a_far_better_rendition_freeze_nobody() {
 }
 
 #[test]
+fn far_better_rendition_is_reached_in_steps() {
+    for has_feedback in [false, true] {
+        let mut viewer = Watching::new(has_feedback, |millis| match millis {
+            ..10_000 => (500_000, 0),
+            _ => (20_000_000, 0),
+        });
+        viewer.rungs = ladder(&[6_410_000, 300_000]);
+        viewer.run(10);
+        assert_eq!(viewer.present, 1);
+        viewer.run(70);
+        assert_eq!(viewer.present, 0, "{has_feedback}: {:?}", viewer.switches);
+    }
+}
+
+#[test]
 fn disturbance_common_to_all_viewers_moves_nobody_unless_it_lasts() {
     let mut viewer = Watching::new(true, |_| (6_000_000, 0));
     let slow = PathCondition {
