@@ -79,3 +79,10 @@ fn rules_hold_for_seeds_175_to_199() {
 fn forged_check_of_a_viewer_of_another_shard_takes_no_address() {
     pass(230..231);
 }
+
+/// The first frame of a publisher, which then paused, was held for a second, and counted as if it had
+/// arrived only then: the video lost a second against the audio.
+#[test]
+fn pause_right_after_the_first_frame_keeps_its_length() {
+    pass(4090..4091);
+}

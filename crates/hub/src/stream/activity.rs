@@ -48,10 +48,11 @@ impl Activity {
         self.interval = Duration::ZERO;
     }
 
-    /// Notes a frame of any kind.
+    /// Notes a frame of any kind. One that was held counts from its arrival, which may be before that of
+    /// the last frame.
     pub(super) fn note(&mut self, now: Instant) {
         self.first.get_or_insert(now);
-        self.last = now;
+        self.last = self.last.max(now);
     }
 
     /// Notes that a video frame of the active publisher is delivered.

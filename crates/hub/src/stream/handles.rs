@@ -220,8 +220,8 @@ impl Publisher {
         }
     }
 
-    /// Pushes one frame that arrived at `now`. Never waits. That of a standby is dropped, unless it
-    /// takes over with it.
+    /// Pushes one frame that arrived at `now`, which may be before frames of the other track that were
+    /// pushed earlier. Never waits. That of a standby is dropped, unless it takes over with it.
     ///
     /// # Errors
     /// Returns [`Refusal`] if the stream's policy refuses the frame, which is then not accepted.

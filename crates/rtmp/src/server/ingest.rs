@@ -152,14 +152,16 @@ impl Ingest {
     /// Returns [`Refusal`] if the stream's policy refuses it.
     pub(crate) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
         if self.deadline().is_some_and(|due| due <= now) {
-            self.flush(now)?;
+            self.flush()?;
         }
         Ok(())
     }
 
-    fn flush(&mut self, now: Instant) -> Result<(), Refusal> {
+    /// Pushes the access unit that is held. It counts as arrived when it did: by the time from there
+    /// to the next one the hub tells a pause from a jump of the publisher's clock.
+    fn flush(&mut self) -> Result<(), Refusal> {
         let events = self.demuxer.flush();
-        self.feed(TagKind::Video, events, now)
+        self.feed(TagKind::Video, events, self.held_at)
     }
 
     /// Returns the published stream.
@@ -220,7 +222,7 @@ impl Ingest {
     /// reason.
     pub(crate) fn end(mut self, reason: &dyn Display) {
         // The stream ends, so a refusal has no effect.
-        let _ = self.flush(self.latest);
+        let _ = self.flush();
         let further = self.demuxer.flush_further();
         let complaints = &mut self.complaints;
         let _ = self

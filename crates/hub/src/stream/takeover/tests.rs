@@ -215,6 +215,21 @@ fn audio_alone_does_not_replace_audio_with_frozen_video() {
 }
 
 #[test]
+fn video_that_arrived_before_newer_audio_is_no_silence() {
+    let (scene, first) = Scene::new();
+    let second = scene.stand_by(0);
+    audio(&second, 0, scene.at(0));
+    for millis in [0, 1000, 2000] {
+        audio(&first, millis, scene.at(millis as u64));
+        audio(&second, millis, scene.at(millis as u64));
+    }
+    // It was held meanwhile, in case more slices of it come.
+    scene.keyframe(&first, 1000);
+    audio(&second, 2010, scene.at(2010));
+    assert!(first.is_active());
+}
+
+#[test]
 fn operator_chooses_the_standby_that_takes_over() {
     let (scene, first) = Scene::new();
     scene.keyframe(&first, 0);

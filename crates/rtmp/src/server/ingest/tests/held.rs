@@ -1,5 +1,7 @@
 //! The first access unit is held until it is complete, and for a second at most.
 
+use distributary_hub::Sink;
+
 use super::*;
 
 /// A tag without a frame: a command to the decoder (FLV specification 10.1, annex E.4.3.1).
@@ -47,4 +49,22 @@ fn each_slice_restarts_the_timeout_of_its_access_unit() {
         ingest.handle(message, now).unwrap();
         assert_eq!(ingest.deadline(), Some(now + ACCESS_UNIT_TIMEOUT));
     }
+}
+
+#[test]
+fn frame_that_was_held_keeps_its_distance_from_the_frame_after_a_pause() {
+    let (hub, start) = (Hub::new(HubConfig::default()), Instant::now());
+    let name = StreamName::parse("live/test").unwrap();
+    let publisher = hub.publish(&name, start).unwrap();
+    let mut ingest = Ingest::new(hub.clone(), publisher, None, start);
+    ingest.send_video(0, VIDEO_HEADER, start);
+    ingest.send_video(0, KEYFRAME, start);
+    // The timer runs late.
+    let late = start + ACCESS_UNIT_TIMEOUT + Duration::from_millis(5);
+    ingest.handle_deadline(late).unwrap();
+    ingest.send_video(1728, FRAME, start);
+    let (sink, _queue) = Sink::channel(1);
+    let (_subscription, gop) = hub.subscribe(&name, sink, 0).unwrap();
+    let times: Vec<_> = gop.iter().map(|frame| frame.dts().as_millis()).collect();
+    assert_eq!(times, [0, 1728]);
 }
