@@ -42,7 +42,7 @@ pub(super) struct ShardStream {
     pub(super) listeners: Vec<usize>,
     /// Number of viewers that are about to get its video.
     awaited: usize,
-    /// It had no viewers when the streams were looked through last.
+    /// It had no viewers at the last upkeep, and has had none since.
     pub(super) was_unwatched: bool,
     /// When its publisher left, while it is gone.
     offline_since: Option<Instant>,

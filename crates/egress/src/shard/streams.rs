@@ -80,9 +80,11 @@ impl Streams {
     pub(super) fn watch(&mut self, viewer: usize, home: u64, video: u64) {
         if let Some(stream) = self.by_tag.get_mut(&video) {
             stream.viewers.push(viewer);
+            stream.was_unwatched = false;
         }
         if let Some(stream) = self.by_tag.get_mut(&home).filter(|_| home != video) {
             stream.listeners.push(viewer);
+            stream.was_unwatched = false;
         }
     }
 
@@ -106,6 +108,7 @@ impl Streams {
     pub(super) fn hold(&mut self, tag: u64, home: u64) {
         if let Some(stream) = self.by_tag.get_mut(&tag) {
             stream.hold();
+            stream.was_unwatched = false;
             stream.source = (tag != home).then_some(home);
         }
     }
@@ -179,8 +182,8 @@ impl Streams {
         self.by_tag.values().map(ShardStream::log_records).sum()
     }
 
-    /// Unsubscribes from the streams without viewers that have been so the last time as well: those
-    /// that have just left may ask for packets again.
+    /// Unsubscribes from the streams that had no viewers at this upkeep and the one before, nor in
+    /// between. Viewers that have just left may still ask for packets.
     pub(super) fn drop_unwatched(&mut self) {
         self.by_tag.retain(|_, stream| {
             let is_kept = stream.is_watched() || !stream.was_unwatched;
@@ -206,6 +209,44 @@ mod tests {
     use distributary_media::test_util::video_frame;
 
     use super::*;
+
+    #[test]
+    fn stream_stays_for_one_upkeep_after_its_last_viewer() {
+        let hub = Hub::new(HubConfig::default());
+        let names = ["live/test", "live/other"].map(|name| StreamName::parse(name).unwrap());
+        let now = Instant::now();
+        let _publishers = names.each_ref().map(|name| hub.publish(name, now).unwrap());
+        let (sink, _queue) = Sink::channel(8);
+        let config = EngineConfig::default();
+        let visit = |visit: fn(&mut Streams, [u64; 2])| {
+            let mut streams = Streams::default();
+            let mut open = |name| streams.open(name, &hub, &sink, &config, now).unwrap();
+            let tags = [open(&names[0]), open(&names[1])];
+            streams.drop_unwatched();
+            visit(&mut streams, tags);
+            streams.drop_unwatched();
+            let after_one = tags.map(|tag| streams.get(tag).is_some());
+            streams.drop_unwatched();
+            assert!(streams.is_empty());
+            after_one
+        };
+
+        let watched = visit(|streams, [one, _]| {
+            streams.watch(0, one, one);
+            streams.unwatch(0, one, one);
+        });
+        assert_eq!(watched, [true, false]);
+        let heard_and_watched = visit(|streams, [one, other]| {
+            streams.watch(0, one, other);
+            streams.unwatch(0, one, other);
+        });
+        assert_eq!(heard_and_watched, [true, true]);
+        let held = visit(|streams, [one, other]| {
+            streams.hold(other, one);
+            streams.release(Some(other));
+        });
+        assert_eq!(held, [false, true]);
+    }
 
     #[test]
     fn cached_frames_are_as_old_in_the_log_as_they_are() {
