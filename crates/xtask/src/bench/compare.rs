@@ -6,7 +6,6 @@ use super::load::Load;
 /// The costs of a load with two builds.
 pub(super) struct Comparison {
     load: Load,
-    /// As configured.
     shards: usize,
     /// CPU microseconds per packet of this build and of the other one, for each round.
     rounds: Vec<(f64, f64)>,
@@ -53,9 +52,12 @@ pub(super) fn render(comparisons: &[Comparison]) -> String {
     text
 }
 
+/// Returns the middle value, or the mean of the middle two.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let upper = *values.get(values.len() / 2)?;
+    let lower = values[(values.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
 }
 
 #[cfg(test)]
@@ -75,5 +77,12 @@ mod tests {
             rendered.ends_with("| 1 x 100 | 2 | 3 | 1.00 | 1.00 | 0.900 |\n"),
             "{rendered}"
         );
+    }
+
+    #[test]
+    fn median_of_an_even_number_is_between_the_middle_two() {
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), Some(3.0));
+        assert_eq!(median(vec![3.0, 1.0, 9.0]), Some(3.0));
+        assert_eq!(median(Vec::new()), None);
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// True if the viewers take many packets from the kernel at once
     #[arg(long, value_enum, default_value_t = Receive::Gro)]
     receive: Receive,
-    /// The viewers do not tell when each packet arrived, as browsers do
+    /// The viewers, unlike browsers, do not report when each packet arrived
     #[arg(long)]
     no_feedback: bool,
     /// Write the table to docs/performance.md
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     };
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let text = match &options.compare {
-        Some(other) => compare(&bench, other)?,
+        Some(other) => compare(&bench, other, cores)?,
         None => table(&bench, cores)?,
     };
     let text = format!("{}\n\n{text}", machine::describe(cores));
@@ -110,12 +110,17 @@ pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// Returns the number of shards of a gateway with this configuration.
+fn actual_shards(configured: usize, cores: usize) -> usize {
+    if configured == 0 { cores } else { configured }
+}
+
 /// Measures each load beside the floor of the same minute.
 fn table(bench: &Bench<'_>, cores: usize) -> Result<String, LoadError> {
     let program = bench.program();
     let mut rows = Vec::new();
     for &shards in &bench.options.shards {
-        let actual = if shards == 0 { cores } else { shards };
+        let actual = actual_shards(shards, cores);
         for &load in &bench.options.matrix {
             println!("{load} viewers, {actual} shards");
             let floor = bench.floor(load)?;
@@ -127,14 +132,15 @@ fn table(bench: &Bench<'_>, cores: usize) -> Result<String, LoadError> {
 }
 
 /// Measures each load with this build and another one in turns.
-fn compare(bench: &Bench<'_>, other: &Path) -> Result<String, LoadError> {
+fn compare(bench: &Bench<'_>, other: &Path, cores: usize) -> Result<String, LoadError> {
     let this = bench.program();
     let mut comparisons = Vec::new();
     for &shards in &bench.options.shards {
+        let actual = actual_shards(shards, cores);
         for &load in &bench.options.matrix {
-            let mut comparison = Comparison::new(load, shards);
+            let mut comparison = Comparison::new(load, actual);
             for round in 1..=bench.options.rounds {
-                println!("{load} viewers, round {round}");
+                println!("{load} viewers, {actual} shards, round {round}");
                 let this = bench.cost(&this, load, shards)?;
                 let other = bench.cost(other, load, shards)?;
                 comparison.add(this, other);

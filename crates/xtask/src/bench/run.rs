@@ -1,8 +1,7 @@
 //! A gateway under load.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -13,11 +12,13 @@ use serde_json::Value;
 use super::Options;
 use super::load::Load;
 use super::table::States;
-use crate::load::{Gateway, LoadError, Programs, io_error};
+use crate::load::{Gateway, LoadError, Programs, Running, io_error};
 
-/// Time after the last publisher in which its GOP cache fills, and what the wait for it has cost is
-/// over.
+/// Time after the last publisher in which its GOP cache fills.
 const FILL: Duration = Duration::from_secs(6);
+
+/// The gateway's own stats in its API.
+const STATS: &str = "server";
 
 /// Interval between two looks at the API while the viewers watch.
 const LOOK: Duration = Duration::from_secs(1);
@@ -43,10 +44,10 @@ impl Bench<'_> {
         shards: usize,
     ) -> Result<(Value, States), LoadError> {
         let gateway = self.start(program, shards)?;
-        let empty = status(&gateway)?;
+        let empty = gateway.api(STATS)?;
         let _publisher = gateway.serve(&self.programs, &self.clip, load.streams)?;
         thread::sleep(FILL);
-        let unwatched = status(&gateway)?;
+        let unwatched = gateway.api(STATS)?;
         let (report, watched) = self.watch(&gateway, load)?;
         let states = States {
             empty,
@@ -103,39 +104,25 @@ impl Bench<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         let failed = io_error("whep-swarm");
-        let swarm = swarm.spawn().map_err(&failed)?;
+        // It ends with this function, also after an error.
+        let mut swarm = Running(swarm.spawn().map_err(&failed)?);
         // The report is longer than a pipe is.
-        let report = thread::spawn(move || swarm.wait_with_output());
+        let pipe = swarm.0.stdout.take();
+        let report = thread::spawn(move || pipe.map(io::read_to_string).transpose());
         let sessions = |state: &Value| state["sessions"].as_u64().unwrap_or_default();
-        let mut most = status(gateway)?;
+        let mut most = gateway.api(STATS)?;
         while !report.is_finished() {
             thread::sleep(LOOK);
-            let state = status(gateway)?;
+            let state = gateway.api(STATS)?;
             if sessions(&state) >= sessions(&most) {
                 most = state;
             }
         }
         // Viewers that fail are in the report; the exit code only repeats it.
-        let output = report
+        let report = report
             .join()
-            .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
-        let output = output.map_err(failed)?;
-        Ok((serde_json::from_slice(&output.stdout)?, most))
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        let report = report.map_err(failed)?.unwrap_or_default();
+        Ok((serde_json::from_str(&report)?, most))
     }
-}
-
-/// Returns the gateway's own stats.
-fn status(gateway: &Gateway) -> Result<Value, LoadError> {
-    let failed = io_error("the gateway's API");
-    let address = gateway.address("Admin");
-    let request =
-        format!("GET /api/server HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut response = String::new();
-    let answered = TcpStream::connect(address).and_then(|mut connection| {
-        connection.write_all(request.as_bytes())?;
-        connection.read_to_string(&mut response)
-    });
-    answered.map_err(failed)?;
-    let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(serde_json::from_str(body)?)
 }

@@ -100,7 +100,7 @@ fn number_at(value: &Value, path: &str) -> Option<f64> {
     value.pointer(path).and_then(Value::as_f64)
 }
 
-/// Returns the resident memory for each stream without viewers, beside its frames, in KiB.
+/// Returns the resident memory for each stream before the first viewer, beside its frames, in KiB.
 fn per_stream_kib(states: &States, streams: usize) -> Option<f64> {
     let besides_media = |state: &Value| {
         let media = number_at(state, "/memory/parts/media")?;

@@ -1,18 +1,28 @@
 //! A gateway on ports of the system's choice, and the stream that it serves.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::{LoadError, Programs, io_error};
 
 /// The name the clip is published under; `rtmp-swarm` numbers its streams.
 pub(crate) const STREAM: &str = "live/bench-0";
 
-/// Attempts to find the stream live after its publisher was started.
-const LIVE_ATTEMPTS: u32 = 20;
+/// Attempts to find the streams live after their publisher was started.
+const LIVE_ATTEMPTS: u32 = 300;
+
+/// Interval between two such attempts.
+const LIVE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Longest wait for data from the API.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process that is killed when this is dropped.
 pub(crate) struct Running(pub(crate) Child);
@@ -86,7 +96,7 @@ impl Gateway {
     }
 
     /// Publishes [`STREAM`], and more streams with the next numbers, until the result is dropped.
-    /// Waits until all can be watched.
+    /// Waits until all can be watched, without a viewer.
     pub(crate) fn serve(
         &self,
         programs: &Programs,
@@ -99,17 +109,36 @@ impl Gateway {
         let publisher = publisher.spawn().map_err(io_error("the publisher"))?;
         let publisher = Running(publisher);
         for _ in 0..LIVE_ATTEMPTS {
-            let mut swarm = self.swarm(programs, streams);
-            swarm
-                .args(["--streams", &streams.to_string()])
-                .args(["--duration", "500ms"])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            if swarm.status().is_ok_and(|status| status.success()) {
+            if self.watchable_streams()? >= streams {
                 return Ok(publisher);
             }
+            thread::sleep(LIVE_INTERVAL);
         }
         Err(LoadError::NotLive)
+    }
+
+    /// Returns the number of live streams with a keyframe, with which a viewer can begin.
+    fn watchable_streams(&self) -> Result<usize, LoadError> {
+        let answer = self.api("streams")?;
+        let streams = answer["streams"].as_array().into_iter().flatten();
+        let has_keyframe = |stream: &&Value| stream["cache"]["bytes"].as_u64() > Some(0);
+        Ok(streams.filter(has_keyframe).count())
+    }
+
+    /// Returns the answer of the admin API to `GET /api/<resource>`.
+    pub(crate) fn api(&self, resource: &str) -> Result<Value, LoadError> {
+        let address = self.address("Admin");
+        let request =
+            format!("GET /api/{resource} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut response = String::new();
+        let answered = TcpStream::connect(address).and_then(|mut connection| {
+            connection.set_read_timeout(Some(API_TIMEOUT))?;
+            connection.write_all(request.as_bytes())?;
+            connection.read_to_string(&mut response)
+        });
+        answered.map_err(io_error("the gateway's API"))?;
+        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok(serde_json::from_str(body)?)
     }
 
     /// Watches [`STREAM`] as many viewers.
