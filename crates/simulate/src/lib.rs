@@ -20,7 +20,8 @@
 //! # Parts
 //!
 //! * [`scenario`]: what happens, by seed.
-//! * `world`: runs a scenario; `outcome`: what comes of it. `ends`: the ends of sessions, from the log. `gateway`: the gateway with its rules. `seat`: the place of a viewer.
+//! * `world`: runs a scenario; `outcome`: what comes of it. `ends`: the ends of sessions, from the log.
+//!   `gateway`: the gateway with its rules. `seat`: the place of a viewer.
 //! * [`publisher`], [`content`]: publishers, and frames that say which ones they are.
 //! * [`network`]: loss, bursts, reordering, duplicates, delay, jitter, bottlenecks, largest packets,
 //!   partitions.

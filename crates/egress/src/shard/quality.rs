@@ -33,8 +33,8 @@ pub(super) struct Quality {
     pub(super) preference: Preference<RenditionId>,
     /// Set while it is about to move.
     pub(super) next: Option<NextRendition>,
-    /// The tag of the one that it got before: it may ask for packets of that again. The stream may
-    /// be gone.
+    /// The tag of the rendition before the last move: the viewer may ask for packets of it again. The
+    /// stream may be gone.
     pub(super) former: Option<u64>,
     next_look: Instant,
 }
