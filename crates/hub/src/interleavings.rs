@@ -13,7 +13,7 @@ use std::time::Instant;
 use distributary_names::StreamName;
 use shuttle::thread;
 
-use crate::stream_table::REMOVES_IN_TWO_STEPS;
+use crate::stream_table::RELEASES_BEFORE_REMOVAL;
 use crate::subscriber::Sink;
 use crate::{Hub, HubConfig, Permit, Standing};
 
@@ -84,9 +84,9 @@ fn viewer_and_publisher_share_a_stream_whenever_they_come_and_go() {
 #[test]
 fn race_between_a_check_and_a_removal_is_found() {
     // All threads of shuttle run on this one.
-    REMOVES_IN_TWO_STEPS.set(true);
+    RELEASES_BEFORE_REMOVAL.set(true);
     let found = catch_unwind(|| check(viewer_comes_while_the_publisher_leaves));
-    REMOVES_IN_TWO_STEPS.set(false);
+    RELEASES_BEFORE_REMOVAL.set(false);
     assert!(found.is_err(), "the planted race was not found");
 }
 
