@@ -81,7 +81,7 @@ pub(crate) struct LinkDriver {
     state: watch::Sender<LinkState>,
     /// The hosts of the servers, for the log.
     servers: String,
-    server_count: usize,
+    next: Arc<NextServer>,
     /// Attempts to connect that have failed since the last connection.
     failures: usize,
     counters: Arc<Counters>,
@@ -114,7 +114,8 @@ impl Link {
         counters: Arc<Counters>,
     ) -> Result<(Self, LinkDriver), LinkError> {
         let (events_in, events) = mpsc::channel(64);
-        let options = options(config, node).event_callback(move |event| {
+        let next = Arc::<NextServer>::default();
+        let options = options(config, node, Arc::clone(&next)).event_callback(move |event| {
             let events = events_in.clone();
             async move {
                 let _ = events.send(event).await;
@@ -127,7 +128,7 @@ impl Link {
             events,
             state: state_in,
             servers: hosts(&config.nats),
-            server_count: config.nats.len(),
+            next,
             failures: 0,
             counters: Arc::clone(&counters),
         };
@@ -272,11 +273,10 @@ fn hosts(urls: &[String]) -> String {
 }
 
 /// Returns the options of the connection.
-fn options(config: &ClusterConfig, node: &str) -> ConnectOptions {
+fn options(config: &ClusterConfig, node: &str, next: Arc<NextServer>) -> ConnectOptions {
     // The TLS library cannot choose between the providers of cryptography that are linked. Fails if
     // one is chosen already.
     let _ = async_nats::rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let next = NextServer::default();
     let mut options = ConnectOptions::new()
         .name(format!("distributary {node}"))
         .ping_interval(PING_INTERVAL)
@@ -349,7 +349,7 @@ impl LinkDriver {
     fn failed(&mut self, error: &ClientError) {
         debug!(%error, "a NATS server cannot be connected");
         self.failures = self.failures.saturating_add(1);
-        if self.failures == self.server_count {
+        if self.failures == self.next.count() {
             warn!(
                 servers = self.servers, %error,
                 "no NATS server can be connected: trying again; check that one runs there, its \
@@ -384,6 +384,7 @@ impl LinkDriver {
         }
         self.counters.connections.note();
         self.failures = 0;
+        self.next.connected();
         let info = self.client.server_info();
         let (server, version) = (info.server_name, info.version);
         let (major, minor) = MIN_SERVER;
