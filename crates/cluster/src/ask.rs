@@ -17,6 +17,8 @@ pub(crate) enum Asked {
     Held(Holds),
     Nobody,
     Silent,
+    /// No server is connected, or the connection was lost before the answer came.
+    Away,
 }
 
 /// Asks once who owns a stream, for a viewer, or for publishers that wait for the name.
@@ -45,5 +47,6 @@ pub(crate) async fn ask_owner(
         },
         Reply::Nobody => Asked::Nobody,
         Reply::Silent => Asked::Silent,
+        Reply::Away => Asked::Away,
     }
 }

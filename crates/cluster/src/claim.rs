@@ -51,6 +51,9 @@ pub(crate) enum Event {
     Nobody,
     /// Somebody listens, and does not answer in time.
     Silent,
+    /// The question was lost with the connection. Another server is connected by now, or was not in
+    /// time.
+    Away,
     /// Questions arrive from now on.
     Listening,
     /// Questions do not arrive: the connection takes no subscription.
@@ -172,6 +175,9 @@ impl Claim {
             Event::Nobody if self.must_find_owner() => self.retry(Step::AskLater),
             Event::Nobody => Ok(Step::Listen),
             Event::Silent => self.retry(Step::Ask),
+            // The arbiter may have been away for the same reason.
+            Event::Away if self.entry.is_none() => self.again(Step::Read),
+            Event::Away => self.again(Step::Ask),
             Event::Listening => match self.entry {
                 Some(entry) => Ok(Step::Write(entry.revision)),
                 None => Err(self.unconfirmed()),
@@ -212,17 +218,26 @@ impl Claim {
         }
     }
 
+    /// Takes a step again after a question without an answer, unless there need not be one.
     fn retry(&mut self, step: Step) -> Result<Step, Verdict> {
-        self.silent += 1;
         // A provisional claimant is among those that listen, and does not answer itself. A live
         // entry has another owner, whose answer may get lost.
-        let is_alone = self.provisional.is_some() && !self.has_live_entry();
+        if self.provisional.is_some() && !self.has_live_entry() {
+            Ok(Step::Listen)
+        } else {
+            self.again(step)
+        }
+    }
+
+    /// Takes a step again after a question without an answer, unless there were too many.
+    fn again(&mut self, step: Step) -> Result<Step, Verdict> {
+        self.silent += 1;
         let most = if self.must_find_owner() {
             MAX_UNREACHED
         } else {
             MAX_SILENT
         };
-        if self.silent >= most || is_alone {
+        if self.silent >= most {
             Ok(Step::Listen)
         } else {
             Ok(step)
@@ -379,6 +394,37 @@ mod tests {
             (Step::Ask, Event::Nobody),
             (Step::Listen, Event::NotListening),
         ];
+        assert_eq!(run(begin(false), &events), Err(Verdict::Provisional));
+        let refuse = Claim::begin(false, WithoutArbiter::Refuse);
+        assert_eq!(run(refuse, &events), Err(Verdict::NoArbiter));
+    }
+
+    #[test]
+    fn claim_goes_on_once_another_server_is_connected() {
+        let rest = [
+            (Step::Read, entry(4, false)),
+            (Step::Ask, Event::Nobody),
+            (Step::Listen, Event::Listening),
+            (Step::Write(4), Event::Written(5)),
+        ];
+        let read_before = [(Step::Read, entry(4, false)), (Step::Ask, Event::Away)];
+        let events = [&read_before[..], &rest[1..]].concat();
+        for claim in [begin(false), Claim::confirm(OWN)] {
+            assert_eq!(run(claim, &events), Err(Verdict::Owned(5)));
+        }
+        let read_afterwards = [(Step::Read, Event::Unavailable), (Step::Ask, Event::Away)];
+        let events = [&read_afterwards[..], &rest[..]].concat();
+        for claim in [begin(false), Claim::confirm(OWN)] {
+            assert_eq!(run(claim, &events), Err(Verdict::Owned(5)));
+        }
+    }
+
+    #[test]
+    fn without_a_server_the_policy_decides_after_a_few_questions() {
+        let away = [(Step::Read, Event::Unavailable), (Step::Ask, Event::Away)];
+        let events = [&away[..], &away, &away].concat();
+        let listen = [(Step::Listen, Event::NotListening)];
+        let events = [&events[..], &listen].concat();
         assert_eq!(run(begin(false), &events), Err(Verdict::Provisional));
         let refuse = Claim::begin(false, WithoutArbiter::Refuse);
         assert_eq!(run(refuse, &events), Err(Verdict::NoArbiter));
@@ -586,7 +632,10 @@ mod tests {
         #[test]
         fn claim_leaves_a_name_to_an_owner_that_comes_back_within_two_seconds(
             // What the questions meet while the owner connects to another server.
-            away in proptest::collection::vec(any::<bool>(), 0..8),
+            away in proptest::collection::vec(
+                proptest::sample::select(vec![Event::Silent, Event::Nobody, Event::Away]),
+                0..8,
+            ),
             was_read in any::<bool>(),
         ) {
             let (mut claim, _) = begin(false);
@@ -597,9 +646,9 @@ mod tests {
                 }
             }
             let mut next = claim.handle(entry(4, true));
-            for is_silent in away {
+            for event in away {
                 prop_assert!(matches!(next, Ok(Step::Ask | Step::AskLater)), "{next:?}");
-                next = claim.handle(if is_silent { Event::Silent } else { Event::Nobody });
+                next = claim.handle(event);
             }
             prop_assert!(matches!(next, Ok(Step::Ask | Step::AskLater)), "{next:?}");
             prop_assert_eq!(claim.handle(held(false, false)), Err(elsewhere()));

@@ -70,6 +70,10 @@ async fn ask(context: &Context, name: &StreamName, waiting: Option<Waiting>) -> 
         }),
         Asked::Nobody => Event::Nobody,
         Asked::Silent => Event::Silent,
+        Asked::Away => {
+            context.link.up(ANSWER_TIMEOUT).await;
+            Event::Away
+        }
     }
 }
 

@@ -192,17 +192,18 @@ impl Edge {
     /// Asks who owns the stream, until an answer comes or it is clear that nobody does.
     async fn find(&mut self) -> Result<Option<Holds>, End> {
         let (context, name) = (Arc::clone(&self.context), self.name.clone());
-        // Others get to know at once that no server is connected.
-        let waits = self.passage.is_watched();
         let asked = async move {
-            if waits {
-                context.link.up(ANSWER_TIMEOUT).await;
-            }
             for _ in 0..MAX_SILENT {
                 match ask_owner(&context, &name, None).await {
                     Asked::Held(holds) => return Some(holds),
                     Asked::Nobody => return None,
                     Asked::Silent => {}
+                    // The owner may be there all the same.
+                    Asked::Away => {
+                        if !context.link.up(ANSWER_TIMEOUT).await {
+                            return None;
+                        }
+                    }
                 }
             }
             None

@@ -104,6 +104,8 @@ pub(crate) enum Reply {
     Nobody,
     /// No answer came in time.
     Silent,
+    /// No server is connected, or the connection was lost before the answer came.
+    Away,
 }
 
 impl Link {
@@ -211,24 +213,28 @@ impl Link {
         }
     }
 
-    /// Waits until a server is connected, for at most `limit`.
-    pub(crate) async fn up(&self, limit: Duration) {
+    /// Waits until a server is connected, for at most `limit`. Returns whether one is.
+    pub(crate) async fn up(&self, limit: Duration) -> bool {
         let mut state = self.state.clone();
-        let connected = state.wait_for(|state| *state == LinkState::Connected);
+        let connected = async {
+            // The state may say so for a moment after the connection is lost.
+            while !self.is_up() && state.changed().await.is_ok() {}
+        };
         let _ = timeout(limit, connected).await;
+        self.is_up()
     }
 
-    /// Asks a question. Nobody listens while no server is connected, and once the connection is lost.
+    /// Asks a question.
     pub(crate) async fn ask(&self, subject: &str, question: Bytes, limit: Duration) -> Reply {
         self.started().await;
         if !self.is_up() {
-            return Reply::Nobody;
+            return Reply::Away;
         }
         let asked = self.client.request(subject.to_owned(), question);
         let mut state = self.state.clone();
         let answered = tokio::select! {
             answered = timeout(limit, asked) => answered,
-            _ = state.wait_for(|state| *state != LinkState::Connected) => return Reply::Nobody,
+            _ = state.wait_for(|state| *state != LinkState::Connected) => return Reply::Away,
         };
         match answered {
             Ok(Ok(answer)) => Reply::Answer(answer.payload),
@@ -452,7 +458,7 @@ mod tests {
         };
         let (link, driver) = Link::open(&config, "a", Arc::default()).await.unwrap();
         let running = tokio::spawn(driver.run());
-        link.up(LIMIT).await;
+        assert!(link.up(LIMIT).await);
         let mut mute = link.listen("mute").await.expect("it is connected");
         let asked = link.ask("mute", Bytes::new(), 10 * LIMIT);
         let lost = async {
@@ -460,7 +466,9 @@ mod tests {
             server.kill();
         };
         let both = timeout(LIMIT, async { tokio::join!(asked, lost).0 }).await;
-        assert!(matches!(both, Ok(Reply::Nobody)), "{both:?}");
+        assert!(matches!(both, Ok(Reply::Away)), "{both:?}");
+        let later = link.ask("mute", Bytes::new(), LIMIT).await;
+        assert!(matches!(later, Reply::Away), "{later:?}");
         running.abort();
     }
 

@@ -91,22 +91,16 @@ impl Owner {
     /// Asks the owner. Returns whether there is a reason to claim the name.
     async fn ask(&mut self, nobody: &mut u8) -> Option<Chance> {
         let context = &self.context;
-        if !context.link.is_up() {
-            // The owner may be there all the same.
-            *nobody = 0;
-            return None;
-        }
         let stream = context.hub.stream(&self.name)?;
         let asked = ask_owner(context, &self.name, self.waiting()).await;
-        *nobody = match asked {
-            Asked::Nobody => nobody.saturating_add(1),
-            Asked::Held(_) | Asked::Silent => 0,
-        };
+        count_nobody(nobody, &asked);
         if let Asked::Held(holds) = &asked {
             self.note_holder(Some(&holds.node));
         }
         let readiness = stream.readiness(now())?;
         match asked {
+            // The owner may be there all the same.
+            Asked::Away => None,
             _ if readiness.is_requested => Some(Chance::Requested),
             Asked::Held(holds) => (holds.gives_way || holds.draining).then_some(Chance::Free),
             Asked::Nobody => (*nobody >= MAX_NOBODY).then_some(Chance::Free),
@@ -137,5 +131,29 @@ impl Owner {
     /// Returns why publishers that do not stand by are refused.
     fn elsewhere(&self) -> AdmissionError {
         AdmissionError::Elsewhere(Arc::clone(&self.holder))
+    }
+}
+
+/// Counts the questions in a row for which nobody listens.
+fn count_nobody(nobody: &mut u8, asked: &Asked) {
+    *nobody = match asked {
+        Asked::Nobody => nobody.saturating_add(1),
+        Asked::Held(_) | Asked::Silent | Asked::Away => 0,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_connection_is_no_sign_that_the_owner_is_gone() {
+        let mut nobody = 0;
+        for asked in [Asked::Nobody, Asked::Away, Asked::Nobody] {
+            count_nobody(&mut nobody, &asked);
+        }
+        assert!(nobody < MAX_NOBODY);
+        count_nobody(&mut nobody, &Asked::Nobody);
+        assert_eq!(nobody, MAX_NOBODY);
     }
 }
