@@ -38,7 +38,7 @@ pub(crate) async fn ask_owner(
         .ask(&subject, ask.to_json(), ANSWER_TIMEOUT)
         .await
     {
-        Reply::Answer(answer) => match Holds::from_json(&answer) {
+        Reply::Answer(answer) => match Holds::read(&answer) {
             Some(holds) => Asked::Held(holds),
             None => {
                 context.note_unreadable(&answer);

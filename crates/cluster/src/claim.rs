@@ -12,7 +12,7 @@
 //! *epoch*: a later owner has a higher one.
 
 use crate::config::{Label, WithoutArbiter};
-use crate::epoch::is_earlier_claim;
+use crate::epoch::{is_earlier_claim, is_provisional};
 
 /// Questions without an answer after which somebody who listens counts as dead.
 pub(crate) const MAX_SILENT: u8 = 3;
@@ -82,7 +82,6 @@ pub(crate) struct EntryState {
 pub(crate) struct Holder {
     pub(crate) node: Label,
     pub(crate) epoch: u64,
-    pub(crate) provisional: bool,
     /// It lets this node have the name.
     pub(crate) gives_way: bool,
 }
@@ -211,7 +210,7 @@ impl Claim {
     /// provisionally, the arbiter chooses one; while it is away, the earlier claim counts.
     fn yields_to(&self, holder: &Holder) -> bool {
         match self.provisional {
-            Some(own) if holder.provisional => {
+            Some(own) if is_provisional(holder.epoch) => {
                 self.entry.is_none() && is_earlier_claim(holder.epoch, own)
             }
             _ => true,
@@ -290,8 +289,7 @@ mod tests {
     fn held(provisional: bool, gives_way: bool) -> Event {
         Event::Held(Holder {
             node: "a".parse().unwrap(),
-            epoch: 4,
-            provisional,
+            epoch: if provisional { OWN - 1 } else { 4 },
             gives_way,
         })
     }
@@ -301,7 +299,6 @@ mod tests {
         Event::Held(Holder {
             node: "a".parse().unwrap(),
             epoch,
-            provisional: true,
             gives_way: false,
         })
     }
@@ -677,7 +674,6 @@ mod tests {
                 let events = [(Step::Read, Event::Unavailable), (Step::Ask, Event::Held(Holder {
                     node: "a".parse().unwrap(),
                     epoch: owners[other],
-                    provisional: owners[other] != 7,
                     gives_way: false,
                 }))];
                 stays[one] = run(Claim::confirm(owners[one]), &events) == Ok(Step::Listen);

@@ -65,7 +65,6 @@ async fn ask(context: &Context, name: &StreamName, waiting: Option<Waiting>) -> 
         Asked::Held(holds) => Event::Held(Holder {
             node: holds.node,
             epoch: holds.epoch,
-            provisional: holds.provisional,
             gives_way: holds.draining || holds.gives_way,
         }),
         Asked::Nobody => Event::Nobody,

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Label;
+use crate::epoch::is_provisional;
 use crate::form::Form;
 
 /// The version of the control messages.
@@ -91,7 +92,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Holds {
     pub(crate) node: Label,
     pub(crate) epoch: u64,
-    /// True if the arbiter has not confirmed it yet.
+    /// True if the arbiter has not confirmed it yet. The epoch says the same.
     #[serde(default)]
     pub(crate) provisional: bool,
     /// True if the node is about to end, so that another one may have the name.
@@ -189,6 +190,13 @@ pub(crate) struct ListedStream {
     pub(crate) owner: bool,
 }
 
+impl Holds {
+    /// Reads an answer; `None` if it is malformed, or contradicts itself.
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        Self::from_json(json).filter(|holds| holds.provisional == is_provisional(holds.epoch))
+    }
+}
+
 impl Control for Ask {}
 impl Control for Holds {}
 impl Control for Join {}
@@ -262,6 +270,25 @@ mod tests {
         assert_eq!(other_version(br#"{"v":2,"node":"a","epoch":3}"#), Some(2));
         assert_eq!(other_version(br#"{"v":1,"node":"a"}"#), None);
         assert_eq!(other_version(b"{}"), None);
+    }
+
+    #[test]
+    fn answer_that_contradicts_itself_is_refused() {
+        let answer = |epoch, provisional| {
+            let holds = Holds {
+                node: "a".parse().unwrap(),
+                epoch,
+                provisional,
+                draining: false,
+                gives_way: false,
+            };
+            Holds::read(&holds.to_json())
+        };
+        let unconfirmed = 1 << 63 | 5;
+        assert!(answer(5, false).is_some());
+        assert!(answer(unconfirmed, true).is_some());
+        assert_eq!(answer(0, true), None, "it would be the earliest claim");
+        assert_eq!(answer(unconfirmed, false), None);
     }
 
     #[test]
