@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Returns the clock of the drivers, which tests can pause.
+/// Returns the time of the drivers' clock, which tests can pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Returns the wall clock, which orders the provisional claims of different nodes.
+/// Returns the time of the wall clock, which orders the provisional claims of different nodes.
 #[allow(
     clippy::disallowed_methods,
     reason = "used by drivers alone, which pass it on as an argument"
@@ -16,6 +16,7 @@ pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
+/// Returns a duration in whole microseconds.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

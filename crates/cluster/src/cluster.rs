@@ -269,14 +269,13 @@ impl Cluster {
         self.handle_beacon(beacon);
     }
 
-    fn handle_beacon(&self, beacon: Beacon) {
+    /// Notes the state of a node. Returns whether it has joined the cluster.
+    fn handle_beacon(&self, beacon: Beacon) -> bool {
         let change = self.context.nodes().handle(beacon, now());
-        if let Some(change) = change {
-            if matches!(change, Change::Joined(_)) {
-                self.owners.check_unconfirmed();
-            }
-            self.log(&change);
+        if let Some(change) = &change {
+            self.log(change);
         }
+        matches!(change, Some(Change::Joined(_)))
     }
 
     fn expire_nodes(&self) {
@@ -353,18 +352,23 @@ async fn beacons(cluster: &Cluster) {
     let mut others = subscribe(context, &context.subjects.all_beacons()).await;
     let mut interval = interval(BEACON_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut has_joined = false;
     loop {
         tokio::select! {
             _ = interval.tick() => {
                 cluster.send_beacon().await;
                 cluster.expire_nodes();
+                // Once for all nodes, however many beacons arrive.
+                if std::mem::take(&mut has_joined) {
+                    cluster.owners.check_unconfirmed();
+                }
             }
             message = next(&mut others) => {
                 if let Some(beacon) = context.read::<Beacon>(&message)
                     && message.subject.as_str() == context.subjects.beacon(&beacon.zone, &beacon.node)
                     && beacon.instance != context.instance
                 {
-                    cluster.handle_beacon(beacon);
+                    has_joined |= cluster.handle_beacon(beacon);
                 }
             }
         }

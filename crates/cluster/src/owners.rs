@@ -184,8 +184,8 @@ impl Owners {
         }
     }
 
-    /// Looks for other owners of the names that the arbiter has not confirmed: a node has come, with
-    /// which this one may have been without a connection.
+    /// Looks for other owners of the names that the arbiter has not confirmed. Called when a node
+    /// joins: the two may have claimed the same names while they were apart.
     pub(crate) fn check_unconfirmed(&self) {
         let names = self.lock();
         let names = names.values().map(|name| &name.shared);
