@@ -151,7 +151,7 @@ impl DrivenEngine {
     }
 
     /// Gives a session the credentials of an ICE fragment, as
-    /// [`Engine::patch`](engine::Engine::patch).
+    /// [`Engine::patch_ice`](engine::Engine::patch_ice).
     ///
     /// # Errors
     /// Returns [`PatchError`] if there is no such session, or its shard is too busy.
