@@ -17,12 +17,16 @@ const FORMER: &str = r#"{"v":1,"node":"a","instance":1}"#;
 async fn bucket(nats: &NatsServer) -> kv::Store {
     let client = async_nats::connect(nats.url()).await.unwrap();
     let context = async_nats::jetstream::new(client);
-    loop {
-        if let Ok(store) = context.get_key_value("dist_distributary").await {
-            return store;
+    let store = async {
+        loop {
+            if let Ok(store) = context.get_key_value("dist_distributary").await {
+                return store;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    };
+    let store = timeout(LIMIT, store).await;
+    store.expect("a node creates the bucket")
 }
 
 /// Returns whether the bucket has an entry that is not removed.
