@@ -116,6 +116,51 @@ async fn chromium_on_one_node_plays_what_ffmpeg_publishes_on_another() {
 }
 
 #[tokio::test]
+async fn every_node_changes_and_ends_the_sessions_of_another_one() {
+    const OFFER: &str =
+        include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
+    let nats = NatsServer::start();
+    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
+    ready(&a, 2).await;
+    ready(&b, 2).await;
+    let clip = Clip::with_gop(FRAME_RATE);
+    let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
+    a.wait_watchable("live/test").await;
+    let open = || {
+        let offer = [("Content-Type", "application/sdp")];
+        let answer = client::request(a.http, "POST", "/whep/live/test", &offer, OFFER.as_bytes());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.header("location").unwrap().to_owned()
+    };
+    let session = open();
+    assert!(session.starts_with("/session/") && session.ends_with(".a"));
+    let change = |path: &str| {
+        let fragment = [("Content-Type", "application/trickle-ice-sdpfrag")];
+        let candidates = b"a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef012345\r\n";
+        client::request(b.http, "PATCH", path, &fragment, candidates).status
+    };
+    let state = client::request(b.http, "GET", &session, &[], b"");
+    assert_eq!(state.header("stream-state"), Some("live"));
+    assert_eq!(change(&session), 204);
+    assert_eq!(change(&session.replace(".a", ".c")), 404, "no such node");
+    let none = format!("/session/{}.a", "0".repeat(32));
+    assert_eq!(change(&none), 404, "no such session");
+    let ended = client::request(b.http, "DELETE", &session, &[], b"");
+    assert_eq!(ended.status, 200);
+    let gone = client::request(a.http, "GET", &session, &[], b"");
+    assert_eq!(gone.status, 404);
+
+    let session = open();
+    a.kill();
+    let status = change(&session);
+    assert!(matches!(status, 404 | 503), "{status}");
+    eventually("the node has left", async || {
+        (change(&session) == 404).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn dashboard_of_any_node_shows_the_nodes_and_their_streams() {
     let nats = NatsServer::start();
     let (a, b) = (node(&nats, "a"), node(&nats, "b"));

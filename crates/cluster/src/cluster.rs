@@ -18,6 +18,7 @@ use crate::context::{Context, MAX_CHECKS};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edges::Edges;
 use crate::entries::{News, Process};
+use crate::forward::MAX_FORWARDED;
 use crate::keeps::Keeps;
 use crate::link::{Link, LinkDriver, LinkError, LinkState, is_from, next, reply_to};
 use crate::load;
@@ -168,6 +169,7 @@ impl ClusterSetup {
             cpu: AtomicU8::new(load::CPU_UNKNOWN),
             redirect_at: config.redirect_at,
             joins: Context::join_slots(),
+            forwarded: Semaphore::new(MAX_FORWARDED),
             checks: Semaphore::new(MAX_CHECKS),
             nodes: Mutex::new(Nodes::new(node.clone(), instance)),
             node,

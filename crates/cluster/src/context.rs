@@ -53,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) redirect_at: Share,
     /// The answers to requests to join that are being sent.
     pub(crate) joins: Arc<Semaphore>,
+    /// The requests for sessions of other nodes that wait for their answers.
+    pub(crate) forwarded: Semaphore,
     /// The entries of the arbiter that are being compared or confirmed.
     pub(crate) checks: Semaphore,
 }

@@ -40,7 +40,8 @@
 //!   `relay`: what the hub has of it; `held`: what waits while it is joined; `keeps`: says which are watched.
 //! * `ask`: the question who owns a stream.
 //! * `roster_exchange`: says which streams this node has, and learns those of the others.
-//! * `viewers`: what viewers need of other nodes; `load`: the load of this one.
+//! * `viewers`: what viewers need of other nodes; `load`: the load of this one. `forward`: requests for
+//!   sessions of other nodes.
 //! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
 //!   versions. `context`: what all tasks share; `clock`: their clocks.
 
@@ -65,6 +66,7 @@ mod epoch;
 mod feed;
 mod follow;
 mod form;
+mod forward;
 mod held;
 mod interest;
 mod keeps;
@@ -96,6 +98,7 @@ mod viewers;
 
 pub use cluster::{ArbiterStatus, Cluster, ClusterDriver, ClusterSetup, ClusterStatus};
 pub use config::{ClusterConfig, ConfigFault, Label, LabelError, WithoutArbiter};
+pub use forward::ForwardError;
 pub use link::{LinkError, LinkState};
 pub use nodes::Node;
 pub use roster::RemoteStream;

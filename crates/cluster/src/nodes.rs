@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Label;
 use crate::control::Beacon;
-use crate::public_url::is_public_url;
+use crate::public_url::{base, is_public_url};
 use crate::share::Share;
 
 /// Time after its last beacon for which a node counts as present.
@@ -139,6 +139,18 @@ impl Nodes {
     /// Returns whether a node was there, and has left while this one was connected.
     pub(crate) fn has_left(&self, node: &Label) -> bool {
         self.left.contains(node)
+    }
+
+    /// Returns whether there is a node of this name.
+    pub(crate) fn contains(&self, node: &Label) -> bool {
+        self.nodes.contains_key(node.as_str())
+    }
+
+    /// Returns the public URL of a node, without a slash at the end; `None` if there is no such node or
+    /// it has none.
+    pub(crate) fn url_of(&self, node: &str) -> Option<String> {
+        let url = base(&self.nodes.get(node)?.beacon.url);
+        (!url.is_empty()).then(|| url.to_owned())
     }
 
     /// Returns the nodes, sorted by name.

@@ -92,6 +92,11 @@ impl Subjects {
         format!("{}.n.{node}.join", self.prefix)
     }
 
+    /// Returns the subject of requests for sessions of a node that reached another one.
+    pub(crate) fn session(&self, node: &Label) -> String {
+        format!("{}.n.{node}.session", self.prefix)
+    }
+
     /// Returns the subject on which a node learns which of its streams are watched elsewhere.
     pub(crate) fn keep(&self, node: &Label) -> String {
         format!("{}.n.{node}.keep", self.prefix)

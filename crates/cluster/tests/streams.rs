@@ -1,6 +1,8 @@
 //! Streams between nodes, over a real NATS server.
 
 mod common;
+#[path = "streams/forwarding.rs"]
+mod forwarding;
 #[path = "streams/ownership.rs"]
 mod ownership;
 #[path = "streams/standby.rs"]

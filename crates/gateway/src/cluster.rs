@@ -1,14 +1,18 @@
 //! The gateway as a node of a cluster.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use distributary_cluster::{Cluster, ClusterCounters, LinkState, Node, RemoteStream, Share};
+use bytes::Bytes;
+use distributary_cluster::{
+    Cluster, ClusterCounters, ForwardError, LinkState, Node, RemoteStream, Share,
+};
 use distributary_names::StreamName;
 use distributary_whep::admin::{
     ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport,
     cpu_time,
 };
-use distributary_whep::{Admission, Nodes, OtherNodes};
+use distributary_whep::{Admission, Nodes, NotForwarded, OtherNodes, Router, answer_forwarded};
 use tokio::time::Instant;
 
 /// Interval at which the CPU time is measured.
@@ -43,13 +47,44 @@ impl OtherNodes for Others {
         self.0.less_loaded(stream)
     }
 
-    fn this(&self) -> Option<String> {
+    fn this_name(&self) -> &str {
+        self.0.node()
+    }
+
+    fn this_url(&self) -> Option<String> {
         self.0.public_url()
     }
 
     fn are_secure(&self) -> bool {
         self.0.are_secure()
     }
+
+    fn url_of(&self, node: &str) -> Option<String> {
+        self.0.url_of(node)
+    }
+
+    fn forward(
+        &self,
+        node: &str,
+        request: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, NotForwarded>> + Send + '_>> {
+        let node = node.to_owned();
+        Box::pin(async move {
+            let answer = self.0.forward(&node, request).await;
+            answer.map_err(|error| match error {
+                ForwardError::Unknown => NotForwarded::Unknown,
+                ForwardError::Silent => NotForwarded::Silent,
+                ForwardError::Busy => NotForwarded::Busy,
+                ForwardError::Large => NotForwarded::Large,
+            })
+        })
+    }
+}
+
+/// Answers requests for sessions of this node that reached another one, until it is dropped.
+pub(crate) async fn answer(cluster: Cluster, router: Router) {
+    let answer = |request| answer_forwarded(router.clone(), request);
+    cluster.answer_forwarded(answer).await;
 }
 
 /// Tells the cluster the CPU time of this program, until it is dropped.

@@ -208,6 +208,7 @@ impl Gateway {
             self.hub.clone(),
             stopped(),
         ));
+        let sessions = public.clone();
         let swf = self.rtmp.swf();
         parts.spawn(self.rtmp.run(stopped()));
         if let Some(https) = self.https {
@@ -226,8 +227,9 @@ impl Gateway {
         tokio::spawn(async move { authorizer.prepare().await });
         let follow_cluster = cluster.map(|cluster| {
             let load = cluster::measure_load(cluster.clone());
+            let answer = cluster::answer(cluster.clone(), sessions);
             let follow = cluster::follow(cluster, self.admission.clone());
-            tokio::spawn(async { tokio::join!(load, follow) })
+            tokio::spawn(async { tokio::join!(load, answer, follow) })
         });
         let tell_rtmp = tokio::spawn(forward(self.admission.watch(), self.rtmp_draining));
         let has_admin = self

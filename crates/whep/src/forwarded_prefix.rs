@@ -12,7 +12,8 @@ use crate::public_path::PublicPath;
 /// Header in which a proxy sends the path prefix that it has removed.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
-/// Extracts the prefix that a trusted proxy sends, or else takes the configured one.
+/// Extracts the prefix that a trusted proxy sends, or else takes the configured one. A request that
+/// another gateway has forwarded brings its own.
 impl<S> FromRequestParts<S> for PublicPath
 where
     S: Send + Sync,
@@ -22,6 +23,10 @@ where
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        // The gateway that has forwarded the request knows it.
+        if let Some(path) = parts.extensions.get::<Self>() {
+            return Ok(path.clone());
+        }
         let peer = parts.extensions.get::<PeerAddress>();
         let mut prefixes = parts.headers.get_all(FORWARDED_PREFIX).iter().peekable();
         if prefixes.peek().is_some() && Access::from_ref(state).is_proxy(peer) {

@@ -34,6 +34,13 @@ const KEYFRAMES: RateLimit = RateLimit {
     per_minute: 120,
 };
 
+/// Requests of one address for sessions of other gateways. Each costs as much there as here, and hundreds
+/// of viewers behind one address may trickle their candidates at once.
+const FORWARDED: RateLimit = RateLimit {
+    burst: 1000,
+    per_minute: 3000,
+};
+
 /// Kinds of requests. An address has a separate limit for each kind.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -66,6 +73,7 @@ impl Kind {
 pub(crate) struct Limits {
     by_address: Mutex<[RateLimiter<IpAddr>; 4]>,
     keyframes: Mutex<RateLimiter<IpAddr>>,
+    forwarded: Mutex<RateLimiter<IpAddr>>,
     patches: Mutex<RateLimiter<SessionId>>,
     restarts: Mutex<RateLimiter<SessionId>>,
 }
@@ -76,6 +84,7 @@ impl Limits {
         Self {
             by_address: Mutex::new([(); 4].map(|()| RateLimiter::new(limit))),
             keyframes: Mutex::new(RateLimiter::new(KEYFRAMES)),
+            forwarded: Mutex::new(RateLimiter::new(FORWARDED)),
             patches: Mutex::new(RateLimiter::new(PATCHES)),
             restarts: Mutex::new(RateLimiter::new(RESTARTS)),
         }
@@ -103,6 +112,12 @@ impl Limits {
     pub(crate) fn keyframe(&self, ip: IpAddr) -> Result<(), Problem> {
         let pause = locked(&self.keyframes).check(network(ip), now());
         pause.map_err(|pause| too_often("Too many keyframes for this address.", pause))
+    }
+
+    /// Counts a request for a session of another gateway, or refuses it.
+    pub(crate) fn forwarded(&self, ip: IpAddr) -> Result<(), Problem> {
+        let pause = locked(&self.forwarded).check(network(ip), now());
+        pause.map_err(|pause| too_often("Too many requests from this address.", pause))
     }
 
     /// Counts a change against the address that [counts](counts) for it, or refuses it.

@@ -11,6 +11,7 @@ use crate::events::kind::EventSet;
 use crate::front_door::FrontDoor;
 use crate::ice_server::IceServer;
 use crate::public_path::PublicPath;
+use crate::session_segment;
 
 /// Relation of the events of a session (draft-ietf-wish-whep).
 const RELATION: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
@@ -22,9 +23,10 @@ const LAYER_RELATION: &str = "urn:ietf:params:whep:ext:core:layer";
 /// if a load balancer stands before the others. Otherwise it is the path for a player that reaches the
 /// gateway under `public`: absolute, because some players cannot resolve relative paths.
 pub(crate) fn session_url(front: &FrontDoor, public: &PublicPath, id: &SessionId) -> String {
-    match front.nodes.this() {
-        Some(url) => format!("{url}/session/{id}"),
-        None => format!("{public}/session/{id}"),
+    let session = session_segment::of(front.nodes.this_name(), id);
+    match front.nodes.this_url() {
+        Some(url) => format!("{url}/session/{session}"),
+        None => format!("{public}/session/{session}"),
     }
 }
 

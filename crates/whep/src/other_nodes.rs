@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use bytes::Bytes;
 use distributary_names::StreamName;
+use futures_util::future::BoxFuture;
 
 use crate::allowed_origins::AllowedOrigins;
 use crate::front_door::FrontDoor;
@@ -30,11 +32,34 @@ pub trait OtherNodes: Send + Sync {
     /// has too much load.
     fn less_loaded(&self, stream: &StreamName) -> Option<String>;
 
+    /// Returns the name of this gateway, which its sessions carry.
+    fn this_name(&self) -> &str;
+
     /// Returns where players reach this gateway and no other; `None` if that is not known.
-    fn this(&self) -> Option<String>;
+    fn this_url(&self) -> Option<String>;
 
     /// Returns whether players reach all of them over HTTPS.
     fn are_secure(&self) -> bool;
+
+    /// Returns the URL of the gateway of this name; `None` if there is none or it has no URL.
+    fn url_of(&self, node: &str) -> Option<String>;
+
+    /// Sends a request to the gateway of this name, which answers it with
+    /// [`answer_forwarded`](crate::answer_forwarded).
+    fn forward(&self, node: &str, request: Bytes) -> BoxFuture<'_, Result<Bytes, NotForwarded>>;
+}
+
+/// A request was not answered by another gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForwarded {
+    /// There is no gateway of this name.
+    Unknown,
+    /// It does not answer.
+    Silent,
+    /// Too many requests wait for answers.
+    Busy,
+    /// The request is too large.
+    Large,
 }
 
 /// The other gateways of a cluster; none for a gateway on its own. A clone is a handle to the same.
@@ -59,8 +84,8 @@ impl Nodes {
     }
 
     /// Returns where players reach this gateway and no other, if that is known.
-    pub(crate) fn this(&self) -> Option<String> {
-        self.0.as_ref()?.this()
+    pub(crate) fn this_url(&self) -> Option<String> {
+        self.0.as_ref()?.this_url()
     }
 
     /// Returns the sources that a page may have to connect to, for its content security policy. Nodes
@@ -68,11 +93,31 @@ impl Nodes {
     /// else.
     pub(crate) fn sources(&self) -> &'static str {
         let Some(nodes) = &self.0 else { return "" };
-        let is_secure = nodes.this().is_some_and(|url| url.starts_with("https:"));
+        let is_secure = nodes
+            .this_url()
+            .is_some_and(|url| url.starts_with("https:"));
         if is_secure || nodes.are_secure() {
             " https:"
         } else {
             " https: http:"
+        }
+    }
+
+    /// Returns the name of this gateway; `None` for one on its own.
+    pub(crate) fn this_name(&self) -> Option<&str> {
+        Some(self.0.as_ref()?.this_name())
+    }
+
+    /// Returns the URL of the gateway of this name.
+    pub(crate) fn url_of(&self, node: &str) -> Option<String> {
+        self.0.as_ref()?.url_of(node)
+    }
+
+    /// Sends a request to the gateway of this name.
+    pub(crate) async fn forward(&self, node: &str, request: Bytes) -> Result<Bytes, NotForwarded> {
+        match &self.0 {
+            Some(nodes) => nodes.forward(node, request).await,
+            None => Err(NotForwarded::Unknown),
         }
     }
 

@@ -184,10 +184,7 @@ async fn player(
     if is_shown(&method, viewer.query(), &headers)
         && let Some(prepared) = prepare(&front, &name, &viewer, &options).await
     {
-        let root = root_of(uri.path());
-        // In a cluster, a load balancer may send a request without a host of its own to another node.
-        let node = front.nodes.this().map(|url| format!("{url}/"));
-        let offer = embedded(&prepared, &name, &root, node.as_deref().unwrap_or(&root));
+        let offer = embedded(&prepared, &name, &root_of(uri.path()), &front.nodes);
         return Ok(PLAYER.serve_once(&uri, &policy, &offer, name.as_str()));
     }
     Ok(PLAYER.serve(&uri, &headers, &policy, name.as_str()))

@@ -9,7 +9,9 @@ use distributary_webrtc::dtls::DtlsRole;
 
 use crate::access::Viewer;
 use crate::front_door::FrontDoor;
+use crate::other_nodes::Nodes;
 use crate::path::escaped;
+use crate::session_segment;
 
 /// The script that answers the offer. It is a part of the page: a file of its own would come a
 /// round trip later.
@@ -80,21 +82,25 @@ pub(crate) const BEFORE: &str = "<template id=\"files\">";
 pub(crate) const AFTER: &str = "</template>";
 
 /// Returns the markup in the place of the video: the offer, and the script that answers it. `root`
-/// is the relative path to the root of the gateway, and `node` its URL or the same.
+/// is the relative path to the root of the gateway. In a cluster, the answer goes to this gateway although
+/// a load balancer may send requests below the root to another one.
 pub(crate) fn embedded(
     prepared: &CounterOffer,
     name: &StreamName,
     root: &str,
-    node: &str,
+    nodes: &Nodes,
 ) -> String {
     let CounterOffer { id, offer, .. } = prepared;
     let setup = match prepared.role {
         DtlsRole::Client => "passive",
         DtlsRole::Server => "active",
     };
+    let session = session_segment::of(nodes.this_name(), id);
+    let node = nodes.this_url().map(|url| format!("{url}/"));
+    let node = node.as_deref().unwrap_or(root);
     let stream = escaped(name.as_str()).replace('&', "&amp;");
     format!(
-        "<script type=\"application/sdp\" id=\"offer\" data-session=\"{node}session/{id}\" \
+        "<script type=\"application/sdp\" id=\"offer\" data-session=\"{node}session/{session}\" \
          data-endpoint=\"{root}whep/{stream}\" data-setup=\"{setup}\">{offer}</script>\n      <script>{SCRIPT}</script>"
     )
 }

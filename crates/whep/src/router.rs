@@ -13,8 +13,8 @@ use crate::front_door::FrontDoor;
 use crate::help::Home;
 use crate::problem::Problem;
 use crate::{
-    aliases, cors, endpoint, events, health, help, ice_report, keyframe, layer, legacy, live,
-    pages, rate_limit, refusals, session,
+    aliases, cors, elsewhere, endpoint, events, health, help, ice_report, keyframe, layer, legacy,
+    live, pages, rate_limit, refusals, session,
 };
 
 /// Returns all routes of the public listener.
@@ -69,6 +69,11 @@ fn whep(front: &FrontDoor) -> Router<FrontDoor> {
         ))
         // Below the layer, because reports count as changes, not as further sessions.
         .route("/session/{id}/failure", ice_report::methods())
+        // Around all: the limits and counters of the session's own gateway apply.
+        .layer(middleware::from_fn_with_state(
+            front.clone(),
+            elsewhere::forward,
+        ))
         .method_not_allowed_fallback(method_not_allowed)
 }
 

@@ -22,6 +22,7 @@ use crate::offer::{ACCEPT_PATCH, Change, not_a_fragment};
 use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::refusal::unknown_session;
+use crate::session_segment;
 
 /// The state of a session's stream: `live`, `offline` when its publisher may come back, or `ended`.
 const STREAM_STATE: HeaderName = HeaderName::from_static("stream-state");
@@ -45,7 +46,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathSession {
         let Path(id) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|_| unknown_session())?;
-        id.parse().map(Self).map_err(|_| unknown_session())
+        let (id, _) = session_segment::parse(&id).ok_or_else(unknown_session)?;
+        Ok(Self(id))
     }
 }
 

@@ -45,6 +45,7 @@ use crate::problem::Problem;
 use crate::public_path::PublicPath;
 use crate::refusal::unknown_session;
 use crate::session::PathSession;
+use crate::session_segment;
 use feed::{Feed, Situation};
 use kind::{Event, EventSet};
 use layers::Layers;
@@ -133,7 +134,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathStream {
         let Path((id, number)) = Path::<(String, String)>::from_request_parts(parts, state)
             .await
             .map_err(|_| unknown())?;
-        let id = id.parse().map_err(|_| unknown())?;
+        let (id, _) = session_segment::parse(&id).ok_or_else(unknown)?;
         let number = number.parse().map_err(|_| unknown())?;
         Ok(Self(id, number))
     }

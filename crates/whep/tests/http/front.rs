@@ -79,9 +79,23 @@ impl Front {
 
     /// Creates one with these other gateways in its cluster, and this configuration.
     pub(crate) fn configured_beside(nodes: impl OtherNodes + 'static, whep: FrontConfig) -> Self {
+        Self::guarded_beside(nodes, whep, Access::default())
+    }
+
+    /// The same with this authorization.
+    pub(crate) fn guarded_beside(
+        nodes: impl OtherNodes + 'static,
+        whep: FrontConfig,
+        access: Access,
+    ) -> Self {
         let hub = Hub::new(HubConfig::default());
-        let engine = EngineConfig::default();
-        Self::over(hub, whep, engine, Access::default(), Nodes::new(nodes))
+        Self::over(
+            hub,
+            whep,
+            EngineConfig::default(),
+            access,
+            Nodes::new(nodes),
+        )
     }
 
     pub(crate) fn build(whep: FrontConfig, engine: EngineConfig, access: Access) -> Self {
@@ -158,6 +172,11 @@ impl Front {
             token: AdminToken::new(token),
             ..self.door.clone()
         }))
+    }
+
+    /// Returns the public routes.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// Returns the publisher of `live/test`.

@@ -33,7 +33,8 @@ const NO_LIMIT: RateLimit = RateLimit {
 
 /// Returns access checks for which `play` decides who may watch. The proxy on this machine is
 /// believed about the addresses of clients.
-fn access(play: AuthConfig) -> Access {
+/// Returns an authorization that believes a proxy on this machine.
+pub(crate) fn access(play: AuthConfig) -> Access {
     let authorizer = Authorizer::new(play).unwrap();
     let proxy = distributary_net::parse_network("127.0.0.1").unwrap();
     Access::new(authorizer, NO_LIMIT, TrustedProxies(vec![proxy]))
@@ -141,7 +142,13 @@ async fn keyframe_needs_the_same_permission_as_watching() {
     assert_eq!(answer.status, StatusCode::OK);
 }
 
-async fn from_address(front: &Front, method: &str, path: &str, address: &str) -> StatusCode {
+/// Sends a request from this address.
+pub(crate) async fn from_address(
+    front: &Front,
+    method: &str,
+    path: &str,
+    address: &str,
+) -> StatusCode {
     let body = if method == "POST" { OFFER } else { "" };
     send(front, (method, path), address, body).await.status
 }

@@ -1,18 +1,28 @@
 //! The other gateways of a cluster: where else viewers can go.
 
 use crate::front::{Answer, Front, OFFER};
+use crate::operations::{access, from_address};
 use crate::prepared::{offer, open};
+use axum::Router;
 use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use distributary_auth::AuthConfig;
 use distributary_names::StreamName;
-use distributary_whep::{AllowedOrigins, Drain, FrontConfig, OtherNodes};
+use distributary_whep::{
+    AllowedOrigins, Drain, FrontConfig, NotForwarded, OtherNodes, answer_forwarded,
+};
+use futures_util::future::BoxFuture;
 
 const SDP: &str = "application/sdp";
 
 /// Other gateways.
+#[derive(Default)]
 struct Others {
     alternates: Vec<&'static str>,
     less_loaded: Option<&'static str>,
-    this: Option<&'static str>,
+    this_url: Option<&'static str>,
+    /// The routes of the gateway b.
+    b: Option<Router>,
 }
 
 impl OtherNodes for Others {
@@ -25,12 +35,36 @@ impl OtherNodes for Others {
         self.less_loaded.filter(|_| has_less).map(ToOwned::to_owned)
     }
 
-    fn this(&self) -> Option<String> {
-        self.this.map(ToOwned::to_owned)
+    fn this_name(&self) -> &'static str {
+        "a"
+    }
+
+    fn this_url(&self) -> Option<String> {
+        self.this_url.map(ToOwned::to_owned)
     }
 
     fn are_secure(&self) -> bool {
-        self.this.is_none()
+        self.this_url.is_none()
+    }
+
+    fn url_of(&self, node: &str) -> Option<String> {
+        (node == "b").then(|| "https://b.example".to_owned())
+    }
+
+    fn forward(&self, node: &str, request: Bytes) -> BoxFuture<'_, Result<Bytes, NotForwarded>> {
+        let router = self.b.clone().filter(|_| node == "b");
+        let error = match node {
+            "dead" => NotForwarded::Silent,
+            "busy" => NotForwarded::Busy,
+            "small" => NotForwarded::Large,
+            _ => NotForwarded::Unknown,
+        };
+        Box::pin(async move {
+            let router = router.ok_or(error)?;
+            answer_forwarded(router, request)
+                .await
+                .ok_or(NotForwarded::Silent)
+        })
     }
 }
 
@@ -39,16 +73,15 @@ fn front(alternates: &[&'static str], less_loaded: Option<&'static str>) -> Fron
     Front::beside(Others {
         alternates,
         less_loaded,
-        this: None,
+        ..Others::default()
     })
 }
 
 /// Returns a gateway that players reach at a URL of its own.
 fn front_at(this: &'static str) -> Front {
     Front::beside(Others {
-        alternates: Vec::new(),
-        less_loaded: None,
-        this: Some(this),
+        this_url: Some(this),
+        ..Others::default()
     })
 }
 
@@ -116,8 +149,7 @@ async fn page_of_another_site_gets_the_endpoints_in_the_place_of_a_redirect() {
         AllowedOrigins::parse(&["https://www.example", "http://a.example"]).unwrap();
     let others = Others {
         alternates: vec!["https://b.example", "https://c.example"],
-        less_loaded: None,
-        this: None,
+        ..Others::default()
     };
     let front = Front::configured_beside(others, config);
     front.admission.drain(Drain::default());
@@ -148,6 +180,7 @@ async fn requests_for_a_session_go_to_the_node_that_has_it() {
     let location = answer.header("location").to_owned();
     let path = location.strip_prefix("https://a.example/video").unwrap();
     assert!(path.starts_with("/session/"), "{location}");
+    assert!(path.ends_with(".a"), "{location}");
     let links = answer.headers.get_all("link").iter();
     let links: Vec<_> = links.map(|link| link.to_str().unwrap()).collect();
     for part in ["events", "layer"] {
@@ -186,4 +219,100 @@ async fn draining_gateway_sends_new_viewers_to_another_one() {
     assert_eq!(answer.header("location"), location);
     let answer = front.post("/whep/live/test?redirected=1", SDP, OFFER).await;
     answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// Returns a gateway a, whose cluster has the gateway b, and a session of b as a's clients name it.
+async fn beside(b: &Front) -> (Front, String) {
+    let session = b.open().await;
+    assert!(!session.contains('.'), "b is not configured as a node");
+    let a = Front::beside(Others {
+        b: Some(b.router()),
+        ..Others::default()
+    });
+    (a, format!("{session}.b"))
+}
+
+#[tokio::test]
+async fn session_carries_the_name_of_its_gateway_and_is_found_by_it() {
+    let front = front(&[], None);
+    let answer = front.post("/whep/live/test", SDP, OFFER).await;
+    let session = answer.header("location");
+    assert!(session.ends_with(".a"), "{session}");
+    let events = answer.link("server-sent-events");
+    assert!(events.contains(&format!("<{session}/events>")), "{events}");
+    let answer = front.request("GET", session).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let answer = front.request("DELETE", session).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(front.engine.sessions(), 0);
+}
+
+#[tokio::test]
+async fn requests_for_a_session_of_another_gateway_reach_it() {
+    let b = Front::new();
+    let (a, session) = beside(&b).await;
+    let answer = a.request("GET", &session).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(answer.header("stream-state"), "live");
+    let json = "application/json";
+    let answer = a
+        .post(&format!("{session}/events"), json, "[\"active\"]")
+        .await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    assert!(answer.header("location").contains("/events/"));
+    let answer = a
+        .post(&format!("{session}/layer"), json, "{\"rid\":\"9p\"}")
+        .await;
+    answer.problem(StatusCode::BAD_REQUEST);
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let answer = a.request("DELETE", &session).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(b.engine.sessions(), 0);
+}
+
+#[tokio::test]
+async fn event_stream_of_another_gateway_is_redirected_there() {
+    let b = Front::new();
+    let (a, session) = beside(&b).await;
+    let answer = a.request("GET", &format!("{session}/events/1")).await;
+    assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+    let location = format!("https://b.example{session}/events/1");
+    assert_eq!(answer.header("location"), location);
+}
+
+#[tokio::test]
+async fn one_address_cannot_have_any_number_of_requests_forwarded() {
+    let access = access(AuthConfig::default());
+    let front = Front::guarded_beside(Others::default(), FrontConfig::default(), access);
+    let session = format!("/session/{}.gone", "0".repeat(32));
+    let mut answered = 0;
+    while from_address(&front, "GET", &session, "192.0.2.1").await == StatusCode::NOT_FOUND {
+        answered += 1;
+        assert!(answered < 10_000);
+    }
+    assert!(answered >= 1000, "{answered}");
+    let status = from_address(&front, "GET", &session, "192.0.2.1").await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    let status = from_address(&front, "GET", &session, "198.51.100.1").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn request_that_another_gateway_does_not_answer_is_refused() {
+    let front = front(&[], None);
+    let session = format!("/session/{}", "0".repeat(32));
+    for (node, status) in [
+        ("gone", StatusCode::NOT_FOUND),
+        ("dead", StatusCode::SERVICE_UNAVAILABLE),
+        ("busy", StatusCode::SERVICE_UNAVAILABLE),
+        ("small", StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let answer = front.request("DELETE", &format!("{session}.{node}")).await;
+        answer.problem(status);
+    }
+    let events = format!("{session}.gone/events/1");
+    front
+        .request("GET", &events)
+        .await
+        .problem(StatusCode::NOT_FOUND);
 }
