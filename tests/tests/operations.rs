@@ -256,6 +256,7 @@ fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
         viewers,
         ramp: 100.0,
         duration: Duration::from_secs(5),
+        churn: None,
         decrypt: 1,
         server_pid: None,
         receive: ReceiveMode::Gro,

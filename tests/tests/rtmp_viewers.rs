@@ -79,6 +79,7 @@ async fn block_ends_connected_viewers_of_both_kinds() {
         viewers: 1,
         ramp: 100.0,
         duration: 2 * TIMEOUT,
+        churn: None,
         decrypt: 1,
         server_pid: None,
         receive: ReceiveMode::Gro,

@@ -4,15 +4,17 @@
     reason = "a driver, which reads the clock for what it measures"
 )]
 
+mod clip;
+mod error;
+mod publisher;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_media::flv::{FlvFileError, FlvReader, FlvTag, TagKind};
 use distributary_rtmp::client::{self, ClientError, ClientPublisher};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -22,6 +24,11 @@ use url::Url;
 
 use crate::percentile::Percentiles;
 use crate::process::{self, ProcessUsage};
+use publisher::{Phase, Publisher, Work};
+
+pub use clip::Clip;
+pub use error::PublishersError;
+pub use publisher::Stays;
 
 /// Configuration of the publishers.
 #[derive(Clone, Debug)]
@@ -36,26 +43,10 @@ pub struct PublishersConfig {
     pub ramp: f64,
     /// Time to measure once all publish.
     pub duration: Duration,
+    /// Lets publishers leave and come back.
+    pub stays: Option<Stays>,
     /// Process id of the server.
     pub server_pid: Option<u32>,
-}
-
-/// The reason why nothing can be published.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishersError {
-    /// The URL is not that of an RTMP stream.
-    #[error("{0} is not of the form rtmp://host/app/name")]
-    Url(Url),
-    /// The system has refused something.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The file is not FLV.
-    #[error(transparent)]
-    File(#[from] FlvFileError),
-    /// The file has no audio and no video tags.
-    #[error("the file has neither audio nor video")]
-    Empty,
 }
 
 /// Results of a run. Times are in milliseconds unless the name says otherwise.
@@ -77,6 +68,8 @@ pub struct PublishersReport {
     pub tags_per_second: f64,
     /// The longest delay of a tag after its time, caused by the swarm itself or the server.
     pub max_lateness: f64,
+    /// Times that a publisher has left and come back.
+    pub returns: u64,
     /// The server process, if it is known.
     pub server: Option<PublishersServer>,
     /// Load average of the machine at the end.
@@ -111,63 +104,6 @@ pub fn run(config: &PublishersConfig) -> Result<PublishersReport, PublishersErro
     runtime.block_on(swarm(config))
 }
 
-/// A clip that can be sent again and again.
-#[derive(Debug)]
-pub struct Clip {
-    /// Audio and video.
-    pub tags: Vec<FlvTag>,
-    /// From the beginning of one round to that of the next, in milliseconds.
-    pub length: u64,
-}
-
-impl Clip {
-    /// Reads an FLV file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or has neither audio nor video.
-    pub fn read(path: &PathBuf) -> Result<Self, PublishersError> {
-        let file = std::fs::read(path)?;
-        let tags: Vec<_> = FlvReader::new(file.into())?.collect::<Result<_, _>>()?;
-        let tags: Vec<_> = tags
-            .into_iter()
-            .filter(|tag| tag.kind != TagKind::Script)
-            .collect();
-        let times = |kind| {
-            let tags = tags.iter().filter(move |tag: &&FlvTag| tag.kind == kind);
-            tags.map(|tag| u64::from(tag.timestamp_millis))
-        };
-        let last = tags.iter().map(|tag| tag.timestamp_millis).max();
-        let last = u64::from(last.ok_or(PublishersError::Empty)?);
-        // One more step of the track that has the longer ones.
-        let count = [TagKind::Video, TagKind::Audio]
-            .map(|kind| times(kind).count())
-            .into_iter()
-            .filter(|count| *count > 1)
-            .min();
-        let step = count.map_or(1, |count| last / count as u64).max(1);
-        Ok(Self {
-            tags,
-            length: last + step,
-        })
-    }
-}
-
-/// Results of one publisher in the measured interval.
-#[derive(Default)]
-struct Work {
-    tags: u64,
-    bytes: u64,
-    lateness: Duration,
-}
-
-/// The phase of the run, for the publishers to follow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Ramp,
-    Measure,
-    End,
-}
-
 async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, PublishersError> {
     let (address, app, name) = target(&config.url).await?;
     let clip = config.file.as_ref().map(Clip::read).transpose()?;
@@ -179,18 +115,28 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
     let mut opening = JoinSet::new();
     for number in 0..config.publishers {
         sleep_until(start + Duration::from_secs_f64(number as f64 / config.ramp)).await;
-        let (app, stream) = (app.clone(), format!("{name}-{number}"));
+        let part = (number + 1) as f64 / config.publishers as f64;
+        let stay = config.stays.map(|stays| stays.stay).unwrap_or_default();
+        let publisher = Publisher {
+            address,
+            app: app.clone(),
+            stream: format!("{name}-{number}"),
+            clip: clip.clone(),
+            phases: phases.clone(),
+            stays: config.stays,
+            first_stay: stay.mul_f64(part),
+        };
         opening.spawn(async move {
             let begun = Instant::now();
-            let publisher = client::publish(address, &app, &stream).await?;
-            Ok::<_, ClientError>((publisher, begun.elapsed()))
+            let client = client::publish(address, &publisher.app, &publisher.stream).await?;
+            Ok((publisher, client, begun.elapsed()))
         });
         while let Some(opened) = opening.try_join_next() {
-            admitted.admit(opened, &clip, &phases);
+            admitted.admit(opened);
         }
     }
     while let Some(opened) = opening.join_next().await {
-        admitted.admit(opened, &clip, &phases);
+        admitted.admit(opened);
     }
 
     sleep_until(Instant::now() + Duration::from_secs(1)).await;
@@ -226,6 +172,7 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
         megabits_per_second: work.bytes as f64 * 8e-6 / seconds,
         tags_per_second: work.tags as f64 / seconds,
         max_lateness: work.lateness.as_secs_f64() * 1e3,
+        returns: work.returns,
         server: server.map(|((before, begin), end)| {
             let cpu = end.cpu.saturating_sub(begin.cpu).as_secs_f64();
             PublishersServer {
@@ -242,6 +189,9 @@ async fn swarm(config: &PublishersConfig) -> Result<PublishersReport, Publishers
     })
 }
 
+/// A publisher that was granted its name, its connection, and the time that it took.
+type Opened = (Publisher, ClientPublisher, Duration);
+
 /// The publishers that have asked for a name.
 #[derive(Default)]
 struct Admitted {
@@ -255,17 +205,11 @@ struct Admitted {
 
 impl Admitted {
     /// Lets a publisher begin that was granted its name.
-    fn admit(
-        &mut self,
-        opened: Result<Result<(ClientPublisher, Duration), ClientError>, tokio::task::JoinError>,
-        clip: &Option<Arc<Clip>>,
-        phases: &watch::Receiver<Phase>,
-    ) {
+    fn admit(&mut self, opened: Result<Result<Opened, ClientError>, tokio::task::JoinError>) {
         match opened {
-            Ok(Ok((publisher, took))) => {
+            Ok(Ok((publisher, client, took))) => {
                 self.grants.push(took);
-                let publish = publish(publisher, clip.clone(), phases.clone());
-                self.publishers.spawn(publish);
+                self.publishers.spawn(publisher.run(client));
             }
             Ok(Err(error)) => count_failure(&mut self.failures, &error),
             Err(panic) => count_failure(&mut self.failures, &panic),
@@ -275,60 +219,6 @@ impl Admitted {
 
 fn count_failure(failures: &mut BTreeMap<String, usize>, reason: &dyn fmt::Display) {
     *failures.entry(reason.to_string()).or_default() += 1;
-}
-
-impl Work {
-    fn add(&mut self, other: &Self) {
-        self.tags += other.tags;
-        self.bytes += other.bytes;
-        self.lateness = self.lateness.max(other.lateness);
-    }
-}
-
-/// Sends tag after tag at its time, until the end.
-async fn publish(
-    mut publisher: ClientPublisher,
-    clip: Option<Arc<Clip>>,
-    mut phases: watch::Receiver<Phase>,
-) -> Result<Work, ClientError> {
-    let mut work = Work::default();
-    let Some(clip) = clip else {
-        // An error means that the swarm is over, too.
-        let _ = phases.wait_for(|phase| *phase == Phase::End).await;
-        publisher.close().await?;
-        return Ok(work);
-    };
-    let start = Instant::now();
-    for round in 0u64.. {
-        for tag in &clip.tags {
-            let millis = round * clip.length + u64::from(tag.timestamp_millis);
-            let due = start + Duration::from_millis(millis);
-            sleep_until(due).await;
-            let phase = *phases.borrow();
-            match phase {
-                Phase::End => {
-                    publisher.close().await?;
-                    return Ok(work);
-                }
-                Phase::Measure => {
-                    work.tags += 1;
-                    work.bytes += tag.body.len() as u64;
-                }
-                Phase::Ramp => {}
-            }
-            // RTMP counts modulo 2^32.
-            let (timestamp, body) = (millis as u32, tag.body.clone());
-            match tag.kind {
-                TagKind::Video => publisher.send_video(timestamp, body).await?,
-                TagKind::Audio => publisher.send_audio(timestamp, body).await?,
-                TagKind::Script => {}
-            }
-            if phase == Phase::Measure {
-                work.lateness = work.lateness.max(due.elapsed());
-            }
-        }
-    }
-    Ok(work)
 }
 
 /// Returns the server's address, the application and the name in a URL.
@@ -361,6 +251,9 @@ impl fmt::Display for PublishersReport {
             "media               {:.1} Mbit/s, {:.0} tags/s over {:.1} s, sent at most {:.1} ms late",
             self.megabits_per_second, self.tags_per_second, self.seconds, self.max_lateness
         )?;
+        if self.returns > 0 {
+            writeln!(f, "returns             {}", self.returns)?;
+        }
         if let Some(server) = &self.server {
             let per_tag = server.cpu_us_per_tag;
             let per_tag = per_tag.map_or_else(String::new, |us| format!(", {us:.1} us per tag"));

@@ -23,6 +23,9 @@ use url::Url;
 /// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Fewest viewers for whose requests there is room.
+const MIN_ROOM: usize = 16;
+
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -117,8 +120,9 @@ impl WhepClient {
         viewers: usize,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        // No viewer asks for more than to join and to leave, so both queues have room for all.
-        let room = 2 * viewers.max(1);
+        // A viewer asks for no more than to join and to leave. So both queues have room for all, and for
+        // those that are being replaced.
+        let room = 4 * viewers.max(MIN_ROOM);
         let (requests, queue) = mpsc::channel(room);
         let (results, replies) = sync_channel(room);
         let runtime = tokio::runtime::Builder::new_current_thread()

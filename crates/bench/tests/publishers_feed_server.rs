@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use distributary_bench::publishers::{self, PublishersConfig};
+use distributary_bench::publishers::{self, PublishersConfig, Stays};
 use distributary_hub::{Hub, HubConfig};
 use distributary_rtmp::{RtmpConfig, RtmpServer};
 use tokio::sync::oneshot;
@@ -52,6 +52,7 @@ fn config(url: &str, publishers: usize, file: Option<&str>) -> PublishersConfig 
         file: file.map(|file| assets.join(file)),
         ramp: 100.0,
         duration: Duration::from_millis(500),
+        stays: None,
         server_pid: Some(std::process::id()),
     }
 }
@@ -64,6 +65,24 @@ fn every_publisher_sends_the_clip() {
     // 30 video and 47 audio frames a second, each.
     assert!(report.tags_per_second > 50.0, "{report}");
     assert!(report.server.unwrap().cpu_us_per_tag.is_some());
+}
+
+#[test]
+fn publishers_leave_and_come_back_under_their_names() {
+    let report = with_server(|url, _| {
+        publishers::run(&PublishersConfig {
+            duration: Duration::from_secs(3),
+            stays: Some(Stays {
+                stay: Duration::from_millis(100),
+                away: Duration::from_millis(10),
+            }),
+            ..config(url, 2, Some("demo.flv"))
+        })
+    });
+    let report = report.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    // More than two for each: properly, and by an end of the connection.
+    assert!(report.returns > 4, "{report}");
 }
 
 #[test]

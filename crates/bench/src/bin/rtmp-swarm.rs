@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use distributary_bench::arguments::{parse_duration, parse_ramp, print};
-use distributary_bench::publishers::{self, PublishersConfig};
+use distributary_bench::publishers::{self, PublishersConfig, Stays};
 use url::Url;
 
 /// Publishes one FLV file as many RTMP publishers, each in a loop and in real time, and reports
@@ -32,6 +32,12 @@ struct Arguments {
     /// Publishers begun each second
     #[arg(long, default_value_t = 100.0, value_parser = parse_ramp)]
     ramp: f64,
+    /// Let each publisher leave after so much time, by turns properly and by an end of the connection
+    #[arg(long, value_parser = parse_duration)]
+    stay: Option<Duration>,
+    /// Time after which one that has left comes back under its name
+    #[arg(long, default_value = "3s", value_parser = parse_duration)]
+    away: Duration,
     /// Process id of the server, to measure its CPU time and memory
     #[arg(long)]
     server_pid: Option<u32>,
@@ -42,12 +48,14 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let away = arguments.away;
     let config = PublishersConfig {
         url: arguments.url,
         publishers: arguments.publishers,
         file: arguments.file,
         ramp: arguments.ramp,
         duration: arguments.duration,
+        stays: arguments.stay.map(|stay| Stays { stay, away }),
         server_pid: arguments.server_pid,
     };
     let report = match publishers::run(&config) {

@@ -31,6 +31,10 @@ struct Arguments {
     /// Time to measure once all have joined: 500ms, 20s, 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
+    /// Viewers that leave each second of that time, by turns with a DELETE and without a word, and
+    /// are replaced by new ones
+    #[arg(long, value_parser = parse_ramp)]
+    churn: Option<f64>,
     /// Joins begun each second
     #[arg(long, default_value_t = 50.0, value_parser = parse_ramp)]
     ramp: f64,
@@ -80,6 +84,7 @@ impl From<Arguments> for SwarmConfig {
             viewers: arguments.viewers,
             ramp: arguments.ramp,
             duration: arguments.duration,
+            churn: arguments.churn,
             decrypt: arguments.decrypt,
             server_pid: arguments.server_pid,
             receive: arguments.receive,

@@ -23,8 +23,10 @@ pub struct Report {
     pub viewers: usize,
     /// Viewers that got at least one RTP packet.
     pub joined: usize,
-    /// Failures, counted by reason: to join, or later.
+    /// Failures, counted by reason: to join, or later. Those of viewers that were replaced count.
     pub failures: BTreeMap<String, usize>,
+    /// Viewers that were replaced, if any were to be.
+    pub churn: Option<ChurnReport>,
     /// Joins begun each second.
     pub ramp_per_second: f64,
     /// Time taken to join.
@@ -52,6 +54,17 @@ pub struct JoinReport {
     pub first_packet: Option<Percentiles>,
     /// To the first whole keyframe, of the viewers that decrypt.
     pub first_keyframe: Option<Percentiles>,
+}
+
+/// The viewers that left in the measured interval, and were replaced.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChurnReport {
+    /// Number of them.
+    pub left: usize,
+    /// Their times from the beginning of the POST to the first RTP packet.
+    pub first_packet: Option<Percentiles>,
+    /// Their failures, counted by reason.
+    pub failures: BTreeMap<String, usize>,
 }
 
 /// The media of all viewers that joined.
@@ -249,7 +262,9 @@ impl MediaReport {
         let sum = |value: fn(&Measured) -> u64| joined.iter().map(|viewer| value(viewer)).sum();
         let interval = joined.iter().map(|viewer| viewer.interval).max();
         let seconds = interval.unwrap_or_default().as_secs_f64();
-        let viewer_seconds = seconds * joined.len() as f64;
+        // Those that came later were measured for less time.
+        let intervals = joined.iter().map(|viewer| viewer.interval);
+        let viewer_seconds = intervals.sum::<Duration>().as_secs_f64();
         let packets: u64 = sum(|viewer| viewer.packets);
         let (bytes, frames): (u64, u64) = (sum(|viewer| viewer.bytes), sum(|viewer| viewer.frames));
         let (video_lost, audio_lost) = (
@@ -384,10 +399,10 @@ impl From<&ViewerOutcome> for ViewerReport {
     }
 }
 
-/// Returns the number of failed viewers by reason.
+/// Returns the number of failed viewers by reason, with those that were replaced.
 #[must_use]
-pub fn failures(viewers: &[ViewerOutcome]) -> BTreeMap<String, usize> {
-    let mut failures = BTreeMap::new();
+pub fn failures(viewers: &[ViewerOutcome], churn: Option<&ChurnReport>) -> BTreeMap<String, usize> {
+    let mut failures = churn.map_or_else(BTreeMap::new, |churn| churn.failures.clone());
     for failure in viewers.iter().filter_map(|viewer| viewer.failure.as_ref()) {
         *failures.entry(failure.clone()).or_default() += 1;
     }
@@ -493,7 +508,7 @@ mod tests {
         assert_eq!(server.rss_per_viewer_kib, None);
         assert_eq!(JoinReport::of(&viewers).first_packet, None);
         let expected = [("a".to_owned(), 1), ("b".to_owned(), 2)];
-        assert_eq!(failures(&viewers), expected.into());
+        assert_eq!(failures(&viewers, None), expected.into());
     }
 
     #[test]
@@ -522,11 +537,17 @@ mod tests {
     fn report_is_readable_as_text_and_as_json() {
         let viewers = [viewer(3000, 300, 40), failed("HTTP status 409")];
         let media = MediaReport::of(&viewers);
+        let churn = ChurnReport {
+            left: 7,
+            first_packet: None,
+            failures: [("no media".to_owned(), 2)].into(),
+        };
         let report = Report {
             url: "http://127.0.0.1:8080/whep/live/test".to_owned(),
             viewers: 2,
             joined: 1,
-            failures: failures(&viewers),
+            failures: failures(&viewers, Some(&churn)),
+            churn: Some(churn),
             ramp_per_second: 50.0,
             join: JoinReport::of(&viewers),
             media,
@@ -538,10 +559,15 @@ mod tests {
         };
         let text = report.to_string();
         assert!(
-            text.contains("2 asked, 1 joined at 50/s, 1 failed"),
+            text.contains("2 asked, 1 joined at 50/s, 3 failed"),
             "{text}"
         );
         assert!(text.contains("1 x HTTP status 409"), "{text}");
+        assert!(text.contains("2 x no media"), "{text}");
+        assert!(
+            text.contains("churn     7 left and were replaced"),
+            "{text}"
+        );
         assert!(text.contains("30.00 fps (least 30.00)"), "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["join"]["first_packet"]["p95"], 40.0);

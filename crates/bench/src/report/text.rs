@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    ChecksReport, ContentReport, JoinReport, MediaReport, Report, ServerReport, SwarmReport,
+    ChecksReport, ChurnReport, ContentReport, JoinReport, MediaReport, Report, ServerReport,
+    SwarmReport,
 };
 use crate::percentile::Percentiles;
 
@@ -17,6 +18,16 @@ impl fmt::Display for Report {
         )?;
         for (reason, count) in &self.failures {
             writeln!(f, "          {count} x {reason}")?;
+        }
+        if let Some(ChurnReport {
+            left, first_packet, ..
+        }) = &self.churn
+        {
+            let times = Times(first_packet);
+            writeln!(
+                f,
+                "churn     {left} left and were replaced; POST -> first packet: {times}"
+            )?;
         }
         write!(f, "{}{}", self.join, self.media)?;
         writeln!(

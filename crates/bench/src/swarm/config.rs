@@ -20,7 +20,10 @@ pub struct SwarmConfig {
     pub ramp: f64,
     /// Time that is measured, after all have joined.
     pub duration: Duration,
-    /// Number of the viewers decrypt, the first ones.
+    /// Viewers that leave each second of it, by turns properly and without a word, and are replaced
+    /// by new ones.
+    pub churn: Option<f64>,
+    /// Number of the viewers that decrypt, the first ones.
     pub decrypt: usize,
     /// The process to be measured, on this machine.
     pub server_pid: Option<u32>,

@@ -4,8 +4,8 @@ use super::config::SwarmConfig;
 use super::error::SwarmError;
 use crate::process::{self, ProcessUsage};
 use crate::report::{
-    ChecksReport, ContentReport, JoinReport, MediaReport, Report, ServerReport, SwarmReport, Usage,
-    ViewerOutcome, ViewerReport, failures,
+    ChecksReport, ChurnReport, ContentReport, JoinReport, MediaReport, Report, ServerReport,
+    SwarmReport, Usage, ViewerOutcome, ViewerReport, failures,
 };
 
 /// Counters of the two processes and the machine.
@@ -50,7 +50,12 @@ impl Meter {
         Ok(())
     }
 
-    pub(super) fn report(&self, config: &SwarmConfig, outcomes: &[ViewerOutcome]) -> Report {
+    pub(super) fn report(
+        &self,
+        config: &SwarmConfig,
+        outcomes: &[ViewerOutcome],
+        churn: Option<ChurnReport>,
+    ) -> Report {
         let joined = outcomes
             .iter()
             .filter(|viewer| viewer.first_packet.is_some());
@@ -61,7 +66,8 @@ impl Meter {
             url: config.url.to_string(),
             viewers: outcomes.len(),
             joined,
-            failures: failures(outcomes),
+            failures: failures(outcomes, churn.as_ref()),
+            churn,
             ramp_per_second: config.ramp,
             join: JoinReport::of(outcomes),
             media,

@@ -4,11 +4,13 @@
     reason = "a driver: it reads the clocks for all viewers"
 )]
 
+mod churn;
 mod config;
 mod error;
 mod meter;
 mod seat;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,8 +22,9 @@ use mio::{Events, Poll, Token, Waker};
 use crate::report::{Report, ViewerOutcome};
 use crate::socket::ReadBuffers;
 use crate::whep::{WhepClient, WhepReply};
+use churn::{Churn, Departure};
 use meter::Meter;
-use seat::Seat;
+use seat::{NO_ANSWER, Seat};
 
 pub use config::SwarmConfig;
 pub use error::SwarmError;
@@ -63,7 +66,10 @@ pub fn run(config: SwarmConfig) -> Result<Report, SwarmError> {
 
     swarm.begin_measurement();
     meter.begin()?;
+    let churn = |per_second| Churn::new(per_second, Instant::now());
+    swarm.churn = swarm.config.churn.map(churn);
     swarm.turn_for(swarm.config.duration)?;
+    swarm.settle()?;
     meter.end()?;
     let mut outcomes = swarm.outcomes(Instant::now());
 
@@ -76,14 +82,21 @@ pub fn run(config: SwarmConfig) -> Result<Report, SwarmError> {
         std::thread::sleep(LEAVE_SETTLE);
     }
     meter.left()?;
-    Ok(meter.report(&swarm.config, &outcomes))
+    let churn = swarm.churn.take().map(Churn::report);
+    Ok(meter.report(&swarm.config, &outcomes, churn))
 }
 
 struct Swarm {
     config: SwarmConfig,
     certificate: Certificate,
     context: DtlsContext,
+    /// Viewers, each with the number `index + k * seats.len()`: when one leaves, `k` grows.
     seats: Vec<Seat>,
+    /// The index of the viewer that leaves next.
+    next_to_leave: usize,
+    /// The numbers of those whose `DELETE` has no answer yet, and that have no seat any more.
+    leaving: BTreeSet<usize>,
+    churn: Option<Churn>,
     whep: WhepClient,
     poll: Poll,
     events: Events,
@@ -104,12 +117,15 @@ impl Swarm {
             drop(waker.wake());
         })?;
         let seats = (0..config.viewers)
-            .map(|number| Seat::new(Token(number), number < config.decrypt, config.feedback))
+            .map(|number| Seat::new(number, Token(number), &config))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             context: DtlsContext::with_profiles(&certificate, &config.profiles)?,
             certificate,
             seats,
+            next_to_leave: 0,
+            leaving: BTreeSet::new(),
+            churn: None,
             whep,
             poll,
             events: Events::with_capacity(EVENTS),
@@ -128,12 +144,23 @@ impl Swarm {
             let elapsed = now.duration_since(begin).as_secs_f64();
             // The first viewer joins at once.
             let due = (elapsed * self.config.ramp) as usize + 1;
-            for (number, seat) in self.seats.iter_mut().enumerate().take(due).skip(asked) {
+            for seat in self.seats.iter_mut().take(due).skip(asked) {
                 seat.begun = Some(now);
-                self.whep
-                    .join(number, seat.viewer.offer(self.certificate.fingerprint()));
-                asked = number + 1;
+                self.whep.join(
+                    seat.number,
+                    seat.viewer.offer(self.certificate.fingerprint()),
+                );
+                asked += 1;
             }
+            self.turn()?;
+            self.fail_the_late();
+        }
+        Ok(())
+    }
+
+    /// Waits until each viewer that came to replace another one has media or has failed.
+    fn settle(&mut self) -> Result<(), SwarmError> {
+        while !self.seats.iter().all(Seat::is_settled) {
             self.turn()?;
             self.fail_the_late();
         }
@@ -160,15 +187,56 @@ impl Swarm {
     }
 
     fn leave_all(&mut self) -> Result<(), SwarmError> {
-        for (number, seat) in self.seats.iter().enumerate() {
+        for seat in &self.seats {
             if let Some(session) = &seat.session {
-                self.whep.leave(number, session.clone());
+                self.whep.leave(seat.number, session.clone());
             }
         }
         let deadline = Instant::now() + LEAVE_TIMEOUT;
-        while self.seats.iter().any(|seat| seat.session.is_some()) && Instant::now() < deadline {
+        let is_waiting = |swarm: &Self| {
+            let mut seats = swarm.seats.iter();
+            seats.any(|seat| seat.session.is_some()) || !swarm.leaving.is_empty()
+        };
+        while is_waiting(self) && Instant::now() < deadline {
             self.turn()?;
         }
+        if let Some(churn) = &mut self.churn {
+            for _ in &self.leaving {
+                churn.record_failure(NO_ANSWER.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a viewer leave if it is time, and another one join in its place.
+    fn churn(&mut self) -> Result<(), SwarmError> {
+        let now = Instant::now();
+        let Some(churn) = &mut self.churn else {
+            return Ok(());
+        };
+        while let Some(departure) = churn.poll(now) {
+            let count = self.seats.len();
+            let Some(seat) = self.seats.get_mut(self.next_to_leave) else {
+                return Ok(());
+            };
+            self.next_to_leave = (self.next_to_leave + 1) % count;
+            if !seat.is_settled() {
+                continue;
+            }
+            let number = seat.number;
+            let mut newcomer = Seat::new(number + count, seat.token, &self.config)?;
+            newcomer.begun = Some(now);
+            newcomer.viewer.begin_measurement(now);
+            let offer = newcomer.viewer.offer(self.certificate.fingerprint());
+            self.whep.join(newcomer.number, offer);
+            let left = std::mem::replace(seat, newcomer);
+            churn.record(left.outcome(now));
+            if let (Departure::Proper, Some(session)) = (departure, left.session) {
+                self.leaving.insert(number);
+                self.whep.leave(number, session);
+            }
+        }
+        self.fail_the_late();
         Ok(())
     }
 
@@ -176,6 +244,7 @@ impl Swarm {
         let end = Instant::now() + duration;
         while Instant::now() < end {
             self.turn()?;
+            self.churn()?;
         }
         Ok(())
     }
@@ -210,9 +279,27 @@ impl Swarm {
 
     fn take_replies(&mut self) {
         for reply in self.whep.replies() {
-            let Some(seat) = self.seats.get_mut(reply.viewer()) else {
+            let number = reply.viewer();
+            let count = self.seats.len();
+            let Some(seat) = self.seats.get_mut(number % count.max(1)) else {
                 continue;
             };
+            if seat.number != number {
+                self.leaving.remove(&number);
+                match (reply, &mut self.churn) {
+                    // It has left before its answer came.
+                    (WhepReply::Joined { session, .. }, _) => {
+                        if let Some(session) = session {
+                            self.whep.leave(number, session);
+                        }
+                    }
+                    (WhepReply::Failed { error, .. }, Some(churn)) => {
+                        churn.record_failure(format!("DELETE: {error}"));
+                    }
+                    _ => {}
+                }
+                continue;
+            }
             match reply {
                 WhepReply::Joined {
                     asked,

@@ -15,11 +15,16 @@ use crate::report::ViewerOutcome;
 use crate::socket::{ReadBuffers, ViewerSocket};
 use crate::viewer::Viewer;
 
+/// The failure of a viewer whose session did not end in time.
+pub(super) const NO_ANSWER: &str = "no answer to DELETE";
+
 /// A viewer with its socket and signaling.
 pub(super) struct Seat {
+    /// The number of the viewer among all that the swarm ever has.
+    pub(super) number: usize,
     pub(super) viewer: Viewer,
     /// Names its socket among the readiness events.
-    token: Token,
+    pub(super) token: Token,
     socket: Option<ViewerSocket>,
     pub(super) session: Option<Url>,
     /// When it was its turn to join.
@@ -30,11 +35,18 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(token: Token, inspects: bool, feedback: bool) -> Result<Self, SwarmError> {
+    pub(super) fn new(
+        number: usize,
+        token: Token,
+        config: &SwarmConfig,
+    ) -> Result<Self, SwarmError> {
         let credentials =
             Credentials::generate().map_err(|error| SwarmError::Random(error.to_string()))?;
+        let inspects = token.0 < config.decrypt;
+        let viewer = Viewer::new(credentials, rand::random(), inspects);
         Ok(Self {
-            viewer: Viewer::new(credentials, rand::random(), inspects).with_feedback(feedback),
+            number,
+            viewer: viewer.with_feedback(config.feedback),
             token,
             socket: None,
             session: None,
@@ -115,10 +127,7 @@ impl Seat {
 
     /// The reason why its session did not end properly.
     pub(super) fn leave_failure(&self) -> Option<String> {
-        let unanswered = self
-            .session
-            .is_some()
-            .then(|| "no answer to DELETE".to_owned());
+        let unanswered = self.session.is_some().then(|| NO_ANSWER.to_owned());
         let refused = self
             .failure
             .as_ref()
