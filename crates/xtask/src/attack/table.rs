@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::health::Health;
-use super::sampler::{Course, Sample};
+use super::sampler::Course;
+use crate::load::process::Sample;
 
 /// Results of one attack.
 pub(super) struct Row {

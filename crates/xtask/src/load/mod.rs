@@ -4,6 +4,7 @@ mod gateway;
 pub(crate) mod lab;
 pub(crate) mod machine;
 pub(crate) mod namespace;
+pub(crate) mod process;
 
 use std::env;
 use std::fs;
