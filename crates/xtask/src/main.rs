@@ -8,6 +8,7 @@
 //! * `cargo xtask cluster`: what viewers of a cluster see when parts of it fail, see
 //!   [`mod@cluster`].
 //! * `cargo xtask simulate`: simulations by seed, see [`mod@simulate`].
+//! * `cargo xtask soak`: whether anything grows while clients come and go, see [`mod@soak`].
 //! * `cargo xtask dist`: the artifacts of a release, see [`mod@dist`].
 //! * `cargo xtask third-party`: the licenses of what is built into the gateway, see
 //!   [`third_party`].
@@ -27,6 +28,7 @@ mod npm;
 mod programs;
 mod python;
 mod simulate;
+mod soak;
 mod summary;
 mod third_party;
 mod tools;
@@ -74,6 +76,12 @@ enum Task {
     /// A seed that fails is printed with the simulated time and the last events, and goes the same
     /// way each time.
     Simulate(simulate::Options),
+    /// Let viewers and publishers come and go, and find what grows or stays.
+    ///
+    /// Samples memory, threads, file descriptors and metrics of a gateway (a release build), reloads
+    /// its configuration each minute, and reads its log. The exit code is 0 if nothing grows and
+    /// everything returns.
+    Soak(soak::Options),
     /// Make the artifacts of a release: archive, Debian package, list of components, checksums.
     ///
     /// They are in target/dist. On Debian, as root, programs that are missing are installed first.
@@ -102,6 +110,7 @@ fn main() -> ExitCode {
         Task::Simulate(options) => simulate::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
+        Task::Soak(options) => soak::run(&options).map_err(|error| error.to_string()),
         Task::Dist(options) => dist::run(&options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),

@@ -108,9 +108,15 @@ impl Gateway {
         publisher.args(["--duration", "1440m"]);
         let publisher = publisher.spawn().map_err(io_error("the publisher"))?;
         let publisher = Running(publisher);
+        self.wait_until_watchable(streams)?;
+        Ok(publisher)
+    }
+
+    /// Waits until so many streams can be watched.
+    pub(crate) fn wait_until_watchable(&self, streams: usize) -> Result<(), LoadError> {
         for _ in 0..LIVE_ATTEMPTS {
             if self.watchable_streams()? >= streams {
-                return Ok(publisher);
+                return Ok(());
             }
             thread::sleep(LIVE_INTERVAL);
         }
@@ -127,9 +133,16 @@ impl Gateway {
 
     /// Returns the answer of the admin API to `GET /api/<resource>`.
     pub(crate) fn api(&self, resource: &str) -> Result<Value, LoadError> {
+        Ok(serde_json::from_str(
+            &self.get(&format!("/api/{resource}"))?,
+        )?)
+    }
+
+    /// Returns the body of the answer of the admin listener to `GET <path>`.
+    pub(crate) fn get(&self, path: &str) -> Result<String, LoadError> {
         let address = self.address("Admin");
         let request =
-            format!("GET /api/{resource} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         let mut response = String::new();
         let answered = TcpStream::connect(address).and_then(|mut connection| {
             connection.set_read_timeout(Some(API_TIMEOUT))?;
@@ -138,7 +151,7 @@ impl Gateway {
         });
         answered.map_err(io_error("the gateway's API"))?;
         let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        Ok(serde_json::from_str(body)?)
+        Ok(body.to_owned())
     }
 
     /// Watches [`STREAM`] as many viewers.

@@ -86,6 +86,10 @@ pub(crate) enum LoadError {
          namespaces"
     )]
     NoNamespace,
+    #[error("the gateway has ended")]
+    Ended,
+    #[error("too few samples for a trend")]
+    TooShort,
     #[error("docs/performance.md has no markers for the table")]
     NoMarkers,
     #[error("not the JSON of a report: {0}")]
