@@ -1,9 +1,12 @@
 /** Plays a stream by WHEP and never gives up: see `Player`. */
 
-import { atNode, toUrl, withQuery } from "./endpoint.js";
-import { LOOK_INTERVAL, Pulse, bringUp, pause } from "./failover.js";
+import { backoff, spread } from "./backoff.js";
+import { withQuery } from "./endpoint.js";
+import { LOOK_INTERVAL, Pulse } from "./failover.js";
+import { Handover } from "./handover.js";
 import { mediaOrLoad } from "./loading.js";
 import { takePrepared } from "./prepared.js";
+import { Progress } from "./progress.js";
 import { measure } from "./stats.js";
 import { PlayError, Session, missingSupport } from "./session.js";
 
@@ -20,34 +23,25 @@ const SILENCE_CUT = 6_000;
 const SILENCE_CONNECTED = 20_000;
 /** Milliseconds with packets but without a new frame until the player reconnects. */
 const FREEZE_DEAD = 20_000;
-/**
- * Milliseconds with packets and keyframe requests, but without a new frame, until the player
- * assumes that the decoder cannot decode the stream.
- */
-const FREEZE_OF_DECODER = 2_500;
 /** Milliseconds between two questions to the gateway about the stream, and the number of early ones. */
 const ASK_INTERVALS = { early: 2_000, late: 60_000 };
 const EARLY_ASKS = 5;
-/** Milliseconds until a stream is expected to have video and audio, if it has both. */
-const MEDIA_EXPECTED = 2_500;
 /** The usual case of `missing`. */
 const NOTHING_MISSING = { video: false, audio: false };
-/** Number of keyframe requests in that time that exceeds the ordinary repair of losses. */
-const MANY_REQUESTS = 4;
 /** Milliseconds until the first media of a new session. */
 const CONNECT_TIMEOUT = 10_000;
 /** The same if the gateway announced ICE servers that are not in use yet. */
 const DIRECT_TIMEOUT = 4_000;
-/** The same for a session in the place of one whose gateway is gone. */
-const RESCUE_TIMEOUT = 3_000;
-/** Milliseconds between two attempts to find another gateway for a session whose gateway is gone. */
-const RESCUE_PAUSE = 1_000;
-/** Maximum pause before viewers leave a gateway that is gone, or about to end, in milliseconds. */
-const SPREAD = { gone: 300, ending: 1_000 };
-/** Pauses between consecutive failed attempts, in seconds. */
-const BACKOFF = [1, 2, 4, 8, 10];
-/** Statuses that mean that this viewer gets no session, at other gateways neither. */
-const REFUSED = [401, 403, 404];
+/** Text for a stream that was live before. */
+const ENDED = "The stream has ended.";
+/** Text for a stream that was not. */
+const WAITING = "Waiting for the stream to begin…";
+/** Text for a stream that was live and has not ended: its publisher is away, or the gateway was. */
+const AWAY = "Waiting for the stream to continue…";
+/** Text while the gateway shuts down. */
+const RESTARTS = "The server restarts. Reconnecting…";
+/** Text for a stream whose only media is video that cannot be shown. */
+const NO_VIDEO = "The video cannot be shown: it is in a format that browsers cannot play.";
 
 /**
  * Plays one stream into a video element. It connects, monitors the media, and reconnects when the
@@ -102,12 +96,8 @@ export class Player extends EventTarget {
   #missing = NOTHING_MISSING;
   /** What the gateway of the session sends. */
   #pulse = null;
-  /** The session that is being replaced because its gateway is about to end it. */
-  #leaving = null;
-  /** The session that is being replaced because its gateway is gone. */
-  #rescuing = null;
-  /** The session that is being brought up in the place of another, and its events until then. */
-  #rising = null;
+  /** Replaces the session by one at another gateway. */
+  #handover;
   /** Endpoints to try in turn while none responds, and the one to try next. */
   #places;
   #place = 0;
@@ -133,6 +123,19 @@ export class Player extends EventTarget {
     this.#options = { token, onData: data ? (message) => this.#fire("data", message) : null };
     this.#listens = events;
     this.#iceServers = iceServers;
+    this.#handover = new Handover(this.#endpoint, {
+      session: () => this.#session,
+      pulse: () => this.#pulse,
+      hasVideo: () => this.#video.videoWidth > 0,
+      create: (place) => this.#newSession(place),
+      adopt: (session) => {
+        this.#endSession();
+        this.#session = session;
+        this.#show(session);
+      },
+      onEvent: (session, kind, data) => this.#onEvent(session, kind, data),
+      giveUp: (error) => this.#retry(error),
+    });
   }
 
   /** The state in a word. */
@@ -233,7 +236,7 @@ export class Player extends EventTarget {
     if (this.#bFrames) url.searchParams.set("bframes", this.#bFrames);
     const receive = (kind, data) => {
       if (this.#session === session) this.#onEvent(session, kind, data);
-      else if (this.#rising?.session === session) this.#rising.events.push([kind, data]);
+      else this.#handover.keep(session, kind, data);
     };
     const onEvent = this.#listens ? receive : null;
     const iceServers = this.#iceServers;
@@ -266,90 +269,7 @@ export class Player extends EventTarget {
   #onEvent(session, kind, data) {
     if (kind === "active" || kind === "inactive") this.#isInactive = kind === "inactive";
     this.#fire("event", { kind, data });
-    if (kind === "reconnect") this.#leave(session, data.url ?? session.endpoint);
-  }
-
-  /**
-   * Replaces a session that the gateway is about to end. If there is no other gateway, the old one plays
-   * on to its end.
-   */
-  async #leave(old, endpoint) {
-    if (this.#leaving === old) return;
-    this.#leaving = old;
-    // All viewers of the gateway get the event at once: spread their reconnects.
-    await pause(SPREAD.ending * Math.random());
-    const places = [toUrl(endpoint, this.#endpoint) ?? old.endpoint, ...old.alternates];
-    const options = {
-      timeout: CONNECT_TIMEOUT,
-      isWanted: () => this.#session === old && this.#rescuing !== old,
-      isConnectionEnough: () => this.#pulse?.isIdle,
-    };
-    for (let attempt = 0; this.#session === old; attempt += 1) {
-      // A rescue is in a greater hurry. If the gateway comes back, it is about to end all the same.
-      while (this.#rescuing === old) await pause(LOOK_INTERVAL);
-      if (this.#session !== old) return;
-      const { isDone, error } = await this.#replace(old, places[attempt % places.length], options);
-      if (isDone || this.#session !== old) return;
-      if (REFUSED.includes(error?.status)) {
-        this.#leaving = null;
-        return;
-      }
-      const backoff = BACKOFF[Math.min(attempt, BACKOFF.length - 1)];
-      await pause(1000 * (error?.pause ?? backoff) * (1 + Math.random() / 5));
-    }
-  }
-
-  /**
-   * Replaces a session whose gateway is gone, unless it comes back before. If no other gateway responds
-   * either, the viewer's own network may be down: the session goes on if it is back soon.
-   */
-  async #rescue(old) {
-    if (this.#rescuing === old) return;
-    this.#rescuing = old;
-    const pulse = this.#pulse;
-    const isWanted = () => this.#session === old && (old.lost || pulse.isGone);
-    const options = { timeout: RESCUE_TIMEOUT, isWanted, isConnectionEnough: () => true };
-    let refusal = null;
-    // All viewers of the gateway notice at once.
-    await pause(SPREAD.gone * Math.random());
-    for (const place of old.alternates) {
-      if (!isWanted()) break;
-      const { isDone, error } = await this.#replace(old, place, options);
-      if (isDone) return;
-      if (error?.state === "locked") refusal = error;
-    }
-    if (this.#session !== old) return;
-    if (old.lost) {
-      this.#retry(refusal ?? new PlayError("reconnecting", "the gateway and its alternates do not respond"));
-      return;
-    }
-    await pause(RESCUE_PAUSE * (1 + Math.random() / 5));
-    if (this.#rescuing === old) this.#rescuing = null;
-  }
-
-  /** Opens a session at another endpoint beside the old one, and shows it when its video plays. */
-  async #replace(old, endpoint, options) {
-    const session = this.#newSession(atNode(endpoint, this.#endpoint));
-    const rising = { session, events: [] };
-    this.#rising?.session.close();
-    this.#rising = rising;
-    try {
-      if (await bringUp(session, { ...options, hasVideo: this.#video.videoWidth > 0 })) {
-        session.takeOver(old);
-        this.#rising = null;
-        this.#endSession();
-        this.#session = session;
-        this.#show(session);
-        for (const [kind, data] of rising.events) this.#onEvent(session, kind, data);
-        return { isDone: true };
-      }
-    } catch (error) {
-      return { isDone: false, error };
-    } finally {
-      if (this.#session !== session) session.close();
-      if (this.#rising === rising) this.#rising = null;
-    }
-    return { isDone: false };
+    if (kind === "reconnect") this.#handover.leave(session, data.url ?? session.endpoint);
   }
 
   /** Remembers where the stream can be had if the gateway of a session does not respond. */
@@ -396,7 +316,7 @@ export class Player extends EventTarget {
       progress.update(report, performance.now(), this.#isPaused);
       this.#pulse.look(report, performance.now());
       const canRescue = progress.started && session.alternates.length > 0;
-      if (canRescue && (session.lost || this.#pulse.isGone)) this.#rescue(session);
+      if (canRescue && (session.lost || this.#pulse.isGone)) this.#handover.rescue(session);
       const problem = this.#judge(session, progress);
       if (problem && !progress.started) session.reportFailure(report);
       if (problem) return this.#retry(problem);
@@ -419,14 +339,14 @@ export class Player extends EventTarget {
   /** Shows the state of a session. Returns an error if the session has to be given up. */
   #judge(session, progress) {
     const { silent, frozen, timeout } = progress;
-    if (session.lost && this.#rescuing === session) return null;
+    if (session.lost && this.#handover.isRescuing(session)) return null;
     if (session.lost) return new PlayError("reconnecting", "the connection is lost");
     if (progress.lacksMedia && session.connected) this.#askAboutMedia(session);
     else if (!progress.lacksMedia) this.#setMissing(NOTHING_MISSING);
     if (progress.isRefused && !this.#bFrames) return this.#askForKeyframes();
     if (this.#isInactive && session.connected && silent >= WATCH_INTERVALS.live) {
       // The session outlives the publisher, for as long as the gateway keeps it.
-      this.#hasEnded = this.#leaving !== session && this.#rescuing !== session;
+      this.#hasEnded = !this.#handover.isLeaving(session) && !this.#handover.isRescuing(session);
       this.#enter(...(this.#hasEnded ? ["ended", ENDED] : ["stalled", RESTARTS]));
       return null;
     }
@@ -500,15 +420,14 @@ export class Player extends EventTarget {
   /** Gives the session up and schedules the next attempt. */
   #retry(error) {
     // The gateway ends the session some time after its publisher.
-    const isLeaving = this.#leaving !== null && this.#leaving === this.#session;
+    const isLeaving = this.#handover.isLeaving(this.#session);
     const isOver = this.#isInactive && error.status === null && !isLeaving;
     this.#hasEnded ||= isOver;
     const isDown = !(error instanceof PlayError) || error.status === 503;
     if (isDown) this.#place += 1;
     this.#endSession();
-    const backoff = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)];
+    const pause = error.pause ?? backoff(this.#failures);
     this.#failures += 1;
-    const pause = error.pause ?? backoff;
     if (error.status === 409 || isOver) {
       if (this.#hasEnded) this.#enter("ended", ENDED);
       else this.#enter("waiting", this.#wasLive ? AWAY : WAITING);
@@ -519,20 +438,15 @@ export class Player extends EventTarget {
     } else {
       this.#enter("retrying", "No connection to the stream. Trying again…", error.message);
     }
-    // Spread out, so that a thousand pages do not retry at the same time.
-    const millis = pause * 1000 * (1 + Math.random() / 5);
-    this.#timer = setTimeout(() => this.#connect(), millis);
+    this.#timer = setTimeout(() => this.#connect(), spread(pause));
   }
 
   #endSession() {
     clearTimeout(this.#timer);
     this.#session?.close();
-    this.#rising?.session.close();
     this.#session = null;
-    this.#rising = null;
+    this.#handover.stop();
     this.#pulse = null;
-    this.#leaving = null;
-    this.#rescuing = null;
     this.#isInactive = false;
     this.#stats = null;
     this.#asked = { at: -Infinity, times: 0 };
@@ -548,73 +462,4 @@ export class Player extends EventTarget {
   #fire(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-/** Text for a stream that was live before. */
-const ENDED = "The stream has ended.";
-/** Text for a stream that was not. */
-const WAITING = "Waiting for the stream to begin…";
-/** Text for a stream that was live and has not ended: its publisher is away, or the gateway was. */
-const AWAY = "Waiting for the stream to continue…";
-/** Text while the gateway shuts down. */
-const RESTARTS = "The server restarts. Reconnecting…";
-/** Text for a stream whose only media is video that cannot be shown. */
-const NO_VIDEO = "The video cannot be shown: it is in a format that browsers cannot play.";
-
-/** Tracks what has arrived, and for how long nothing has. */
-class Progress {
-  /** Whether any media was decoded yet. */
-  started = false;
-  /** Milliseconds until the first media has to arrive. */
-  timeout;
-  /** Milliseconds since the last packet. */
-  silent = 0;
-  /** Milliseconds since the last new frame; 0 without video, in a pause, and in a hidden page. */
-  frozen = 0;
-  /** Whether the decoder appears unable to decode the stream. */
-  isRefused = false;
-  /** Whether video or audio has not arrived although it should have, if the stream has it. */
-  lacksMedia = false;
-  #began = performance.now();
-  #packets = 0;
-  #frames = 0;
-  /** Keyframe requests until the last new frame. */
-  #requests = 0;
-  #packetsAt = performance.now();
-  #framesAt = performance.now();
-
-  constructor(timeout) {
-    this.timeout = timeout;
-  }
-
-  update(report, now, isPaused) {
-    const { packets, frames, requests, hasVideo, hasAudio } = totals(report);
-    if (packets !== this.#packets) this.#packetsAt = now;
-    // Browsers may stop decoding what they do not show.
-    if (frames !== this.#frames || !hasVideo || isPaused || document.hidden) {
-      this.#framesAt = now;
-      this.#requests = requests;
-    }
-    this.#packets = packets;
-    this.#frames = frames;
-    this.started ||= hasVideo ? frames > 0 : packets > 0;
-    this.silent = now - this.#packetsAt;
-    this.frozen = now - this.#framesAt;
-    this.lacksMedia = !(hasVideo && hasAudio) && now - this.#began >= MEDIA_EXPECTED;
-    this.isRefused =
-      this.frozen >= FREEZE_OF_DECODER && requests - this.#requests >= MANY_REQUESTS;
-  }
-}
-
-function totals(report) {
-  const sum = { packets: 0, frames: 0, requests: 0, hasVideo: false, hasAudio: false };
-  for (const stats of report.values()) {
-    if (stats.type !== "inbound-rtp") continue;
-    sum.packets += stats.packetsReceived ?? 0;
-    sum.frames += stats.framesDecoded ?? 0;
-    sum.requests += stats.pliCount ?? 0;
-    sum.hasVideo ||= stats.kind === "video" && stats.packetsReceived > 0;
-    sum.hasAudio ||= stats.kind === "audio" && stats.packetsReceived > 0;
-  }
-  return sum;
 }

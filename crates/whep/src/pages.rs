@@ -64,11 +64,14 @@ const PLACEHOLDERS: [&str; 4] = ["{before}", "{after}", "{offer}", "{name}"];
 const ROOT: &str = "{root}";
 
 /// The files under `/assets/`.
-const ASSETS: [(&str, Asset); 41] = [
+const ASSETS: [(&str, Asset); 44] = [
     script!("player.js"),
     script!("playback.js"),
     script!("session.js"),
     script!("failover.js"),
+    script!("handover.js"),
+    script!("progress.js"),
+    script!("backoff.js"),
     script!("loading.js"),
     script!("endpoint.js"),
     script!("prepared.js"),
