@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use distributary_hub::{Admission, Demand, EventLimit, Hub};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -20,7 +19,7 @@ use crate::edges::Edges;
 use crate::entries::{News, Process};
 use crate::forward::MAX_FORWARDED;
 use crate::keeps::Keeps;
-use crate::link::{Link, LinkDriver, LinkError, LinkState, is_from, next, reply_to};
+use crate::link::{Link, LinkDriver, LinkError, LinkState};
 use crate::load;
 use crate::nodes::{Change, Node, Nodes};
 use crate::owner::Lost;
@@ -30,6 +29,7 @@ use crate::roster_exchange;
 use crate::share::Share;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
+use crate::subscription::{Subscription, is_from, next, reply_to};
 use crate::versions::OtherVersions;
 
 /// Interval of beacons.
@@ -438,6 +438,6 @@ async fn serve(
     }
 }
 
-async fn subscribe(context: &Context, subject: &str) -> Option<Subscriber> {
+async fn subscribe(context: &Context, subject: &str) -> Option<Subscription> {
     context.link.subscribe_at_start(subject).await
 }

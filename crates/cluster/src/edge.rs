@@ -12,11 +12,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use bytes::Bytes;
 use distributary_hub::{Demand, DemandError, Dismissal, Tenure};
 use distributary_names::StreamName;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info};
@@ -37,6 +35,7 @@ use crate::held::Held;
 use crate::keeps::Keeps;
 use crate::message::Part;
 use crate::passage::Passage;
+use crate::subscription::Subscription;
 
 /// Maximum silence within the answer to a request to join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -278,7 +277,7 @@ impl Edge {
         &mut self,
         node: &Label,
         epoch: u64,
-        mut live: Subscriber,
+        mut live: Subscription,
         lost: &mut Option<Instant>,
     ) -> End {
         let context = Arc::clone(&self.context);
@@ -324,7 +323,7 @@ impl Edge {
     }
 
     /// Returns the next live message, or why no more comes.
-    async fn next_live(&mut self, node: &Label, live: &mut Subscriber) -> Result<Bytes, End> {
+    async fn next_live(&mut self, node: &Label, live: &mut Subscription) -> Result<Bytes, End> {
         let silent_at = self.passage.heard() + self.context.silence;
         tokio::select! {
             message = live.next() => message.map(|message| message.payload).ok_or(End::Shutdown),
@@ -342,7 +341,7 @@ impl Edge {
         &mut self,
         node: &Label,
         epoch: u64,
-        live: &mut Subscriber,
+        live: &mut Subscription,
         held: &mut Held,
     ) -> Result<(), End> {
         let context = Arc::clone(&self.context);

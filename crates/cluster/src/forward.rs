@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use crate::cluster::Cluster;
 use crate::config::Label;
-use crate::link::{Reply, next, reply_to};
+use crate::link::Reply;
+use crate::subscription::{next, reply_to};
 
 /// Maximum bytes of a request and of its answer; the NATS servers take 128 KB.
 const MAX_LEN: usize = 96 << 10;

@@ -30,7 +30,7 @@
 //! Drivers:
 //!
 //! * `cluster`: [`ClusterSetup`] and [`Cluster`], which start and end all parts together.
-//! * `link`: the connection to NATS; `next_server`: the server that is tried next.
+//! * `link`: the connection to NATS; `subscription`: the messages of other nodes on a subject; `next_server`: the server that is tried next.
 //! * `arbiter`: the owners of names; `bucket`: the bucket that has them; `entries`: follows it.
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
 //!   for a name that another node has; `owned_name`:
@@ -88,6 +88,7 @@ mod roster_exchange;
 mod share;
 mod stats;
 mod subject;
+mod subscription;
 mod successors;
 #[cfg(feature = "test-util")]
 pub mod test_util;

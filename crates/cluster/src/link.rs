@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
-use async_nats::{
-    Client, ClientError, ConnectOptions, Event, Message, ReconnectToServer, Subject, Subscriber,
-};
+use async_nats::{Client, ClientError, ConnectOptions, Event, ReconnectToServer, Subject};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use distributary_hub::EventLimit;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use crate::config::{ClusterConfig, Label};
+use crate::clock::now;
+use crate::config::ClusterConfig;
 use crate::next_server::NextServer;
 use crate::stats::Counters;
+use crate::subscription::{INBOX, Subscription};
 
 /// Silence after which the server is pinged, and the interval of further pings. The connection ends
 /// at the third interval in silence: a server that stands still is noticed after 0.9 s. Less would
@@ -49,8 +50,9 @@ const RECONCILE_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum time that a request waits for the first connection after the start.
 const START_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The start of the subjects on which answers arrive.
-const INBOX: &str = "_INBOX.";
+/// Limit of log lines about what the server refuses. With rights that do not suit the node, that may be
+/// each message.
+const REFUSALS: EventLimit = EventLimit::new(4, Duration::from_secs(60));
 
 /// The oldest version of the server with all that is used: major and minor.
 const MIN_SERVER: (i64, i64) = (2, 11);
@@ -84,6 +86,7 @@ pub(crate) struct LinkDriver {
     next: Arc<NextServer>,
     /// Attempts to connect that have failed since the last connection.
     failures: usize,
+    refusals: EventLimit,
     counters: Arc<Counters>,
 }
 
@@ -132,6 +135,7 @@ impl Link {
             servers: hosts(&config.nats),
             next,
             failures: 0,
+            refusals: REFUSALS,
             counters: Arc::clone(&counters),
         };
         let link = Self {
@@ -244,22 +248,24 @@ impl Link {
     }
 
     /// Subscribes to a subject at the start of the node, also while no server is connected yet.
-    pub(crate) async fn subscribe_at_start(&self, subject: &str) -> Option<Subscriber> {
+    pub(crate) async fn subscribe_at_start(&self, subject: &str) -> Option<Subscription> {
         let subscribed = self.client.subscribe(subject.to_owned());
         // Nothing else waits for the connection before the first one.
-        timeout(COMMAND_TIMEOUT, subscribed).await.ok()?.ok()
+        let subscriber = timeout(COMMAND_TIMEOUT, subscribed).await.ok()?.ok()?;
+        Some(Subscription::new(subscriber))
     }
 
     /// Subscribes to a subject. What is published on this connection from now on comes after it.
     /// `None` while no server is connected.
-    pub(crate) async fn subscribe(&self, subject: &str) -> Option<Subscriber> {
+    pub(crate) async fn subscribe(&self, subject: &str) -> Option<Subscription> {
         let subscribed = self.client.subscribe(subject.to_owned());
-        self.command(subscribed).await?.ok()
+        let subscriber = self.command(subscribed).await?.ok()?;
+        Some(Subscription::new(subscriber))
     }
 
     /// Subscribes to a subject, and waits until the server knows it. `None` while no server is
     /// connected.
-    pub(crate) async fn listen(&self, subject: &str) -> Option<Subscriber> {
+    pub(crate) async fn listen(&self, subject: &str) -> Option<Subscription> {
         let subscriber = self.subscribe(subject).await?;
         // If it fails, the subscription is repeated when the connection is back.
         let _ = self.command(self.client.flush()).await;
@@ -285,6 +291,7 @@ fn options(config: &ClusterConfig, node: &str, next: Arc<NextServer>) -> Connect
     let _ = async_nats::rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut options = ConnectOptions::new()
         .name(format!("distributary {node}"))
+        .custom_inbox_prefix(format!("{INBOX}{node}"))
         .ping_interval(PING_INTERVAL)
         .connection_timeout(CONNECT_TIMEOUT)
         .client_capacity(CLIENT_CAPACITY)
@@ -346,7 +353,15 @@ impl LinkDriver {
                 );
             }
             Event::ClientError(error) => self.failed(&error),
-            Event::ServerError(error) => warn!(%error, "the NATS server reports an error"),
+            Event::ServerError(error) => {
+                if let Some(held_back) = self.refusals.admit(now()) {
+                    warn!(
+                        %error, held_back,
+                        "the NATS server refuses something: if it is a permission, compare the name of \
+                         this node with its certificate and its rights at the server"
+                    );
+                }
+            }
             Event::Connected | Event::LameDuckMode | Event::Draining | Event::Closed => {}
         }
     }
@@ -408,29 +423,6 @@ impl LinkDriver {
     }
 }
 
-/// Returns the subject on which the sender of a message expects the answer. `None` if it is not made
-/// for answers: a node must not send to subjects that others choose.
-pub(crate) fn reply_to(message: &Message) -> Option<&str> {
-    let reply = message.reply.as_deref();
-    reply.filter(|reply| reply.starts_with(INBOX))
-}
-
-/// Returns whether a message came on the subject of the node that it names: only this node may have
-/// the right to send there.
-pub(crate) fn is_from(message: &Message, node: &Label) -> bool {
-    message.subject.rsplit('.').next() == Some(node.as_str())
-}
-
-/// Returns the next message; never if there is no subscription.
-pub(crate) async fn next(subscriber: &mut Option<Subscriber>) -> Message {
-    if let Some(subscriber) = subscriber
-        && let Some(message) = subscriber.next().await
-    {
-        return message;
-    }
-    std::future::pending().await
-}
-
 #[cfg(test)]
 mod tests {
     use distributary_cluster::test_util::NatsServer;
@@ -470,25 +462,5 @@ mod tests {
         let later = link.ask("mute", Bytes::new(), LIMIT).await;
         assert!(matches!(later, Reply::Away), "{later:?}");
         running.abort();
-    }
-
-    fn message(reply: Option<&'static str>) -> Message {
-        Message {
-            subject: "dist.c.n.a.join".into(),
-            reply: reply.map(Into::into),
-            payload: Bytes::new(),
-            headers: None,
-            status: None,
-            description: None,
-            length: 0,
-        }
-    }
-
-    #[test]
-    fn answers_go_to_inboxes_alone() {
-        assert_eq!(reply_to(&message(Some("_INBOX.x.1"))), Some("_INBOX.x.1"));
-        assert_eq!(reply_to(&message(Some("dist.c.owned.b"))), None);
-        assert_eq!(reply_to(&message(Some("$JS.API.STREAM.DELETE.KV_x"))), None);
-        assert_eq!(reply_to(&message(None)), None);
     }
 }

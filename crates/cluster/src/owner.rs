@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
+use async_nats::Message;
 use distributary_hub::{Admission, AdmissionError, PermitEnd, Stream, Tenure, WhenTaken};
 use distributary_names::StreamName;
 use futures_util::StreamExt;
@@ -32,10 +32,10 @@ use crate::control::{Announced, Ask, Control, Holds, Join, Waiting};
 use crate::epoch::{is_provisional, provisional};
 use crate::feed::{Feed, FeedCommand, RunningFeed, refuse};
 use crate::form::Form;
-use crate::link::reply_to;
 use crate::liveness::Liveness;
 use crate::owned_name::OwnedName;
 use crate::subject;
+use crate::subscription::{Subscription, reply_to};
 use crate::successors::Successors;
 
 /// Delay before the arbiter is asked again to confirm the name, or for an entry that could not be
@@ -81,7 +81,7 @@ pub(crate) struct Owner {
     key: String,
     commands: mpsc::Receiver<Command>,
     /// The questions of other nodes, once they are listened for.
-    questions: Option<Subscriber>,
+    questions: Option<Subscription>,
     /// The publishers that use the name, or stand by for it.
     permits: FuturesUnordered<PermitEnd>,
     /// The ownership during which they were granted.
@@ -500,7 +500,7 @@ fn jittered(delay: Duration) -> Duration {
 }
 
 /// Returns the next question; never if none is listened for.
-async fn receive(questions: Option<&mut Subscriber>) -> Message {
+async fn receive(questions: Option<&mut Subscription>) -> Message {
     if let Some(questions) = questions
         && let Some(question) = questions.next().await
     {

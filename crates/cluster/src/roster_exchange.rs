@@ -8,8 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::clock::now;
 use crate::context::Context;
 use crate::control::{Control, ListedStream, MAX_KEPT, Roster};
-use crate::link::{is_from, next};
 use crate::roster::Rosters;
+use crate::subscription::{is_from, next};
 
 /// Interval at which a node names its streams.
 const ROSTER_INTERVAL: Duration = Duration::from_secs(2);

@@ -1,5 +1,7 @@
 //! Real NATS servers for tests.
 
+mod authority;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,8 +10,13 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+pub use self::authority::{Authority, Issued};
+
 /// Limit for the start of the server.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The name of the file with the log of a server.
+const LOG: &str = "nats.log";
 
 /// A NATS server with the settings that ship with the gateway. It is killed when this is dropped.
 #[derive(Debug)]
@@ -20,16 +27,18 @@ pub struct NatsServer {
     folder: TempDir,
     /// Words of a command before the program, to run it elsewhere.
     prefix: Vec<String>,
-    /// Its name, and its part of the cluster; `None` for a server on its own.
+    /// Its name, and its further settings, if it has some.
     member: Option<Member>,
 }
 
-/// One of several servers.
+/// A server with more than the settings of `distributary.conf`.
 #[derive(Clone, Debug)]
 struct Member {
     name: String,
-    /// The text of `cluster.conf`.
+    /// The text of the file with which it starts, which includes `distributary.conf`.
     settings: String,
+    /// Further files with their texts.
+    files: Vec<(PathBuf, String)>,
 }
 
 /// A place for a server of a cluster, such as another network namespace.
@@ -49,6 +58,41 @@ impl NatsServer {
     #[must_use]
     pub fn start() -> Self {
         let mut server = Self::spawn(Ipv4Addr::LOCALHOST.into(), 0, Vec::new(), None);
+        server.await_port();
+        server
+    }
+
+    /// Starts a server with the rights and the certificates that `secure.conf` asks for. The gateways are
+    /// those that the file names.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_secured(authority: &Authority) -> Self {
+        let address = Ipv4Addr::LOCALHOST;
+        let server = authority.issue(&address.to_string());
+        let path = |file: &Path| file.display().to_string();
+        let settings = shipped(
+            "secure.conf",
+            &[
+                ("/etc/nats/server.pem", path(&server.certificate)),
+                ("/etc/nats/server-key.pem", path(&server.key)),
+                ("/etc/nats/ca.pem", path(&authority.certificate())),
+            ],
+        );
+        let nodes = settings.match_indices("{ include \"./nodes/");
+        let files = nodes.map(|(at, start)| {
+            let name = &settings[at + start.len()..];
+            let name = name.split('.').next().unwrap_or_default();
+            let file = Path::new("nodes").join(name).with_extension("conf");
+            (file, shipped("node.conf", &[("NODE", name.to_owned())]))
+        });
+        let member = Member {
+            name: "nats".to_owned(),
+            files: files.collect(),
+            settings,
+        };
+        let mut server = Self::spawn(address.into(), 0, Vec::new(), Some(member));
         server.await_port();
         server
     }
@@ -94,6 +138,15 @@ impl NatsServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://{}:{}", self.address, self.port)
+    }
+
+    /// Returns what it has logged.
+    ///
+    /// # Panics
+    /// When the file cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).expect("it writes a log")
     }
 
     /// Returns its process id.
@@ -188,6 +241,7 @@ impl NatsCluster {
             let member = Member {
                 name: format!("nats{number}"),
                 settings: cluster_settings(number, &route),
+                files: Vec::new(),
             };
             NatsServer::spawn(place.address, port, place.prefix, Some(member))
         });
@@ -231,6 +285,9 @@ fn run(
     if let Some(member) = member {
         write(&folder.join("distributary.conf"), &own);
         write(&config, &member.settings);
+        for (file, text) in &member.files {
+            write(&folder.join(file), text);
+        }
     } else {
         write(&config, &own);
     }
@@ -247,6 +304,8 @@ fn run(
         .arg(config)
         .arg("--ports_file_dir")
         .arg(folder)
+        .arg("--log")
+        .arg(folder.join(LOG))
         .env("NATS_NAME", member.map_or("nats", |member| &member.name))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -255,6 +314,9 @@ fn run(
 }
 
 fn write(file: &Path, text: &str) {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).expect("a folder can be made");
+    }
     std::fs::write(file, text).expect("a file can be written");
 }
 
