@@ -76,15 +76,23 @@ impl Demand {
 #[derive(Default)]
 pub(crate) struct Providers(RwLock<Vec<Provider>>);
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a StreamName,
+    /// It is a rendition of a stream that arrives from another gateway.
+    pub(crate) is_elsewhere: bool,
+}
+
 struct Provider {
-    accepts: Box<dyn Fn(&StreamName) -> bool + Send + Sync>,
+    accepts: Box<dyn Fn(Wanted<'_>) -> bool + Send + Sync>,
     queue: mpsc::Sender<Demand>,
 }
 
 impl Providers {
     pub(crate) fn add(
         &self,
-        accepts: impl Fn(&StreamName) -> bool + Send + Sync + 'static,
+        accepts: impl Fn(Wanted<'_>) -> bool + Send + Sync + 'static,
     ) -> mpsc::Receiver<Demand> {
         let (queue, demands) = mpsc::channel(MAX_WAITING);
         let accepts = Box::new(accepts);
@@ -94,26 +102,26 @@ impl Providers {
         demands
     }
 
-    /// Asks the providers that accept the name, one after the other, until one has the stream, or
-    /// fails to provide it.
+    /// Asks the providers that accept what is wanted, one after the other, until one has the stream,
+    /// or fails to provide it.
     pub(crate) async fn ask(
         &self,
-        name: &StreamName,
+        wanted: Wanted<'_>,
         asker: Option<IpAddr>,
     ) -> Result<(), DemandError> {
-        match self.ask_in_turn(name, asker).await {
-            Err(DemandError::Elsewhere) => self.ask_in_turn(name, asker).await,
+        match self.ask_in_turn(wanted, asker).await {
+            Err(DemandError::Elsewhere) => self.ask_in_turn(wanted, asker).await,
             answer => answer,
         }
     }
 
     async fn ask_in_turn(
         &self,
-        name: &StreamName,
+        wanted: Wanted<'_>,
         asker: Option<IpAddr>,
     ) -> Result<(), DemandError> {
-        for queue in self.queues(name) {
-            let answer = match send(&queue, name, asker, None) {
+        for queue in self.queues(wanted) {
+            let answer = match send(&queue, wanted.name, asker, None) {
                 Ok(answered) => answered
                     .await
                     .unwrap_or_else(|_| Err(DemandError::Failed("it has just ended".into()))),
@@ -126,21 +134,23 @@ impl Providers {
         Err(DemandError::NoProvider)
     }
 
-    /// Asks the first provider that accepts the name. The answer arrives in the returned channel.
+    /// Asks the first provider that accepts what is wanted. The answer arrives in the returned channel.
     pub(crate) fn request(
         &self,
-        name: &StreamName,
+        wanted: Wanted<'_>,
         keyframe_after: Option<MediaTime>,
     ) -> Result<oneshot::Receiver<Result<(), DemandError>>, DemandError> {
-        let queues = self.queues(name);
+        let queues = self.queues(wanted);
         let queue = queues.first().ok_or(DemandError::NoProvider)?;
-        send(queue, name, None, keyframe_after)
+        send(queue, wanted.name, None, keyframe_after)
     }
 
-    /// Returns the queues of the providers that accept the name, in the order of registration.
-    fn queues(&self, name: &StreamName) -> Vec<mpsc::Sender<Demand>> {
+    /// Returns the queues of the providers that accept what is wanted, in the order of registration.
+    fn queues(&self, wanted: Wanted<'_>) -> Vec<mpsc::Sender<Demand>> {
         let providers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let accepting = providers.iter().filter(|provider| (provider.accepts)(name));
+        let accepting = providers
+            .iter()
+            .filter(|provider| (provider.accepts)(wanted));
         accepting.map(|provider| provider.queue.clone()).collect()
     }
 }

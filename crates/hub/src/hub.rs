@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Admission, AdmissionError, Arbiter, Permit, Tenure, WhenTaken};
 use crate::config::HubConfig;
-use crate::demand::{Demand, DemandError, Providers};
+use crate::demand::{Demand, DemandError, Providers, Wanted};
 use crate::journal::Journal;
 use crate::memory::{Memory, Pressure};
 use crate::offer::Offers;
@@ -244,7 +244,14 @@ impl Hub {
         accepts: impl Fn(&StreamName) -> bool + Send + Sync + 'static,
     ) -> mpsc::Receiver<Demand> {
         let providers = &self.shared.providers;
-        providers.add(move |name| !name.is_rendition() && accepts(name))
+        providers.add(move |wanted| !wanted.name.is_rendition() && accepts(wanted.name))
+    }
+
+    /// Registers the provider of the streams of other gateways, and of the renditions that these
+    /// have of streams that arrive from there. Requests arrive as with [`Self::provide`].
+    pub fn provide_from_elsewhere(&self) -> mpsc::Receiver<Demand> {
+        let providers = &self.shared.providers;
+        providers.add(|wanted| !wanted.name.is_rendition() || wanted.is_elsewhere)
     }
 
     /// Returns the maker of renditions.
@@ -255,7 +262,8 @@ impl Hub {
     /// Registers a provider of renditions. Requests arrive as with [`Self::provide`].
     pub(crate) fn provide_as_transcoder(&self) -> mpsc::Receiver<Demand> {
         self.shared.transcoder.set(true);
-        self.shared.providers.add(StreamName::is_rendition)
+        let providers = &self.shared.providers;
+        providers.add(|wanted| wanted.name.is_rendition() && !wanted.is_elsewhere)
     }
 
     /// Notes that the availability of renditions is being determined. Log lines that depend on it
@@ -291,7 +299,15 @@ impl Hub {
         if self.stream(name).is_some_and(|stream| stream.is_live()) {
             return Ok(());
         }
-        self.shared.providers.ask(name, asker).await
+        self.shared.providers.ask(self.wanted(name), asker).await
+    }
+
+    fn wanted<'a>(&self, name: &'a StreamName) -> Wanted<'a> {
+        let is_elsewhere = name.is_rendition()
+            && self
+                .stream(&name.published())
+                .is_some_and(|source| source.node().is_some());
+        Wanted { name, is_elsewhere }
     }
 
     /// Returns the counters of memory, and what gives way while it is short.
@@ -379,7 +395,7 @@ impl Hub {
     /// provider, or it is busy.
     pub(crate) fn request(&self, name: &StreamName, keyframe_after: Option<MediaTime>) -> bool {
         let providers = &self.shared.providers;
-        providers.request(name, keyframe_after).is_ok()
+        providers.request(self.wanted(name), keyframe_after).is_ok()
     }
 
     /// Returns the stream of this name, live or waiting for its publisher to reconnect.

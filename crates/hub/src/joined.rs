@@ -18,11 +18,13 @@ mod tests;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use distributary_names::{RenditionId, StreamName};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::hub::Hub;
+use crate::stream::Stream;
 
 pub use circle::RenditionCircle;
 pub use rule::{MemberName, MemberNameError, RenditionRule};
@@ -65,7 +67,9 @@ impl Joins {
         } else {
             hub.streams()
         };
-        for stream in streams.iter().filter(|stream| stream.is_live()) {
+        // The renditions of a stream from another gateway are those that it has there.
+        let is_own = |stream: &&Arc<Stream>| stream.is_live() && stream.node().is_none();
+        for stream in streams.iter().filter(is_own) {
             let name = stream.name();
             for (id, member) in config.members(name) {
                 let live = hub.stream(&member).filter(|member| member.is_live());

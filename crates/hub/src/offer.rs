@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distributary_media::VideoTrack;
+use distributary_media::{VideoCodec, VideoTrack};
 use distributary_names::{RenditionId, StreamName};
 
 /// The origin of a rendition. A rendition that is published comes before a transcode.
@@ -45,17 +45,39 @@ pub struct SourceVideo {
     pub needs_transcoding: bool,
 }
 
-/// A rendition that can be made on request, in H264.
+/// A rendition that is there on request: this gateway makes it, or the one from which the stream
+/// arrives has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenditionOffer {
     /// Its id.
     pub id: RenditionId,
+    /// Its origin.
+    pub origin: RenditionOrigin,
+    /// Its codec.
+    pub codec: VideoCodec,
     /// Width of its frames in pixels.
     pub width: u32,
     /// Height of its frames in pixels.
     pub height: u32,
-    /// Its bitrate in bit/s at most.
+    /// Its bitrate in bit/s: of a transcode, at most.
     pub bitrate: u64,
+    /// True if it has B-frames that the policy of the stream transcodes.
+    pub needs_transcoding: bool,
+}
+
+impl RenditionOffer {
+    /// Returns the offer of a transcode, which is H264 without B-frames.
+    pub fn transcode(id: RenditionId, width: u32, height: u32, bitrate: u64) -> Self {
+        Self {
+            id,
+            origin: RenditionOrigin::Transcoded,
+            codec: VideoCodec::H264,
+            width,
+            height,
+            bitrate,
+            needs_transcoding: false,
+        }
+    }
 }
 
 /// Returns the renditions that can be made of a stream. It is called often and must be cheap.

@@ -65,13 +65,11 @@ impl Hub {
             .collect();
         if let Some(video) = source.source_video(now) {
             renditions.extend(Rendition::of(&source, RenditionOrigin::Source, now));
-            let smallest = smallest_sent(&renditions);
-            for offer in self.offers(&video) {
+            for offer in self.needed_offers(&source, &video, &renditions) {
                 // The offer says what a rendition is that is live and not measured yet.
                 match renditions.iter_mut().find(|live| live.id == offer.id) {
                     Some(live) if live.bitrate == 0 => live.bitrate = offer.bitrate,
                     Some(_) => {}
-                    None if !is_needed(&offer, smallest) => {}
                     None => renditions.push(Rendition::offered(&name, &offer)),
                 }
             }
@@ -81,7 +79,7 @@ impl Hub {
     }
 
     /// Requests a rendition by its name without waiting for it. Returns `false` if nobody makes
-    /// renditions, or the maker is busy. Once it is live it is kept for a moment, in which viewers
+    /// renditions, or the maker is busy. That of a stream from another gateway is requested there. Once it is live it is kept for a moment, in which viewers
     /// have to subscribe.
     pub fn request_rendition(&self, name: &StreamName) -> bool {
         self.request(name, None)
@@ -171,12 +169,36 @@ impl Hub {
 
     /// Returns the renditions that can be made of a published stream, whether they are live or not.
     pub fn rendition_offers(&self, name: &StreamName, now: Instant) -> Vec<RenditionOffer> {
-        let source = self.stream(&name.published());
-        let video = source.and_then(|source| source.source_video(now));
-        video.map_or_else(Vec::new, |video| self.offers(&video))
+        let Some(source) = self.stream(&name.published()) else {
+            return Vec::new();
+        };
+        match (source.remote_offers(), source.source_video(now)) {
+            (Some(offers), _) => offers.to_vec(),
+            (None, Some(video)) => self.makes(&video),
+            (None, None) => Vec::new(),
+        }
     }
 
-    fn offers(&self, video: &SourceVideo) -> Vec<RenditionOffer> {
+    /// Returns those that are listed beside the renditions that are live.
+    fn needed_offers(
+        &self,
+        source: &Stream,
+        video: &SourceVideo,
+        live: &[Rendition],
+    ) -> Vec<RenditionOffer> {
+        // Its gateway has left out what is not needed.
+        if let Some(offers) = source.remote_offers() {
+            return offers.to_vec();
+        }
+        let smallest = smallest_sent(live);
+        let is_live = |offer: &RenditionOffer| live.iter().any(|one| one.id == offer.id);
+        let mut offers = self.makes(video);
+        offers.retain(|offer| is_live(offer) || is_needed(offer, smallest));
+        offers
+    }
+
+    /// Returns what this gateway makes of a video.
+    fn makes(&self, video: &SourceVideo) -> Vec<RenditionOffer> {
         let maker = self.maker().read();
         let maker = maker.unwrap_or_else(PoisonError::into_inner).clone();
         maker.map_or_else(Vec::new, |offers| offers(video))
@@ -205,14 +227,14 @@ impl Rendition {
         Self {
             id: offer.id,
             stream: source.rendition(&offer.id),
-            origin: RenditionOrigin::Transcoded,
-            codec: VideoCodec::H264,
+            origin: offer.origin,
+            codec: offer.codec,
             width: offer.width,
             height: offer.height,
             bitrate: offer.bitrate,
             is_live: false,
             alignment: None,
-            needs_transcoding: false,
+            needs_transcoding: offer.needs_transcoding,
         }
     }
 
@@ -263,11 +285,10 @@ fn is_needed(offer: &RenditionOffer, smallest: Option<u64>) -> bool {
 )]
 mod tests {
     use super::*;
-    use crate::{Delivery, HubConfig, Sink, StreamEvent};
+    use crate::{AudioForm, Delivery, HubConfig, Sink, StreamEvent};
     use bytes::Bytes;
-    use distributary_media::VideoTrack;
     use distributary_media::test_util::{opus_frame, video_frame};
-    use distributary_media::{Frame, TimedData};
+    use distributary_media::{AudioCodec, AudioFrame, AudioTrack, Frame, TimedData, VideoTrack};
     use std::time::Duration;
 
     fn track(height: u32) -> VideoTrack {
@@ -319,12 +340,8 @@ mod tests {
                 (source.track.height, source.needs_transcoding),
                 (1080, false)
             );
-            let offer = |id, height| RenditionOffer {
-                id,
-                width: height * 16 / 9,
-                height,
-                bitrate: 1_200_000,
-            };
+            let offer =
+                |id, height| RenditionOffer::transcode(id, height * 16 / 9, height, 1_200_000);
             vec![offer(rung, 480), offer(RenditionId::H264, 1080)]
         });
         let expected = ["source", "h264", "480p"].map(|id| (id.to_owned(), id == "source"));
@@ -404,6 +421,113 @@ mod tests {
             (0, 1)
         );
         drop(watching);
+    }
+
+    #[tokio::test]
+    async fn renditions_of_a_stream_from_elsewhere_are_those_that_it_has_there() {
+        let (hub, name, now) = hub();
+        let mut own = hub.provide_renditions(|_| {
+            vec![RenditionOffer::transcode(
+                RenditionId::rung(240),
+                426,
+                240,
+                300_000,
+            )]
+        });
+        let mut elsewhere = hub.provide_from_elsewhere();
+        let publisher = hub.publish_remote(&name, now, now).unwrap();
+        let publisher = publisher.from_node("a".into(), now);
+        publisher.set_video_track(track(1080));
+        assert_eq!(ids(&hub, &name, now), [("source".into(), true)]);
+        let (sink, mut queue) = Sink::channel(64);
+        let _watching = hub.subscribe(&name, sink, 0).unwrap();
+        let rung = RenditionId::rung(480);
+        let offered = RenditionOffer::transcode(rung, 854, 480, 1_200_000);
+        let sent = RenditionOffer {
+            origin: RenditionOrigin::Track,
+            needs_transcoding: true,
+            ..RenditionOffer::transcode(RenditionId::track(1), 1280, 720, 0)
+        };
+        publisher.set_offers(vec![offered, sent]);
+        publisher.set_offers(vec![offered, sent]);
+        assert_eq!(told(&mut queue), 1, "it is told once");
+        let rows = hub.renditions(&name, now);
+        let row = |at: usize| (rows[at].id.to_string(), rows[at].needs_transcoding);
+        assert_eq!(rows.len(), 3);
+        assert_eq!((row(1).0, row(2).0), ("track1".into(), "480p".into()));
+        assert_eq!((row(1).1, row(2).1), (true, false));
+        assert_eq!(rows[1].origin, RenditionOrigin::Track);
+
+        assert!(hub.request_rendition(&name.rendition(&rung)));
+        assert_eq!(elsewhere.try_recv().unwrap().name(), &name.rendition(&rung));
+        assert!(own.try_recv().is_err());
+        // A publisher of this gateway has the stream now.
+        let local = hub.publish(&name, now).unwrap();
+        local.set_video_track(track(1080));
+        let made_here = [("source".to_owned(), true), ("240p".to_owned(), false)];
+        assert_eq!(ids(&hub, &name, now), made_here);
+        assert!(hub.request_rendition(&name.rendition(&rung)));
+        assert!(own.try_recv().is_ok() && elsewhere.try_recv().is_err());
+        publisher.set_offers(vec![offered]);
+        assert_eq!(ids(&hub, &name, now), made_here, "it is replaced");
+    }
+
+    #[test]
+    fn audio_of_a_stream_from_elsewhere_comes_in_both_forms() {
+        let (hub, name, now) = hub();
+        let publisher = hub.publish_remote(&name, now, now).unwrap();
+        let publisher = publisher.from_node("a".into(), now);
+        let stream = publisher.stream().clone();
+        let listen = |form| {
+            let (sink, queue) = Sink::channel(64);
+            let sink = sink.with_audio(form);
+            (hub.subscribe(&name, sink, 0).unwrap(), queue)
+        };
+        let (_browser, mut opus) = listen(AudioForm::Opus);
+        assert!(!stream.has_published_listener());
+        let (_player, mut published) = listen(AudioForm::Published);
+        let (_encoder, mut without) = listen(AudioForm::Without);
+        assert!(stream.has_published_listener());
+        let aac = AudioFrame {
+            codec: AudioCodec::Aac,
+            pts: MediaTime::ZERO,
+            data: Bytes::from_static(&[0x21]),
+        };
+        let mut heard = |audio_track: AudioCodec| {
+            publisher.set_audio_track(AudioTrack {
+                codec: audio_track,
+                sample_rate: 48_000,
+                channels: 2,
+                config: Bytes::new(),
+            });
+            let made = Frame::Audio(opus_frame(0, &[1]));
+            publisher.push(made, now).unwrap();
+            stream.push_as_published(aac.clone());
+            let codecs = |queue: &mut mpsc::Receiver<Delivery>| {
+                let frames = std::iter::from_fn(|| queue.try_recv().ok());
+                let frames = frames.filter_map(|delivery| match delivery.event {
+                    StreamEvent::Frame(frame) => match &*frame {
+                        Frame::Audio(audio) => Some(audio.codec),
+                        Frame::Video(_) => None,
+                    },
+                    _ => None,
+                });
+                frames.collect::<Vec<_>>()
+            };
+            assert!(!stream.has_audio_job(), "nothing is transcoded here");
+            (codecs(&mut opus), codecs(&mut published))
+        };
+        let (opus, aac) = (AudioCodec::Opus, AudioCodec::Aac);
+        assert_eq!(heard(aac), (vec![opus], vec![aac]));
+        let _local = hub.publish(&name, now).unwrap();
+        stream.push_as_published(AudioFrame {
+            codec: AudioCodec::Aac,
+            pts: MediaTime::ZERO,
+            data: Bytes::new(),
+        });
+        let events = std::iter::from_fn(|| without.try_recv().ok());
+        let is_frame = |delivery: Delivery| matches!(delivery.event, StreamEvent::Frame(_));
+        assert!(!events.into_iter().any(is_frame));
     }
 
     #[test]

@@ -371,7 +371,9 @@ impl Stream {
                 if has_news && self.b_frame_policy() == BFramePolicy::Refuse {
                     return Err(Refusal::BFrames);
                 }
-                if state.b_frames.is_log_due()
+                // That of another gateway is told there.
+                if state.contribution.node.is_none()
+                    && state.b_frames.is_log_due()
                     && let Some(has_transcoder) = self.transcoder.is_there()
                 {
                     let policy = self.b_frame_policy();
@@ -386,7 +388,7 @@ impl Stream {
                 }
                 let frame = Arc::new(frame);
                 state.cache.push(&frame, now);
-                state.deliver_where(&frame, Some(now), |_| true);
+                state.deliver_where(&frame, Some(now), Subscriber::has_video);
             }
             Frame::Audio(_) => {
                 state.audio_frames += 1;
@@ -400,7 +402,8 @@ impl Stream {
                 if audio.codec == AudioCodec::Opus {
                     // Opus that the job still makes of earlier audio would come late.
                     state.audio_job = None;
-                    state.deliver_audio(&Arc::new(frame), None);
+                    let form = state.is_made_opus().then_some(AudioForm::Opus);
+                    state.deliver_audio(&Arc::new(frame), form);
                 } else {
                     state.transcode(self, audio, now);
                     state.deliver_audio(&Arc::new(frame), Some(AudioForm::Published));
@@ -474,7 +477,8 @@ impl State {
     /// of its renditions: all have the same audio.
     fn deliver_audio(&mut self, frame: &Arc<Frame>, form: Option<AudioForm>) {
         self.deliver_where(frame, None, |subscriber| {
-            form.is_none_or(|form| subscriber.audio_form() == form)
+            subscriber.audio_form() != AudioForm::Without
+                && form.is_none_or(|form| subscriber.audio_form() == form)
         });
         for (rendition, _) in &self.renditions {
             rendition.lock().deliver_audio(frame, form);
@@ -496,6 +500,14 @@ impl State {
                 self.dropped += 1;
             }
         }
+    }
+
+    /// Returns whether Opus that is pushed was made of what is published: by another gateway, which has
+    /// the audio as published too.
+    fn is_made_opus(&self) -> bool {
+        let track = self.contribution.audio.as_ref();
+        track.is_some_and(|track| track.codec != AudioCodec::Opus)
+            && self.contribution.node.is_some()
     }
 
     fn has_subscriber(&self, form: AudioForm) -> bool {

@@ -55,6 +55,8 @@ pub enum AudioForm {
     Opus,
     /// As published.
     Published,
+    /// No audio.
+    Without,
 }
 
 /// The sending half of a subscriber's queue. Many streams can share one queue.
@@ -62,20 +64,32 @@ pub enum AudioForm {
 pub struct Sink {
     queue: mpsc::Sender<Delivery>,
     audio: AudioForm,
+    has_video: bool,
 }
 
 impl Sink {
     /// Returns a queue for `capacity` deliveries, all streams together, with audio as Opus.
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
         let (queue, receiver) = mpsc::channel(capacity);
-        let audio = AudioForm::default();
-        (Self { queue, audio }, receiver)
+        let sink = Self {
+            queue,
+            audio: AudioForm::default(),
+            has_video: true,
+        };
+        (sink, receiver)
     }
 
     /// Returns the same queue, with audio in this form.
     #[must_use]
     pub fn with_audio(self, audio: AudioForm) -> Self {
         Self { audio, ..self }
+    }
+
+    /// Returns the same queue, without video.
+    #[must_use]
+    pub fn without_video(self) -> Self {
+        let has_video = false;
+        Self { has_video, ..self }
     }
 }
 
@@ -119,6 +133,11 @@ impl Subscriber {
     /// Returns the form in which it receives audio.
     pub(crate) fn audio_form(&self) -> AudioForm {
         self.sink.audio
+    }
+
+    /// Returns whether it receives video.
+    pub(crate) fn has_video(&self) -> bool {
+        self.sink.has_video
     }
 
     /// Queues a frame, or drops it when the subscriber is behind. Returns whether it was queued.

@@ -118,8 +118,7 @@ impl Source {
     /// Subscribes to the stream. Returns `None` if there is none of this name.
     pub(crate) fn subscribe(hub: &Hub, name: &StreamName) -> Option<Self> {
         let (sink, queue) = Sink::channel(QUEUE);
-        // Audio is not transcoded here. As published, it costs nothing.
-        let sink = sink.with_audio(AudioForm::Published);
+        let sink = sink.with_audio(AudioForm::Without);
         let (subscription, cached) = hub.subscribe(name, sink, 0)?;
         Some(Self {
             liveness: subscription.stream().liveness(),
@@ -453,7 +452,7 @@ mod tests {
     use super::*;
     use crate::TranscodeConfig;
     use distributary_hub::HubConfig;
-    use distributary_media::{AudioCodec, AudioFrame};
+    use distributary_media::test_util::video_frame;
 
     #[test]
     fn keyframes_are_two_seconds_apart_at_any_rate() {
@@ -491,15 +490,9 @@ mod tests {
         let now = Instant::now().into_std();
         let publisher = hub.publish(&name, now).expect("it is free");
         let mut source = Source::subscribe(&hub, &name).expect("it is there");
-        let audio = |n: i64| {
-            Frame::Audio(AudioFrame {
-                codec: AudioCodec::Opus,
-                pts: MediaTime::from_millis(20 * n),
-                data: bytes::Bytes::from_static(&[0xfc]),
-            })
-        };
+        let video = |n: i64| Frame::Video(video_frame(40 * n, n == 0, 1));
         for n in 0..=QUEUE as i64 {
-            publisher.push(audio(n), now).expect("it may be published");
+            publisher.push(video(n), now).expect("it may be published");
         }
         assert_eq!(source.queue.len(), QUEUE, "the queue is full");
         drop(publisher);

@@ -128,6 +128,9 @@ impl Job {
         if !stream.is_live() {
             return RunEnd::Offline.into();
         }
+        if let Some(node) = stream.node() {
+            return End::Elsewhere(node);
+        }
         let Some(source) = stream.source_video(Instant::now().into_std()) else {
             return RunEnd::from(AttemptError::NoFrame).into();
         };

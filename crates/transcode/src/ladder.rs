@@ -70,20 +70,13 @@ impl Ladder {
     /// viewers need that.
     pub(crate) fn offers(&self, source: &SourceVideo) -> Vec<RenditionOffer> {
         let track = &source.track;
-        let same_size = needs_same_size(source).then_some(RenditionOffer {
-            id: RenditionId::H264,
-            width: track.width,
-            height: track.height,
-            bitrate: source.bitrate,
+        let same_size = needs_same_size(source).then(|| {
+            let (width, height) = (track.width, track.height);
+            RenditionOffer::transcode(RenditionId::H264, width, height, source.bitrate)
         });
         let rungs = self.rungs_below(source).map(|rung| {
             let (width, height) = rung.size(track.width, track.height);
-            RenditionOffer {
-                id: rung.id(),
-                width,
-                height,
-                bitrate: rung.bitrate,
-            }
+            RenditionOffer::transcode(rung.id(), width, height, rung.bitrate)
         });
         same_size.into_iter().chain(rungs).collect()
     }

@@ -537,12 +537,7 @@ fn viewers_change_to_the_rendition_at_the_moment_it_is_live() {
     let mut world = World::with(1, BFramePolicy::Transcode);
     let hub = world.shared.hub.clone();
     let rendition = stream().rendition(&RenditionId::H264);
-    let offer = RenditionOffer {
-        id: RenditionId::H264,
-        width: 1280,
-        height: 720,
-        bitrate: 2_000_000,
-    };
+    let offer = RenditionOffer::transcode(RenditionId::H264, 1280, 720, 2_000_000);
     let mut demands = hub.provide_renditions(move |_| vec![offer]);
     world.b_frames.kind = BFrames::NonReference;
     world.join(0);

@@ -19,8 +19,8 @@ const QUEUE: usize = 256;
 /// Joins `member` to `stream` as the rendition `id`, until one of them has no publisher.
 pub(super) async fn join(hub: Hub, stream: Arc<Stream>, member: Arc<Stream>, id: RenditionId) {
     let (sink, queue) = Sink::channel(QUEUE);
-    // Audio is that of the stream. As published, it costs nothing.
-    let sink = sink.with_audio(AudioForm::Published);
+    // Audio is that of the stream.
+    let sink = sink.with_audio(AudioForm::Without);
     let Some((_subscription, cached)) = hub.subscribe(member.name(), sink, 0) else {
         return;
     };

@@ -7,7 +7,7 @@ use distributary_media::{AudioTrack, TimedData, VideoTrack};
 
 use super::stats::{MissingAudio, MissingVideo, PublisherInfo};
 use crate::meter::Meter;
-use crate::offer::JoinAlignment;
+use crate::offer::{JoinAlignment, RenditionOffer};
 
 /// The tracks, the metadata and the measured stats of one publisher. A publisher that stands by has
 /// its own, which become those of the stream when it takes over.
@@ -16,6 +16,8 @@ pub(super) struct Contribution {
     pub(super) info: Option<Arc<PublisherInfo>>,
     /// The gateway from which it arrives, if it is another one.
     pub(super) node: Option<Arc<str>>,
+    /// The renditions that this gateway has of it.
+    pub(super) offers: Arc<[RenditionOffer]>,
     pub(super) missing_video: Option<Arc<MissingVideo>>,
     pub(super) missing_audio: Option<Arc<MissingAudio>>,
     /// The last `onMetaData`.
@@ -35,6 +37,7 @@ impl Contribution {
         Self {
             info: None,
             node: None,
+            offers: Arc::default(),
             missing_video: None,
             missing_audio: None,
             metadata: None,
@@ -51,6 +54,7 @@ impl Contribution {
     pub(super) fn end(&mut self) {
         self.info = None;
         self.node = None;
+        self.offers = Arc::default();
         self.missing_video = None;
         self.missing_audio = None;
         self.metadata = None;

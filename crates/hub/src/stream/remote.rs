@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
+use distributary_media::{AudioFrame, AudioTrack, Frame, MediaTime, TimedData, VideoTrack};
 
 use super::{Publisher, State, Stream};
+use crate::offer::RenditionOffer;
+use crate::subscriber::AudioForm;
 
 /// The frames and facts with which another gateway joins a stream.
 #[derive(Clone, Debug)]
@@ -49,6 +51,29 @@ impl Stream {
     pub fn node(&self) -> Option<Arc<str>> {
         self.lock().contribution.node.clone()
     }
+
+    /// Returns the renditions that the gateway has from which the stream arrives; `None` if it does
+    /// not arrive from another one.
+    pub(crate) fn remote_offers(&self) -> Option<Arc<[RenditionOffer]>> {
+        let state = self.lock();
+        let own = &state.contribution;
+        own.node.as_ref().map(|_| Arc::clone(&own.offers))
+    }
+
+    /// Returns whether a subscriber receives audio as published.
+    pub fn has_published_listener(&self) -> bool {
+        self.lock().has_subscriber(AudioForm::Published)
+    }
+
+    /// Delivers audio as published of a stream that arrives from another gateway, where its publisher
+    /// pushes Opus that was made there. The time is that of this stream.
+    pub fn push_as_published(&self, audio: AudioFrame) {
+        let mut frame = Frame::Audio(audio);
+        let mut state = self.lock();
+        if state.contribution.node.is_some() && self.memory.hold(&mut frame) {
+            state.deliver_audio(&Arc::new(frame), Some(AudioForm::Published));
+        }
+    }
 }
 
 impl Publisher {
@@ -61,5 +86,17 @@ impl Publisher {
             state.timeline.follow(origin);
         });
         self
+    }
+
+    /// Sets the renditions that the gateway has from which the stream arrives.
+    pub fn set_offers(&self, offers: Vec<RenditionOffer>) {
+        let mut has_changed = false;
+        self.while_active(|state: &mut State| {
+            has_changed = *state.contribution.offers != offers;
+            state.contribution.offers = offers.into();
+        });
+        if has_changed {
+            self.stream().tell_renditions();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The reasons why transcoding ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_hub::{PublishError, Refusal};
@@ -18,6 +19,8 @@ pub(super) enum End {
     Unwatched,
     #[error("there is no such rendition of the stream")]
     NotOffered,
+    #[error("the stream arrives from the node {0}, which makes its renditions")]
+    Elsewhere(Arc<str>),
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]
@@ -31,7 +34,7 @@ impl End {
         match self {
             Self::Run(RunEnd::Changed) => Ending::Changed,
             Self::Run(RunEnd::Offline) => Ending::Offline,
-            Self::Unwatched | Self::NotOffered => Ending::Unwatched,
+            Self::Unwatched | Self::NotOffered | Self::Elsewhere(_) => Ending::Unwatched,
             Self::Run(RunEnd::Failed(_)) | Self::TooMany(_) | Self::Publish(_) | Self::Unfit(_) => {
                 Ending::Failed {
                     after: worked,

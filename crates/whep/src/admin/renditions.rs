@@ -40,7 +40,9 @@ impl RenditionStatus {
             Some(JoinAlignment::Arrival) => (Some("arrival"), Some(0)),
             None => (None, None),
         };
-        let offer = offers.iter().find(|offer| offer.id == rendition.id);
+        let is_transcode = |offer: &&RenditionOffer| offer.origin == RenditionOrigin::Transcoded;
+        let mut transcodes = offers.iter().filter(is_transcode);
+        let offer = transcodes.find(|offer| offer.id == rendition.id);
         Self {
             id: rendition.id.to_string(),
             origin: match rendition.origin {
