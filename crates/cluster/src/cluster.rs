@@ -128,8 +128,7 @@ impl ClusterSetup {
         Ok(Self {
             node: config.node()?,
             config: config.clone(),
-            // The hub decides on renditions itself.
-            demands: hub.provide(|_| true),
+            demands: hub.provide_from_elsewhere(),
             admissions: hub.arbitrate(),
             hub,
         })

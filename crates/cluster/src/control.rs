@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Label;
 use crate::epoch::is_provisional;
-use crate::form::Form;
+use crate::strand::Strand;
 
 /// The version of the control messages.
 pub(crate) const VERSION: u8 = 1;
@@ -110,7 +110,8 @@ pub(crate) struct Join {
     #[serde(with = "stream_name")]
     pub(crate) stream: StreamName,
     pub(crate) epoch: u64,
-    pub(crate) form: Form,
+    #[serde(flatten)]
+    pub(crate) strand: Strand,
 }
 
 /// The streams of the receiver that the sender watches.
@@ -126,10 +127,15 @@ pub(crate) struct Kept {
     #[serde(with = "stream_name")]
     pub(crate) stream: StreamName,
     pub(crate) epoch: u64,
-    pub(crate) form: Form,
+    #[serde(flatten)]
+    pub(crate) strand: Strand,
     /// Loss of audio packets on the way to its viewers, in percent.
     #[serde(default)]
     pub(crate) loss: u8,
+    /// A keyframe of the rendition is needed as soon as possible that is later than this time on the
+    /// owner's timeline, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keyframe_after: Option<i64>,
 }
 
 /// The announcement that a node owns a stream from now on.
@@ -248,8 +254,9 @@ mod tests {
             streams: vec![Kept {
                 stream: StreamName::parse("live/test").unwrap(),
                 epoch: 7,
-                form: Form::Opus,
+                strand: Strand::Main,
                 loss: 3,
+                keyframe_after: None,
             }],
         };
         let json = keep.to_json();
@@ -309,8 +316,9 @@ mod tests {
         let kept = Kept {
             stream: StreamName::parse(&long).unwrap(),
             epoch: u64::MAX,
-            form: Form::Published,
+            strand: Strand::Rendition("abcdefghijklmnopqrstuvw".parse().unwrap()),
             loss: 100,
+            keyframe_after: Some(i64::MIN),
         };
         let keep = Keep {
             node: "n".repeat(63).parse().unwrap(),

@@ -12,39 +12,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use distributary_hub::{Demand, DemandError, Dismissal, Tenure};
 use distributary_names::StreamName;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
 use crate::ask::{ANSWER_TIMEOUT, Asked, ask_owner};
 use crate::backoff::Backoff;
+use crate::branches::Branches;
 use crate::claim::MAX_SILENT;
 use crate::clock::now;
 use crate::config::Label;
 use crate::content::EndReason;
 use crate::context::Context;
-use crate::control::{Control, Holds, Join};
+use crate::control::Holds;
 use crate::epoch::LatestOwner;
-use crate::feed;
 use crate::follow::{Answered, Event};
-use crate::form::Form;
-use crate::held::Held;
 use crate::keeps::Keeps;
-use crate::message::Part;
 use crate::passage::Passage;
-use crate::subscription::Subscription;
-
-/// Maximum silence within the answer to a request to join.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Timeout of the whole answer.
-const WHOLE_JOIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Maximum bytes of the answer. An owner sends less.
-const MAX_ANSWER: usize = 2 * feed::MAX_ANSWER;
+use crate::reception::{Received, Reception, ReceptionEnd, Source};
+use crate::strand::Strand;
 
 /// Time for which viewers of a stream without an owner keep it: for longer than another node takes
 /// to claim the name of one that has died.
@@ -76,6 +64,8 @@ pub(crate) struct Edge {
     following: Option<(Label, u64)>,
     latest: LatestOwner,
     passage: Passage,
+    /// The renditions, and the audio as published.
+    branches: Branches,
     /// True once the answer to a request to join was complete: viewers can begin.
     has_joined: bool,
     last_owner: Option<Label>,
@@ -101,6 +91,16 @@ enum End {
     Shutdown,
 }
 
+impl From<ReceptionEnd> for End {
+    fn from(end: ReceptionEnd) -> Self {
+        match end {
+            ReceptionEnd::Away | ReceptionEnd::Silent => Self::Again,
+            ReceptionEnd::NoAnswer => Self::Failed,
+            ReceptionEnd::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
 impl Edge {
     /// Returns the task of a stream for the viewers that wait for it. With `replaces` it takes the
     /// stream from the publishers of this node that were admitted during this ownership.
@@ -115,6 +115,7 @@ impl Edge {
         let (first, longest) = RETRY;
         Self {
             passage: Passage::new(Arc::clone(&context), name.clone(), replaces),
+            branches: Branches::new(Arc::clone(&context), Arc::clone(&keeps), name.clone()),
             context,
             keeps,
             name,
@@ -234,6 +235,9 @@ impl Edge {
                 command = commands.recv() => command,
             };
             match command {
+                Some(Command::Demand(demand)) if demand.name().is_rendition() => {
+                    self.branches.demand(demand);
+                }
                 Some(Command::Demand(demand)) => {
                     self.wait(demand);
                     self.answer_demands();
@@ -255,16 +259,15 @@ impl Edge {
 
     /// Joins the stream at its owner, and passes on what comes.
     async fn follow(&mut self, holds: &Holds, lost: &mut Option<Instant>) -> End {
-        let (context, form) = (Arc::clone(&self.context), Form::Opus);
         let Holds { node, epoch, .. } = holds;
-        let subject = context.subjects.media(node, *epoch, &self.name, form);
-        let Some(live) = context.link.subscribe(&subject).await else {
-            return End::Again;
-        };
-        let _watch = self.keeps.keep(&self.name, node, *epoch, form);
         self.following = Some((node.clone(), *epoch));
-        let end = self.receive(node, *epoch, live, lost).await;
+        let mut is_joining = true;
+        let end = self.receive(node, *epoch, lost, &mut is_joining).await;
+        if is_joining {
+            self.context.counters.joins_failed.note();
+        }
         self.following = None;
+        self.branches.set_trunk(None);
         match end {
             End::Over(_) | End::Moved => self.latest.forget(),
             _ => self.latest.renew(node, *epoch, self.passage.heard()),
@@ -272,140 +275,91 @@ impl Edge {
         end
     }
 
-    /// Joins the stream, and passes on what comes from its owner.
+    /// Joins the stream, and passes on what comes from its owner. `is_joining` tells whether an answer
+    /// to a request to join is missing.
     async fn receive(
         &mut self,
         node: &Label,
         epoch: u64,
-        mut live: Subscription,
         lost: &mut Option<Instant>,
+        is_joining: &mut bool,
     ) -> End {
         let context = Arc::clone(&self.context);
         self.passage.prepare(node, epoch);
         self.passage.resubscribe();
-        let mut held = Held::default();
-        if let Err(end) = self.join(node, epoch, &mut live, &mut held).await {
-            context.counters.joins_failed.note();
-            return end;
+        let source = Source {
+            name: self.name.clone(),
+            strand: Strand::Main,
+            owner: node.clone(),
+            epoch,
+        };
+        let mut reception = match Reception::open(&context, &self.keeps, source).await {
+            Ok(reception) => reception,
+            Err(end) => return end.into(),
+        };
+        let mut has_joined = false;
+        loop {
+            if has_joined {
+                *lost = None;
+            }
+            let silent_at = self.passage.heard() + context.silence;
+            let received = tokio::select! {
+                received = reception.next(silent_at) => received,
+                end = self.attend() => return end,
+            };
+            match received {
+                Ok(Received::Answer(part)) => match self.passage.handle_answer(&part) {
+                    Ok(()) => {}
+                    Err(Answered::Complete) => {
+                        reception.joined();
+                        if self.passage.is_displaced() {
+                            return End::Dismissed(Dismissal::Replaced);
+                        }
+                        if has_joined {
+                            context.counters.rejoins.note();
+                        } else {
+                            context.counters.joins.note();
+                        }
+                        (has_joined, *is_joining) = (true, false);
+                        self.note_join(node, epoch);
+                    }
+                    // Another epoch of this owner, or another owner, is there by now.
+                    Err(Answered::Refused(EndReason::Moved)) => return End::Moved,
+                    Err(Answered::Refused(_) | Answered::Broken) => return End::Failed,
+                },
+                Ok(Received::Live(message)) => match self.passage.handle(&message) {
+                    Some(Event::End(EndReason::Moved)) => return End::Moved,
+                    Some(Event::End(reason)) => return End::Over(reason),
+                    Some(Event::Rejoin) => {
+                        self.passage.prepare(node, epoch);
+                        *is_joining = true;
+                        if let Err(end) = reception.join().await {
+                            return end.into();
+                        }
+                    }
+                    _ => {}
+                },
+                Err(end) => {
+                    debug!(owner = %node, ?end, "nothing comes from the owner");
+                    return end.into();
+                }
+            }
+            if has_joined && self.passage.take_news() {
+                self.branches.set_trunk(self.passage.trunk(epoch));
+            }
         }
-        context.counters.joins.note();
-        self.retry.succeed();
-        self.latest.note(node, epoch, now());
+    }
+
+    /// Notes that the answer to a request to join is complete.
+    fn note_join(&mut self, node: &Label, epoch: u64) {
         if self.last_owner.as_ref() != Some(node) {
             info!(owner = %node, epoch, "watched from another node");
             self.last_owner = Some(node.clone());
         }
-        loop {
-            *lost = None;
-            let message = match held.pop() {
-                Some(message) => message,
-                None => match self.next_live(node, &mut live).await {
-                    Ok(message) => message,
-                    Err(end) => return end,
-                },
-            };
-            match self.passage.handle(&message) {
-                Some(Event::End(EndReason::Moved)) => {
-                    return End::Moved;
-                }
-                Some(Event::End(reason)) => return End::Over(reason),
-                Some(Event::Rejoin) => {
-                    self.passage.prepare(node, epoch);
-                    if let Err(end) = self.join(node, epoch, &mut live, &mut held).await {
-                        context.counters.joins_failed.note();
-                        return end;
-                    }
-                    context.counters.rejoins.note();
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Returns the next live message, or why no more comes.
-    async fn next_live(&mut self, node: &Label, live: &mut Subscription) -> Result<Bytes, End> {
-        let silent_at = self.passage.heard() + self.context.silence;
-        tokio::select! {
-            message = live.next() => message.map(|message| message.payload).ok_or(End::Shutdown),
-            end = self.attend() => Err(end),
-            () = sleep_until(silent_at.into()) => {
-                debug!(owner = %node, "the owner is silent");
-                Err(End::Again)
-            }
-        }
-    }
-
-    /// Joins the stream: passes on the answer of the owner. The live messages that arrive meanwhile
-    /// are held.
-    async fn join(
-        &mut self,
-        node: &Label,
-        epoch: u64,
-        live: &mut Subscription,
-        held: &mut Held,
-    ) -> Result<(), End> {
-        let context = Arc::clone(&self.context);
-        let inbox = context.link.inbox();
-        let Some(mut answer) = context.link.subscribe(&inbox).await else {
-            return Err(End::Again);
-        };
-        let join = Join {
-            node: context.node.clone(),
-            stream: self.name.clone(),
-            epoch,
-            form: Form::Opus,
-        };
-        let subject = context.subjects.join(node);
-        context.link.request(&subject, &inbox, join.to_json()).await;
-        let deadline = Instant::now() + WHOLE_JOIN_TIMEOUT;
-        let mut received = 0;
-        loop {
-            let silent = deadline.min(Instant::now() + JOIN_TIMEOUT);
-            let message = loop {
-                tokio::select! {
-                    message = answer.next() => break message,
-                    message = live.next() => match message {
-                        Some(message) => held.push(message.payload),
-                        None => return Err(End::Shutdown),
-                    },
-                    end = self.attend() => return Err(end),
-                    () = sleep_until(silent) => return Err(End::Failed),
-                }
-            };
-            let Some(message) = message else {
-                return Err(End::Shutdown);
-            };
-            received += message.payload.len();
-            context.counters.bytes_in.add(message.payload.len() as u64);
-            if received > MAX_ANSWER {
-                return Err(End::Failed);
-            }
-            if message.payload.is_empty() {
-                // Nobody listens at that node.
-                return Err(End::Failed);
-            }
-            let part = match Part::decode(&message.payload) {
-                Ok(part) => part,
-                Err(fault) => {
-                    context.note_fault(fault);
-                    return Err(End::Failed);
-                }
-            };
-            match self.passage.handle_answer(&part) {
-                Ok(()) => {}
-                Err(Answered::Complete) => {
-                    if self.passage.is_displaced() {
-                        return Err(End::Dismissed(Dismissal::Replaced));
-                    }
-                    self.has_joined = true;
-                    self.answer_demands();
-                    return Ok(());
-                }
-                // Another epoch of this owner, or another owner, is there by now.
-                Err(Answered::Refused(EndReason::Moved)) => return Err(End::Moved),
-                Err(Answered::Refused(_) | Answered::Broken) => return Err(End::Failed),
-            }
-        }
+        self.retry.succeed();
+        self.latest.note(node, epoch, now());
+        self.has_joined = true;
+        self.answer_demands();
     }
 
     /// Lets a viewer wait until the stream is live.

@@ -78,7 +78,14 @@ impl Edges {
 
     /// Finds a stream that viewers request, and joins it.
     pub(crate) fn demand(&mut self, demand: Demand) {
-        let name = demand.name().clone();
+        let name = demand.name().published();
+        if demand.name().is_rendition() {
+            // That of a stream that arrives from another node.
+            if let Err(Command::Demand(demand)) = self.send(&name, Command::Demand(demand)) {
+                demand.answer(Err(DemandError::Failed("the stream has just ended".into())));
+            }
+            return;
+        }
         if self.owners.has(&name) {
             // A publisher of this node is about to begin, or another provider of it.
             demand.answer(Err(DemandError::NoProvider));

@@ -1,4 +1,4 @@
-//! Sends one stream of this node to the nodes that watch it.
+//! Sends one strand of a stream of this node to the nodes that watch it.
 //!
 //! ```text
 //! hub ──► bounded queue ──► Feed ──► one subject of NATS ──► every node that watches
@@ -12,38 +12,35 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::Bytes;
-use distributary_hub::{Delivery, Sink, Snapshot, Stream, StreamEvent, Subscription, Tracks};
+use distributary_hub::{Delivery, RenditionOffer, Sink, Stream, StreamEvent, Subscription, Tracks};
 use distributary_media::{Frame, MediaTime, TimedData};
+use distributary_names::StreamName;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
 use crate::anchor::Place;
-use crate::clock::{micros, now};
+use crate::answer::{Answer, Progress, age_field, bound, data_header, refuse};
+use crate::clock::now;
 use crate::config::Label;
 use crate::content::{EndReason, data_body};
 use crate::context::Context;
-use crate::form::Form;
 use crate::interest::Interest;
-use crate::message::{Header, Kind, encode, encode_frame, is_sendable};
+use crate::message::{Header, Kind, encode, encode_frame};
+use crate::offers::{are_near, offers};
+use crate::strand::Strand;
 use crate::tracks::TrackSet;
 
 /// Interval of signs of life.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Interval at which the renditions are compared with those that were sent: bitrates, and what can be
+/// made, change without an event.
+const COMPARISON: Duration = Duration::from_secs(1);
+
 /// Commands in the queue of a feed.
 const MAX_COMMANDS: usize = 64;
-
-/// Maximum bytes of the answer to a request to join. With a larger GOP the node gets no video before
-/// the next keyframe: a NATS server would end the connection over so much at once.
-pub(crate) const MAX_ANSWER: usize = 4 << 20;
-
-/// Bytes and parts of an answer after which it pauses, so that it does not hold up live streams.
-const BURST: (usize, usize) = (512 << 10, 128);
-
-/// The pause within an answer.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// A command for a feed.
 #[derive(Debug)]
@@ -61,12 +58,13 @@ pub(crate) struct RunningFeed {
     pub(crate) task: JoinHandle<()>,
 }
 
-/// Sends one stream of this node to the nodes that watch it, in one form.
+/// Sends one strand of a stream of this node to the nodes that watch it.
 pub(crate) struct Feed {
     context: Arc<Context>,
+    /// The stream of the hub that carries the strand.
     stream: Arc<Stream>,
     epoch: u64,
-    form: Form,
+    strand: Strand,
     subject: Subject,
     /// The number of the next part.
     sequence: u64,
@@ -77,30 +75,35 @@ pub(crate) struct Feed {
     subscription: Option<Subscription>,
     /// The tracks as they were sent last.
     sent: Option<Tracks>,
+    /// The renditions as they were sent last, and when they were compared.
+    offers: Vec<RenditionOffer>,
+    compared: Instant,
     /// The stream is offline, and the other nodes know that.
     is_offline: bool,
 }
 
 impl Feed {
-    /// Starts sending a stream. `None` if the hub does not have it.
+    /// Starts sending a strand of a stream. `None` if the hub does not have it, or nobody publishes
+    /// it.
     pub(crate) fn spawn(
         context: &Arc<Context>,
-        stream: &Arc<Stream>,
+        name: &StreamName,
         epoch: u64,
-        form: Form,
+        strand: Strand,
     ) -> Option<RunningFeed> {
-        let name = stream.name();
+        let carrier = strand.stream(name);
+        let stream = context.hub.stream(&carrier);
+        let stream = stream.filter(|stream| stream.is_live())?;
         let capacity = stream.settings().queue_frames.max(1);
         let (sink, queue) = Sink::channel(capacity);
-        let sink = sink.with_audio(form.audio());
-        let (subscription, _) = context.hub.subscribe(name, sink, 0)?;
+        let (subscription, _) = context.hub.subscribe(&carrier, strand.sink(sink), 0)?;
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-        let media = context.subjects.media(&context.node, epoch, name, form);
+        let media = context.subjects.media(&context.node, epoch, name, strand);
         let feed = Self {
             context: Arc::clone(context),
-            stream: Arc::clone(stream),
+            stream,
             epoch,
-            form,
+            strand,
             subject: media.into(),
             sequence: 0,
             interest: Interest::default(),
@@ -108,6 +111,8 @@ impl Feed {
             queue,
             subscription: Some(subscription),
             sent: None,
+            offers: Vec::new(),
+            compared: Instant::now(),
             is_offline: false,
         };
         Some(RunningFeed {
@@ -178,6 +183,9 @@ impl Feed {
         if let Some(subscription) = &self.subscription {
             subscription.set_audio_loss(self.interest.loss());
         }
+        if self.compared.elapsed() >= COMPARISON {
+            self.compare_offers();
+        }
         self.send_tracks().await;
         self.send(&Header::new(Kind::Tick, self.epoch), &[]).await;
     }
@@ -193,7 +201,8 @@ impl Feed {
                 let age = arrived.map_or(Duration::ZERO, |at| now().saturating_duration_since(at));
                 self.send_frame(frame, age).await;
             }
-            StreamEvent::Data(data) => self.send_data(data).await,
+            StreamEvent::Data(data) if self.strand == Strand::Main => self.send_data(data).await,
+            StreamEvent::Data(_) => {}
             StreamEvent::Offline => {
                 let reason = if self.stream.has_ended() {
                     EndReason::Finished
@@ -205,7 +214,10 @@ impl Feed {
             }
             // Its owner announces it to the other nodes.
             StreamEvent::Online => self.is_offline = false,
-            StreamEvent::Renditions => {}
+            StreamEvent::Renditions => {
+                self.compare_offers();
+                self.send_tracks().await;
+            }
         }
     }
 
@@ -247,9 +259,31 @@ impl Feed {
             return;
         }
         self.sent = Some(tracks);
-        let body = TrackSet::of(&self.stream.stats(), self.form).to_json();
+        self.offers = self.list_offers();
+        let body = self.describe().to_json();
         let header = Header::new(Kind::Tracks, self.epoch);
         self.send(&header, &[&body]).await;
+    }
+
+    /// Lets the tracks be sent again if the renditions have changed.
+    fn compare_offers(&mut self) {
+        self.compared = Instant::now();
+        if !are_near(&self.list_offers(), &self.offers) {
+            self.sent = None;
+        }
+    }
+
+    /// Returns the renditions that nodes may ask for.
+    fn list_offers(&self) -> Vec<RenditionOffer> {
+        match self.strand {
+            Strand::Main => offers(&self.context.hub, self.stream.name(), now()),
+            Strand::PublishedAudio | Strand::Rendition(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the tracks, and what else nodes need to know of the stream.
+    fn describe(&self) -> TrackSet {
+        TrackSet::of(&self.stream.stats()).with_renditions(&self.list_offers())
     }
 
     async fn send(&mut self, header: &Header, body: &[&[u8]]) {
@@ -285,7 +319,14 @@ impl Feed {
         };
         let now = now();
         let mut snapshot = self.stream.snapshot(now);
-        bound(&mut snapshot.frames);
+        if self.strand.has_video() {
+            bound(&mut snapshot.frames);
+        } else {
+            snapshot.frames.clear();
+        }
+        if self.strand != Strand::Main {
+            snapshot.metadata = None;
+        }
         let since_origin = now.saturating_duration_since(self.stream.epoch());
         let present = snapshot.present.unwrap_or(MediaTime::ZERO + since_origin);
         let is_empty = snapshot.frames.is_empty();
@@ -301,12 +342,11 @@ impl Feed {
             context: Arc::clone(&self.context),
             snapshot,
             present,
-            tracks: TrackSet::of(&self.stream.stats(), self.form).at(place),
+            tracks: self.describe().at(place),
             epoch: self.epoch,
             next_live: self.sequence,
             reply,
-            sequence: 0,
-            burst: (0, 0),
+            progress: Progress::default(),
         };
         tokio::spawn(async move {
             // If it ends early, the other node joins again.
@@ -316,139 +356,10 @@ impl Feed {
     }
 }
 
-/// Removes the video of a GOP that is too large for an answer, or has a frame that cannot be sent.
-fn bound(frames: &mut Vec<Arc<Frame>>) {
-    let mut total = 0;
-    let fits = frames.iter().all(|frame| {
-        total += frame.payload_len();
-        total <= MAX_ANSWER && is_sendable(frame)
-    });
-    if !fits {
-        frames.retain(|frame| matches!(**frame, Frame::Audio(_)));
-    }
-}
-
-/// The answer to a request to join.
-struct Answer {
-    context: Arc<Context>,
-    snapshot: Snapshot,
-    /// The time that the stream has reached.
-    present: MediaTime,
-    tracks: TrackSet,
-    epoch: u64,
-    /// The number of the live part that follows.
-    next_live: u64,
-    reply: String,
-    sequence: u64,
-    /// The bytes and parts since the last pause.
-    burst: (usize, usize),
-}
-
-impl Answer {
-    /// Sends the answer. It ends early if a part cannot be sent: without it the rest is of no use.
-    async fn send(mut self) -> Option<()> {
-        let tracks = self.tracks.to_json();
-        let header = Header::new(Kind::Tracks, self.epoch);
-        self.publish(|sequence, clock| encode(&header, &[&tracks], sequence, clock))
-            .await?;
-        if let Some(data) = self.snapshot.metadata.take()
-            && let Some(body) = data_body(&data)
-        {
-            let header = data_header(&data, self.epoch);
-            self.publish(|sequence, clock| encode(&header, &[&body], sequence, clock))
-                .await?;
-        }
-        let frames = std::mem::take(&mut self.snapshot.frames);
-        for frame in frames {
-            let age = self.present.saturating_since(frame.dts());
-            let header = Header::of_frame(&frame, self.epoch, age_field(age));
-            self.publish(|sequence, clock| encode_frame(&frame, &header, sequence, clock))
-                .await?;
-        }
-        let mut header = Header::new(Kind::Joined, self.epoch);
-        header.dts = self.present;
-        let next = self.next_live.to_be_bytes();
-        self.publish(|sequence, clock| encode(&header, &[&next], sequence, clock))
-            .await
-    }
-
-    /// Sends the parts of a message. `None` if one of them cannot be sent.
-    async fn publish(&mut self, encode: impl FnOnce(u64, u64) -> Vec<Bytes>) -> Option<()> {
-        for part in encode(self.sequence, self.context.clock(now())) {
-            self.sequence += 1;
-            let len = part.len();
-            if !self.context.link.publish(&self.reply, part).await {
-                self.context.counters.dropped_away.note();
-                return None;
-            }
-            self.context.counters.bytes_out.add(len as u64);
-            self.burst = (self.burst.0 + len, self.burst.1 + 1);
-            if self.burst.0 >= BURST.0 || self.burst.1 >= BURST.1 {
-                self.burst = (0, 0);
-                sleep(PAUSE).await;
-            }
-        }
-        Some(())
-    }
-}
-
-/// Refuses a request to join.
-pub(crate) async fn refuse(context: &Context, reply: &str, reason: EndReason) {
-    let header = Header::new(Kind::End, 0);
-    let clock = context.clock(now());
-    for part in encode(&header, &[&reason.to_body()], 0, clock) {
-        context.link.publish(reply, part).await;
-    }
-}
-
-fn data_header(data: &TimedData, epoch: u64) -> Header {
-    let mut header = Header::new(Kind::Data, epoch);
-    header.dts = data.time;
-    header
-}
-
-fn age_field(age: Duration) -> u32 {
-    u32::try_from(micros(age)).unwrap_or(u32::MAX)
-}
-
 fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use distributary_media::test_util::{opus_frame, video_frame};
-
-    fn gop(bytes: usize) -> Vec<Arc<Frame>> {
-        vec![
-            Arc::new(Frame::Video(video_frame(0, true, bytes / 2))),
-            Arc::new(Frame::Audio(opus_frame(0, &[1]))),
-            Arc::new(Frame::Video(video_frame(40, false, bytes / 2))),
-        ]
-    }
-
-    #[test]
-    fn answer_with_a_large_gop_has_no_video() {
-        let mut frames = gop(MAX_ANSWER / 2);
-        bound(&mut frames);
-        assert_eq!(frames.len(), 3);
-        let mut frames = gop(2 * MAX_ANSWER);
-        bound(&mut frames);
-        assert!(matches!(&frames[..], [frame] if matches!(**frame, Frame::Audio(_))));
-    }
-
-    #[test]
-    fn answer_with_a_frame_that_cannot_be_sent_has_no_video() {
-        let mut frames = gop(100);
-        let mut empty = video_frame(80, false, 10);
-        empty.units.clear();
-        frames.push(Arc::new(Frame::Video(empty)));
-        bound(&mut frames);
-        assert_eq!(frames.len(), 1);
     }
 }

@@ -10,55 +10,58 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::Label;
 use crate::context::Context;
 use crate::control::{Control, Keep, Kept, MAX_KEPT};
-use crate::form::Form;
+use crate::strand::Strand;
 
 /// Interval at which interest is renewed.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The streams of other nodes that this node watches.
+/// The streams of other nodes that this node watches, with their strands.
 #[derive(Debug, Default)]
-pub(crate) struct Keeps(Mutex<HashMap<StreamName, Watched>>);
+pub(crate) struct Keeps(Mutex<HashMap<Key, Watched>>);
+
+type Key = (StreamName, Strand);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Watched {
     owner: Label,
     epoch: u64,
-    form: Form,
 }
 
-/// Keeps the interest in one stream until it is dropped.
+/// Keeps the interest in one strand of a stream until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     keeps: Arc<Keeps>,
-    name: StreamName,
+    key: Key,
     watched: Watched,
 }
 
 impl Keeps {
-    /// Renews the interest in a stream until the returned value is dropped.
+    /// Renews the interest in a strand of a stream until the returned value is dropped.
     pub(crate) fn keep(
         self: &Arc<Self>,
         name: &StreamName,
+        strand: Strand,
         owner: &Label,
         epoch: u64,
-        form: Form,
     ) -> Watch {
+        let key = (name.clone(), strand);
         let watched = Watched {
             owner: owner.clone(),
             epoch,
-            form,
         };
-        self.lock().insert(name.clone(), watched.clone());
+        self.lock().insert(key.clone(), watched.clone());
         Watch {
             keeps: Arc::clone(self),
-            name: name.clone(),
+            key,
             watched,
         }
     }
 
     /// Returns the number of streams.
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        let watched = self.lock();
+        let names = watched.keys().filter(|(_, strand)| *strand == Strand::Main);
+        names.count()
     }
 
     /// Sends the messages until it is dropped.
@@ -77,13 +80,15 @@ impl Keeps {
     /// Returns the messages, with the node that each is for.
     fn messages(&self, context: &Context) -> Vec<(Label, Keep)> {
         let mut by_owner: HashMap<Label, Vec<Kept>> = HashMap::new();
-        for (name, watched) in &*self.lock() {
-            let stream = context.hub.stream(name);
+        for ((name, strand), watched) in &*self.lock() {
+            // The others have no Opus.
+            let stream = (*strand == Strand::Main).then(|| context.hub.stream(name));
             let kept = Kept {
                 stream: name.clone(),
                 epoch: watched.epoch,
-                form: watched.form,
-                loss: stream.map_or(0, |stream| stream.audio_loss()),
+                strand: *strand,
+                loss: stream.flatten().map_or(0, |stream| stream.audio_loss()),
+                keyframe_after: None,
             };
             by_owner
                 .entry(watched.owner.clone())
@@ -103,7 +108,7 @@ impl Keeps {
         messages.collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, Watched>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Watched>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,8 +117,8 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut keeps = self.keeps.lock();
         // Another owner may be watched by now.
-        if keeps.get(&self.name) == Some(&self.watched) {
-            keeps.remove(&self.name);
+        if keeps.get(&self.key) == Some(&self.watched) {
+            keeps.remove(&self.key);
         }
     }
 }
@@ -127,8 +132,9 @@ mod tests {
         let keeps = Arc::<Keeps>::default();
         let name = StreamName::parse("live/test").unwrap();
         let (a, b): (Label, Label) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let first = keeps.keep(&name, &a, 1, Form::Opus);
-        let second = keeps.keep(&name, &b, 2, Form::Opus);
+        let first = keeps.keep(&name, Strand::Main, &a, 1);
+        let second = keeps.keep(&name, Strand::Main, &b, 2);
+        let _audio = keeps.keep(&name, Strand::PublishedAudio, &b, 2);
         drop(first);
         assert_eq!(keeps.count(), 1);
         drop(second);

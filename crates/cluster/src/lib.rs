@@ -16,16 +16,17 @@
 //!
 //! State machines and formats, without sockets and clocks:
 //!
-//! * `subject`: the subjects; `form`: the form of the audio.
+//! * `subject`: the subjects; `strand`: what of a stream travels on one.
 //! * [`message`]: media messages; [`reassembly`]: parts in, whole messages out; [`content`]: the
-//!   content of a message; [`tracks`]: the tracks as they travel.
+//!   content of a message; [`tracks`]: the tracks as they travel; `offers`: the renditions of the owner
+//!   there; `video_kind`: codecs there.
 //! * [`control`]: control messages.
 //! * `claim`: the claim of a name. `successors`: nodes that wait for a name of this one. `interest`: who watches a stream. `nodes`: the table of nodes.
 //! * `roster`: the streams that other nodes have. `choice`: other nodes for viewers of this one.
 //! * `public_url`: URLs of nodes. [`Share`]: shares of limits.
 //! * `epoch`: the order of owners; `backoff`: delays between attempts.
 //! * `transit`: how late messages are; `anchor`: when frames arrived at their owner. `follow`: one stream of another node, from messages to
-//!   frames.
+//!   frames. `trunk`: a stream of another node, as its further strands see it.
 //!
 //! Drivers:
 //!
@@ -34,10 +35,14 @@
 //! * `arbiter`: the owners of names; `bucket`: the bucket that has them; `entries`: follows it.
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
 //!   for a name that another node has; `owned_name`:
-//!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one stream;
+//!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one strand of a stream;
+//!   `answer`: the answer to a request to join it;
 //!   `liveness`: tells when it is live.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
-//!   `relay`: what the hub has of it; `held`: what waits while it is joined; `keeps`: says which are watched.
+//!   `relay`: what the hub has of it. `reception`: the messages of one strand; `held`: what waits while it
+//!   is joined; `following`: the follower of its owners; `keeps`: says which are watched.
+//! * `branches`: the strands beside the main one; `branch`: one of them, as `remote_rendition` and
+//!   `remote_audio` see it.
 //! * `ask`: the question who owns a stream.
 //! * `roster_exchange`: says which streams this node has, and learns those of the others.
 //! * `viewers`: what viewers need of other nodes; `load`: the load of this one. `forward`: requests for
@@ -46,9 +51,12 @@
 //!   versions. `context`: what all tasks share; `clock`: their clocks.
 
 mod anchor;
+mod answer;
 mod arbiter;
 mod ask;
 mod backoff;
+mod branch;
+mod branches;
 mod bucket;
 mod choice;
 mod claim;
@@ -65,7 +73,7 @@ mod entries;
 mod epoch;
 mod feed;
 mod follow;
-mod form;
+mod following;
 mod forward;
 mod held;
 mod interest;
@@ -76,17 +84,22 @@ mod load;
 pub mod message;
 mod next_server;
 mod nodes;
+mod offers;
 mod owned_name;
 mod owner;
 mod owners;
 mod passage;
 mod public_url;
 pub mod reassembly;
+mod reception;
 mod relay;
+mod remote_audio;
+mod remote_rendition;
 mod roster;
 mod roster_exchange;
 mod share;
 mod stats;
+mod strand;
 mod subject;
 mod subscription;
 mod successors;
@@ -94,7 +107,9 @@ mod successors;
 pub mod test_util;
 pub mod tracks;
 mod transit;
+mod trunk;
 mod versions;
+mod video_kind;
 mod viewers;
 
 pub use cluster::{ArbiterStatus, Cluster, ClusterDriver, ClusterSetup, ClusterStatus};

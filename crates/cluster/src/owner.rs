@@ -1,11 +1,12 @@
 //! The owner of one name that publishers of this node use.
 //!
 //! * `claiming`: claims the name. `waiting`: waits for a name that another node has.
+//! * `feeds`: sends the stream to other nodes.
 
 mod claiming;
+mod feeds;
 mod waiting;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use distributary_names::StreamName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use crate::answer::refuse;
 use crate::backoff::Backoff;
 use crate::claim::Claim;
 use crate::claimant::{Check, compare, confirm};
@@ -28,28 +30,24 @@ use crate::clock::{now, wall_clock};
 use crate::config::Label;
 use crate::content::EndReason;
 use crate::context::Context;
-use crate::control::{Announced, Ask, Control, Holds, Join, Waiting};
+use crate::control::{Announced, Ask, Control, Holds, Join, Kept, Waiting};
 use crate::epoch::{is_provisional, provisional};
-use crate::feed::{Feed, FeedCommand, RunningFeed, refuse};
-use crate::form::Form;
 use crate::liveness::Liveness;
 use crate::owned_name::OwnedName;
 use crate::subject;
 use crate::subscription::{Subscription, reply_to};
 use crate::successors::Successors;
+use feeds::Feeds;
 
 /// Delay before the arbiter is asked again to confirm the name, or for an entry that could not be
 /// read: the first, and the longest after many.
 const CONFIRM: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
-/// Maximum time for which a feed tells other nodes that it ends.
-const FEED_END: Duration = Duration::from_millis(300);
-
 /// A command for the owner of one name.
 pub(crate) enum Command {
     Admit(Admission),
     Join(Join, String),
-    Keep(Label, Form, u64, u8),
+    Keep(Label, Kept),
     /// The connection is back: other nodes may have missed what was said before.
     Announce,
 }
@@ -86,7 +84,7 @@ pub(crate) struct Owner {
     permits: FuturesUnordered<PermitEnd>,
     /// The ownership during which they were granted.
     tenure: Tenure,
-    feeds: HashMap<Form, RunningFeed>,
+    feeds: Feeds,
     liveness: Liveness,
     /// Delays of the next comparison of the arbiter's entry.
     confirm: Backoff,
@@ -114,6 +112,7 @@ impl Owner {
         Self {
             key: subject::token(&name),
             liveness: Liveness::new(context.hub.clone(), name.clone()),
+            feeds: Feeds::new(Arc::clone(&context), name.clone()),
             context,
             lost,
             name,
@@ -121,7 +120,6 @@ impl Owner {
             questions: None,
             permits: FuturesUnordered::new(),
             tenure: Tenure::default(),
-            feeds: HashMap::new(),
             confirm: Backoff::new(CONFIRM.0, CONFIRM.1),
             shared,
             stands_by: false,
@@ -212,8 +210,8 @@ impl Owner {
                 question = receive(questions) => self.answer(question).await,
                 Some(command) = self.commands.recv() => match command {
                     Command::Admit(admission) => self.grant(admission),
-                    Command::Join(join, reply) => self.join(join, reply).await,
-                    Command::Keep(node, form, epoch, loss) => self.keep(node, form, epoch, loss),
+                    Command::Join(join, reply) => self.feeds.join(join, reply).await,
+                    Command::Keep(node, kept) => self.feeds.keep(node, &kept),
                     Command::Announce => {
                         self.listen().await;
                         self.announce().await;
@@ -222,6 +220,7 @@ impl Owner {
                         check_at = self.next_check();
                     }
                 },
+                Some(awaited) = self.feeds.next_awaited() => self.feeds.answer(awaited).await,
                 // Also what has arrived during the claim.
                 () = shared.changed() => {
                     if shared.is_released() {
@@ -317,7 +316,7 @@ impl Owner {
     fn change_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.shared.grant(self.is_provisional());
-        self.feeds.clear();
+        self.feeds.change_epoch(epoch);
     }
 
     /// Handles that another node has the name: publishers of this node stand by, or are dismissed.
@@ -333,7 +332,7 @@ impl Owner {
         self.shared.withdraw();
         self.questions = None;
         // They are no viewers of the stream.
-        self.end_feeds().await;
+        self.feeds.end().await;
         self.epoch = 0;
         self.forget_successors();
         self.pass_on().await;
@@ -406,51 +405,11 @@ impl Owner {
         self.tell_successors();
     }
 
-    async fn join(&mut self, join: Join, reply: String) {
-        if join.epoch != self.epoch {
-            return refuse(&self.context, &reply, EndReason::Moved).await;
-        }
-        let command = FeedCommand::Join {
-            node: join.node,
-            reply: reply.clone(),
-        };
-        if !self.feed(join.form, command) {
-            refuse(&self.context, &reply, EndReason::Lost).await;
-        }
-    }
-
-    fn keep(&mut self, node: Label, form: Form, epoch: u64, loss: u8) {
-        if epoch == self.epoch
-            && let Some(feed) = self.feeds.get(&form)
-        {
-            // Fails if the feed is busy, or has just ended; the node renews it or joins again.
-            let _ = feed.commands.try_send(FeedCommand::Keep { node, loss });
-        }
-    }
-
-    /// Gives a command to the feed of a form, which is started if there is none. Returns whether
-    /// that was possible.
-    fn feed(&mut self, form: Form, command: FeedCommand) -> bool {
-        let feed = self.feeds.get(&form);
-        if feed.is_none_or(|feed| feed.commands.is_closed()) {
-            let stream = self.context.hub.stream(&self.name);
-            let live = stream.filter(|stream| stream.is_live());
-            let feed =
-                live.and_then(|stream| Feed::spawn(&self.context, &stream, self.epoch, form));
-            let Some(feed) = feed else {
-                return false;
-            };
-            self.feeds.insert(form, feed);
-        }
-        let feed = self.feeds.get(&form);
-        feed.is_some_and(|feed| feed.commands.try_send(command).is_ok())
-    }
-
     /// Gives the name back. Returns the publishers that came too late.
     async fn release(mut self) -> Vec<Admission> {
         // From now on nobody answers for it, and the feeds say that they end.
         self.questions = None;
-        self.end_feeds().await;
+        self.feeds.end().await;
         let has_successor = !self.shared.is_released() && self.successors.are_ready();
         self.forget_successors();
         self.tenure.revoke();
@@ -466,15 +425,6 @@ impl Owner {
             self.context.hub.end_tenure(&self.name, &self.tenure, now());
         }
         late
-    }
-
-    async fn end_feeds(&mut self) {
-        for (_, feed) in self.feeds.drain() {
-            let RunningFeed { commands, task } = feed;
-            drop(commands);
-            // Others are told at once that the stream ends here, or learn it later by its silence.
-            let _ = timeout(FEED_END, task).await;
-        }
     }
 
     /// Accepts no more commands. Refuses the joins that wait, for this reason, and returns the

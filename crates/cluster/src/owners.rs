@@ -14,12 +14,12 @@ use distributary_names::StreamName;
 use tokio::sync::{Notify, mpsc};
 use tracing::{Instrument, error_span};
 
+use crate::answer::refuse;
 use crate::ask::{Asked, ask_owner};
 use crate::content::EndReason;
 use crate::context::Context;
 use crate::control::{Join, Keep, MAX_KEPT};
 use crate::entries::News;
-use crate::feed::refuse;
 use crate::owned_name::OwnedName;
 use crate::owner::{Command, Lost, Owner};
 use crate::subject;
@@ -171,9 +171,9 @@ impl Owners {
     /// Notes which streams another node watches.
     pub(crate) fn keep(&self, keep: Keep) {
         for kept in keep.streams.into_iter().take(MAX_KEPT) {
-            let command = Command::Keep(keep.node.clone(), kept.form, kept.epoch, kept.loss);
+            let name = kept.stream.clone();
             // Fails if the stream has just ended.
-            let _ = self.send(&kept.stream, command);
+            let _ = self.send(&name, Command::Keep(keep.node.clone(), kept));
         }
     }
 

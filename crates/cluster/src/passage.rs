@@ -10,10 +10,12 @@ use crate::anchor::Anchor;
 use crate::clock::now;
 use crate::config::Label;
 use crate::context::Context;
-use crate::follow::{Answered, Event, Faults, Follower};
+use crate::follow::{Answered, Event};
+use crate::following::Following;
 use crate::message::Part;
 use crate::relay::{OwnerTimeline, Relay};
 use crate::tracks::TrackSet;
+use crate::trunk::Trunk;
 
 /// The passage of a stream from its owners, one after the other, to the hub of this node.
 pub(crate) struct Passage {
@@ -21,14 +23,15 @@ pub(crate) struct Passage {
     name: StreamName,
     /// The ownership of this node that has ended, if the stream is taken from publishers of it.
     replaces: Option<Tenure>,
-    /// The owner that is followed, and its epoch.
-    follower: Option<(Label, u64, Follower)>,
-    /// The tracks of this owner, as far as they are known.
+    following: Following,
+    /// The tracks of the owner that is followed, as far as they are known.
     tracks: Option<TrackSet>,
     /// The stream in the hub, once it is live.
     relay: Option<Relay>,
     /// A publisher of this node has the stream.
     is_displaced: bool,
+    /// The stream in the hub, or what is known about it, is new.
+    has_news: bool,
 }
 
 impl Passage {
@@ -36,13 +39,14 @@ impl Passage {
     /// the publishers of this node that were admitted during this ownership.
     pub(crate) fn new(context: Arc<Context>, name: StreamName, replaces: Option<Tenure>) -> Self {
         Self {
+            following: Following::new(Arc::clone(&context)),
             context,
             name,
             replaces,
-            follower: None,
             tracks: None,
             relay: None,
             is_displaced: false,
+            has_news: false,
         }
     }
 
@@ -56,6 +60,19 @@ impl Passage {
         self.relay.is_some() || self.replaces.is_some()
     }
 
+    /// Returns whether the stream in the hub, or what is known about it, is new since the last call.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Returns the stream in the hub as its owner has it in this epoch, if it is live.
+    pub(crate) fn trunk(&self, epoch: u64) -> Option<Trunk> {
+        let relay = self.relay.as_ref().filter(|relay| self.is_current(relay))?;
+        let tracks = self.tracks.as_ref();
+        let has_audio = tracks.is_some_and(TrackSet::has_published_audio);
+        Some(relay.trunk(epoch, has_audio))
+    }
+
     /// Returns whether a publisher of this node has the stream.
     pub(crate) fn is_displaced(&self) -> bool {
         self.is_displaced
@@ -63,46 +80,26 @@ impl Passage {
 
     /// Prepares the follower for a request to join.
     pub(crate) fn prepare(&mut self, node: &Label, epoch: u64) {
-        let is_watched = self.is_watched();
-        match &mut self.follower {
-            Some((known, current, follower)) if known == node => {
-                if *current == epoch {
-                    follower.rejoin(now());
-                } else {
-                    *current = epoch;
-                    follower.change_epoch(epoch, is_watched, now());
-                }
-            }
-            _ => {
-                let follower = Follower::new(epoch, is_watched, now());
-                self.follower = Some((node.clone(), epoch, follower));
-                self.tracks = None;
-            }
+        if self.following.prepare(node, epoch, self.is_watched()) {
+            self.tracks = None;
         }
     }
 
     /// Prepares for another subscription to the live messages, which may take another way.
     pub(crate) fn resubscribe(&mut self) {
-        if let Some((_, _, follower)) = &mut self.follower {
-            follower.resubscribe(now());
-        }
+        self.following.resubscribe();
     }
 
     /// Returns the time of the last message of the owner.
     pub(crate) fn heard(&self) -> std::time::Instant {
-        let follower = self.follower.as_ref();
-        follower.map_or_else(now, |(_, _, follower)| follower.heard())
+        self.following.heard()
     }
 
     /// Handles a message of the answer to a request to join. `Err` if the answer is complete, or cannot
     /// be used.
     pub(crate) fn handle_answer(&mut self, part: &Part) -> Result<(), Answered> {
-        let Some((_, _, follower)) = &mut self.follower else {
-            return Err(Answered::Broken);
-        };
-        let answered = follower
-            .handle_answer(part, now())
-            .map(|event| self.pass(event));
+        let event = self.following.handle_answer(part);
+        let answered = event.map(|event| self.pass(event));
         if answered == Err(Answered::Complete) {
             // It is live also if no frame has come yet.
             self.begin(Anchor {
@@ -110,37 +107,12 @@ impl Passage {
                 at: now(),
             });
         }
-        self.note_faults();
         answered
-    }
-
-    /// Counts the faults of the follower.
-    fn note_faults(&mut self) {
-        let Some((_, _, follower)) = &mut self.follower else {
-            return;
-        };
-        let (faults, counters) = (follower.take_faults(), &self.context.counters);
-        if faults != Faults::default() {
-            counters.gaps.add(faults.gaps);
-            counters.dropped_late.add(faults.late);
-            counters.malformed.add(faults.malformed);
-        }
     }
 
     /// Handles a live message. Returns what ends or repeats the join.
     pub(crate) fn handle(&mut self, message: &Bytes) -> Option<Event> {
-        let counters = &self.context.counters;
-        counters.bytes_in.add(message.len() as u64);
-        let part = match Part::decode(message) {
-            Ok(part) => part,
-            Err(fault) => {
-                self.context.note_fault(fault);
-                return None;
-            }
-        };
-        let (_, _, follower) = self.follower.as_mut()?;
-        let event = follower.handle(&part, now());
-        self.note_faults();
+        let event = self.following.handle(message);
         match event {
             event @ Some(Event::End(_) | Event::Rejoin) => event,
             event => {
@@ -155,7 +127,7 @@ impl Passage {
         match event {
             Some(Event::Frame(frame, arrived)) => {
                 self.context.counters.frames_in.note();
-                let anchor = self.follower.as_ref().and_then(|(_, _, one)| one.anchor());
+                let anchor = self.following.anchor();
                 let frame_anchor = Anchor {
                     time: frame.dts(),
                     at: arrived,
@@ -176,14 +148,15 @@ impl Passage {
                     relay.set_tracks(&tracks);
                 }
                 self.tracks = Some(tracks);
+                self.has_news = true;
             }
             Some(Event::End(_) | Event::Rejoin) | None => {}
         }
     }
 
     fn is_current(&self, relay: &Relay) -> bool {
-        let follower = self.follower.as_ref();
-        follower.is_some_and(|(node, _, follower)| relay.is_of(node, follower.timeline()))
+        let owner = self.following.owner();
+        owner.is_some_and(|(node, timeline)| relay.is_of(node, timeline))
     }
 
     /// Makes the stream live, or lets it continue with the owner that is followed now, unless that
@@ -196,13 +169,10 @@ impl Passage {
         {
             return;
         }
-        let Some((node, _, follower)) = &self.follower else {
+        let Some((node, timeline)) = self.following.owner() else {
             return;
         };
-        let owner = OwnerTimeline {
-            node,
-            timeline: follower.timeline(),
-        };
+        let owner = OwnerTimeline { node, timeline };
         let relay = Relay::begin(&self.context, &self.name, &owner, origin, now());
         self.is_displaced = relay.is_none();
         if let Some(relay) = relay {
@@ -211,6 +181,7 @@ impl Passage {
             }
             self.replaces = None;
             self.relay = Some(relay);
+            self.has_news = true;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The stream of another node in the hub of this one, on one timeline of its owner.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_hub::{Audience, Dismissal, Publisher};
@@ -11,6 +12,7 @@ use crate::anchor::Anchor;
 use crate::config::Label;
 use crate::context::Context;
 use crate::tracks::TrackSet;
+use crate::trunk::Trunk;
 
 /// Time for which a stream without viewers is watched.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +24,7 @@ pub(crate) struct Relay {
     node: Label,
     timeline: u64,
     /// The time on the owner's timeline that is the origin of the one that the hub follows.
-    base: MediaTime,
+    origin: Anchor,
     /// Time of arrival of the last frame at its owner.
     last: Instant,
 }
@@ -51,7 +53,7 @@ impl Relay {
             publisher,
             node: owner.node.clone(),
             timeline: owner.timeline,
-            base: origin.time,
+            origin,
             last: origin.at,
         })
     }
@@ -70,6 +72,21 @@ impl Relay {
             self.publisher.set_audio_track(audio);
         }
         self.publisher.set_info(tracks.info());
+        self.publisher.set_offers(tracks.renditions().to_vec());
+    }
+
+    /// Returns it as further strands see it.
+    pub(crate) fn trunk(&self, epoch: u64, has_published_audio: bool) -> Trunk {
+        let stream = Arc::clone(self.publisher.stream());
+        let (owner, origin) = (self.node.clone(), self.origin);
+        Trunk::new(
+            stream,
+            owner,
+            epoch,
+            self.timeline,
+            origin,
+            has_published_audio,
+        )
     }
 
     /// Passes a frame on that arrived at its owner at `arrived`.
@@ -118,7 +135,7 @@ impl Relay {
     }
 
     fn rebased(&self, time: MediaTime) -> MediaTime {
-        let nanos = time.as_nanos().saturating_sub(self.base.as_nanos());
+        let nanos = time.as_nanos().saturating_sub(self.origin.time.as_nanos());
         MediaTime::from_nanos(nanos)
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use distributary_names::StreamName;
 
 use crate::config::Label;
-use crate::form::Form;
+use crate::strand::Strand;
 
 /// Writes a text as one token of a subject: bytes outside `[A-Za-z0-9/_-]` become `=XX`.
 fn push_token(subject: &mut String, text: &str) {
@@ -75,16 +75,20 @@ impl Subjects {
         format!("{}.own.{}", self.prefix, token(stream))
     }
 
-    /// Returns the subject of a stream's media, from one owner for one epoch.
+    /// Returns the subject of one strand of a stream, from one owner for one epoch.
     pub(crate) fn media(
         &self,
         node: &Label,
         epoch: u64,
         stream: &StreamName,
-        form: Form,
+        strand: Strand,
     ) -> String {
         let stream = token(stream);
-        format!("{}.m.{node}.{epoch}.{stream}.{}", self.prefix, form.token())
+        format!(
+            "{}.m.{node}.{epoch}.{stream}.{}",
+            self.prefix,
+            strand.token()
+        )
     }
 
     /// Returns the subject of requests to join streams that a node owns.
@@ -152,8 +156,13 @@ mod tests {
         let node: Label = "node-1".parse().unwrap();
         let name = StreamName::parse("live/test").unwrap();
         assert_eq!(
-            subjects().media(&node, 7, &name, Form::Published),
+            subjects().media(&node, 7, &name, Strand::PublishedAudio),
             "dist.studio.m.node-1.7.live/test.p"
+        );
+        let rung = Strand::Rendition(distributary_names::RenditionId::rung(360));
+        assert_eq!(
+            subjects().media(&node, 7, &name, rung),
+            "dist.studio.m.node-1.7.live/test.r-360p"
         );
         assert_eq!(subjects().bucket(), "dist_studio");
     }

@@ -2,12 +2,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use distributary_hub::{PublisherInfo, StreamStats};
-use distributary_media::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};
+use distributary_hub::{PublisherInfo, RenditionOffer, StreamStats};
+use distributary_media::{AudioCodec, AudioTrack, VideoTrack};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::anchor::Place;
-use crate::form::Form;
+use crate::offers::Offers;
+use crate::video_kind::VideoKind;
+
+/// Maximum bytes of all of it.
+const MAX_LEN: usize = 128 << 10;
 
 /// Maximum bytes of a decoder configuration.
 const MAX_CONFIG: usize = 32 << 10;
@@ -24,9 +28,15 @@ pub struct TrackSet {
     /// The video track, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     video: Option<Video>,
-    /// The audio track, if it is known.
+    /// The track of the audio as it travels, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     audio: Option<Audio>,
+    /// The audio track as published, where it differs. RTMP players can get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    published: Option<Audio>,
+    /// The renditions that the owner has, or makes on request.
+    #[serde(default, skip_serializing_if = "Offers::is_empty")]
+    renditions: Offers,
     /// The encoder's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoder: Option<String>,
@@ -65,15 +75,6 @@ struct Audio {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum VideoKind {
-    H264,
-    H265,
-    Av1,
-    Vp9,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 enum AudioKind {
     Aac,
     Opus,
@@ -83,21 +84,29 @@ enum AudioKind {
 }
 
 impl TrackSet {
-    /// Returns the tracks of a stream whose audio travels in this form.
-    pub(crate) fn of(stats: &StreamStats, form: Form) -> Self {
+    /// Returns the tracks of a stream, of which Opus is made.
+    pub(crate) fn of(stats: &StreamStats) -> Self {
         let info = stats.info.as_deref();
+        let published = stats.audio.as_deref();
         Self {
             video: stats.video.as_deref().and_then(Video::of),
-            audio: stats.audio.as_deref().and_then(|track| match form {
-                Form::Opus => Some(Audio::opus()),
-                Form::Published => Audio::of(track),
-            }),
+            audio: published.map(|_| Audio::opus()),
+            published: published
+                .filter(|track| track.codec != AudioCodec::Opus)
+                .and_then(Audio::of),
+            renditions: Offers::default(),
             encoder: info.and_then(|info| info.encoder.clone()),
             frame_rate: info.and_then(|info| info.frame_rate),
             video_kbps: info.and_then(|info| info.video_kbps),
             audio_kbps: info.and_then(|info| info.audio_kbps),
             place: None,
         }
+    }
+
+    /// Returns it with the renditions that the owner has.
+    pub(crate) fn with_renditions(self, offers: &[RenditionOffer]) -> Self {
+        let renditions = Offers::new(offers);
+        Self { renditions, ..self }
     }
 
     /// Returns it for the answer to a request to join.
@@ -119,6 +128,9 @@ impl TrackSet {
 
     /// Reads it; `None` if it is malformed or too large.
     pub fn from_json(json: &[u8]) -> Option<Self> {
+        if json.len() > MAX_LEN {
+            return None;
+        }
         let mut tracks: Self = serde_json::from_slice(json).ok()?;
         let is_long = |encoder: &String| {
             encoder.len() > MAX_ENCODER || encoder.contains(|c: char| c.is_control())
@@ -133,12 +145,7 @@ impl TrackSet {
     pub fn video(&self) -> Option<VideoTrack> {
         let video = self.video.as_ref()?;
         Some(VideoTrack {
-            codec: match video.codec {
-                VideoKind::H264 => VideoCodec::H264,
-                VideoKind::H265 => VideoCodec::H265,
-                VideoKind::Av1 => VideoCodec::Av1,
-                VideoKind::Vp9 => VideoCodec::Vp9,
-            },
+            codec: video.codec.into(),
             width: video.width,
             height: video.height,
             profile_level_id: video.profile,
@@ -146,9 +153,19 @@ impl TrackSet {
         })
     }
 
-    /// Returns the audio track.
+    /// Returns the renditions that the owner has.
+    pub fn renditions(&self) -> &[RenditionOffer] {
+        self.renditions.list()
+    }
+
+    /// Returns whether the owner has the audio in another form, as published.
+    pub(crate) fn has_published_audio(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// Returns the audio track, as published.
     pub fn audio(&self) -> Option<AudioTrack> {
-        let audio = self.audio.as_ref()?;
+        let audio = self.published.as_ref().or(self.audio.as_ref())?;
         Some(AudioTrack {
             codec: match audio.codec {
                 AudioKind::Aac => AudioCodec::Aac,
@@ -177,15 +194,8 @@ impl TrackSet {
 
 impl Video {
     fn of(track: &VideoTrack) -> Option<Self> {
-        let codec = match track.codec {
-            VideoCodec::H264 => VideoKind::H264,
-            VideoCodec::H265 => VideoKind::H265,
-            VideoCodec::Av1 => VideoKind::Av1,
-            VideoCodec::Vp9 => VideoKind::Vp9,
-            _ => return None,
-        };
         Some(Self {
-            codec,
+            codec: VideoKind::of(track.codec)?,
             width: track.width,
             height: track.height,
             profile: track.profile_level_id,
@@ -241,6 +251,7 @@ fn read_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use distributary_media::VideoCodec;
     use std::sync::Arc;
 
     #[test]
@@ -268,13 +279,33 @@ mod tests {
             })),
             ..StreamStats::default()
         };
-        let published = TrackSet::of(&stats, Form::Published);
+        let published = TrackSet::of(&stats);
         let read = TrackSet::from_json(&published.to_json()).unwrap();
         assert_eq!(read, published);
         assert_eq!((read.video(), read.audio()), (Some(video), Some(audio)));
         assert_eq!(read.info().encoder.as_deref(), Some("Lavf61"));
+        assert!(read.has_published_audio());
+    }
 
-        let opus = TrackSet::of(&stats, Form::Opus).audio().unwrap();
+    #[test]
+    fn nodes_of_earlier_versions_see_opus_and_send_no_other_audio() {
+        let aac = AudioTrack {
+            codec: AudioCodec::Aac,
+            sample_rate: 44_100,
+            channels: 1,
+            config: vec![0x12, 0x10].into(),
+        };
+        let stats = StreamStats {
+            audio: Some(Arc::new(aac)),
+            ..StreamStats::default()
+        };
+        let sent: serde_json::Value =
+            serde_json::from_slice(&TrackSet::of(&stats).to_json()).unwrap();
+        assert_eq!(sent["audio"]["codec"], "opus");
+        let theirs = format!("{{\"audio\":{}}}", sent["audio"]);
+        let read = TrackSet::from_json(theirs.as_bytes()).unwrap();
+        assert!(!read.has_published_audio() && read.renditions().is_empty());
+        let opus = read.audio().unwrap();
         assert_eq!(
             (opus.codec, opus.sample_rate, opus.channels),
             (AudioCodec::Opus, 48_000, 2)
@@ -300,8 +331,12 @@ mod tests {
                 audio: Some(Arc::new(track.clone())),
                 ..StreamStats::default()
             };
-            let json = TrackSet::of(&stats, Form::Published).to_json();
-            assert_eq!(TrackSet::from_json(&json).unwrap().audio(), Some(track));
+            let read = TrackSet::from_json(&TrackSet::of(&stats).to_json()).unwrap();
+            let came = read.audio().unwrap();
+            assert_eq!(came.codec, track.codec);
+            if codec != AudioCodec::Opus {
+                assert_eq!(came, track);
+            }
         }
     }
 

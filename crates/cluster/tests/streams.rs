@@ -5,6 +5,8 @@ mod common;
 mod forwarding;
 #[path = "streams/ownership.rs"]
 mod ownership;
+#[path = "streams/renditions.rs"]
+mod renditions;
 #[path = "streams/rights.rs"]
 mod rights;
 #[path = "streams/standby.rs"]

@@ -6,13 +6,13 @@ use distributary_hub::{Admission, AdmissionError};
 use tracing::warn;
 
 use super::{Command, Owner};
+use crate::answer::refuse;
 use crate::claim::{Claim, Event, Step, Verdict};
 use crate::claimant::take_step;
 use crate::clock::wall_clock;
 use crate::config::Label;
 use crate::content::EndReason;
 use crate::epoch::provisional;
-use crate::feed::refuse;
 
 impl Owner {
     /// Claims the name. Publishers that come in the meantime join the `admissions`.

@@ -19,12 +19,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use super::{Command, Owner};
+use crate::answer::refuse;
 use crate::ask::{Asked, ask_owner};
 use crate::claim::Claim;
 use crate::clock::now;
 use crate::content::EndReason;
 use crate::control::Waiting;
-use crate::feed::refuse;
 
 /// Interval of questions for the owner.
 const INTERVAL: Duration = Duration::from_millis(200);

@@ -325,7 +325,7 @@ pub(crate) async fn until_async(what: &str, mut is_so: impl AsyncFnMut() -> bool
     }
 }
 
-fn video_track() -> VideoTrack {
+pub(crate) fn video_track() -> VideoTrack {
     VideoTrack {
         codec: VideoCodec::H264,
         width: 640,

@@ -1,0 +1,204 @@
+//! One strand of a stream beside the main one, from the owner whose main strand is followed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use distributary_media::{Frame, MediaTime};
+use distributary_names::StreamName;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use crate::backoff::Backoff;
+use crate::clock::now;
+use crate::content::EndReason;
+use crate::context::Context;
+use crate::follow::{Answered, Event};
+use crate::following::Following;
+use crate::keeps::Keeps;
+use crate::reception::{Received, Reception, Source};
+use crate::strand::Strand;
+use crate::tracks::TrackSet;
+use crate::trunk::Trunk;
+
+/// Delay before another attempt to join: the first, and the longest after many.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The next event of a branch.
+#[derive(Debug)]
+pub(crate) enum BranchEvent {
+    /// A frame on the owner's timeline, which is that of this trunk, and the time at which it arrived
+    /// at the owner.
+    Frame(Frame, Instant, Trunk),
+    /// The tracks.
+    Tracks(TrackSet),
+    /// The owner does not have it any more, or not now.
+    Offline,
+    /// The stream has ended here.
+    Over,
+}
+
+/// One strand of a stream beside the main one, from the owner whose main strand is followed.
+pub(crate) struct Branch {
+    context: Arc<Context>,
+    keeps: Arc<Keeps>,
+    name: StreamName,
+    strand: Strand,
+    trunk: watch::Receiver<Option<Trunk>>,
+    following: Following,
+    /// What is received, and from which trunk.
+    reception: Option<(Reception, Trunk)>,
+    /// Viewers have seen it.
+    is_watched: bool,
+    retry: Backoff,
+    retry_at: Instant,
+}
+
+impl Branch {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        keeps: Arc<Keeps>,
+        name: StreamName,
+        strand: Strand,
+        trunk: watch::Receiver<Option<Trunk>>,
+    ) -> Self {
+        let (first, longest) = RETRY;
+        Self {
+            following: Following::new(Arc::clone(&context)),
+            context,
+            keeps,
+            name,
+            strand,
+            trunk,
+            reception: None,
+            is_watched: false,
+            retry: Backoff::new(first, longest),
+            retry_at: now(),
+        }
+    }
+
+    /// Returns the trunk, if it is there.
+    pub(crate) fn trunk(&self) -> Option<Trunk> {
+        self.trunk.borrow().clone()
+    }
+
+    /// Completes when the trunk has changed. `Err` if the stream has ended here.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.trunk.changed().await
+    }
+
+    /// Receives nothing until the next event is asked for. Its owner notices.
+    pub(crate) fn leave(&mut self) {
+        self.reception = None;
+        self.is_watched = false;
+    }
+
+    /// Requests a keyframe that is later than `after`, in the time of the stream.
+    pub(crate) async fn request_keyframe(&self, after: MediaTime) {
+        if let Some((reception, trunk)) = &self.reception {
+            reception.request_keyframe(trunk.time_there(after)).await;
+        }
+    }
+
+    /// Returns the next event. It may be dropped and called again.
+    pub(crate) async fn next(&mut self) -> BranchEvent {
+        loop {
+            let Some(trunk) = self.trunk.borrow_and_update().clone() else {
+                self.reception = None;
+                match self.trunk.changed().await {
+                    Ok(()) => continue,
+                    Err(_) => return BranchEvent::Over,
+                }
+            };
+            let is_current = |one: &Trunk| one.owner == trunk.owner && one.epoch == trunk.epoch;
+            if let Some((_, current)) = &mut self.reception
+                && is_current(current)
+            {
+                *current = trunk;
+            } else {
+                self.reception = None;
+                if !self.open(trunk).await {
+                    return BranchEvent::Offline;
+                }
+            }
+            if let Some(event) = self.receive().await {
+                return event;
+            }
+        }
+    }
+
+    /// Begins to receive. Returns `false` if that is not possible now.
+    async fn open(&mut self, trunk: Trunk) -> bool {
+        sleep_until(self.retry_at.into()).await;
+        let source = Source {
+            name: self.name.clone(),
+            strand: self.strand,
+            owner: trunk.owner.clone(),
+            epoch: trunk.epoch,
+        };
+        self.following
+            .prepare(&trunk.owner, trunk.epoch, self.is_watched);
+        self.following.resubscribe();
+        match Reception::open(&self.context, &self.keeps, source).await {
+            Ok(reception) => {
+                self.reception = Some((reception, trunk));
+                true
+            }
+            Err(_) => {
+                self.fail();
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self) {
+        self.reception = None;
+        self.retry_at = now() + self.retry.fail();
+    }
+
+    /// Returns the next event that comes, or `None` if there is none: the trunk may have changed.
+    async fn receive(&mut self) -> Option<BranchEvent> {
+        let (reception, trunk) = self.reception.as_mut()?;
+        let silent_at = self.following.heard() + self.context.silence;
+        let received = tokio::select! {
+            received = reception.next(silent_at) => received,
+            _ = self.trunk.changed() => return None,
+        };
+        let event = match received {
+            Ok(Received::Answer(part)) => match self.following.handle_answer(&part) {
+                Ok(event) => event,
+                Err(Answered::Complete) => {
+                    reception.joined();
+                    self.retry.succeed();
+                    None
+                }
+                Err(Answered::Refused(_) | Answered::Broken) => Some(Event::End(EndReason::Lost)),
+            },
+            Ok(Received::Live(message)) => self.following.handle(&message),
+            Err(_) => Some(Event::End(EndReason::Lost)),
+        };
+        match event {
+            Some(Event::Frame(frame, arrived)) => {
+                self.context.counters.frames_in.note();
+                let owner = self.following.owner();
+                let is_on_trunk = owner.is_some_and(|(_, timeline)| timeline == trunk.timeline);
+                let trunk = is_on_trunk.then(|| trunk.clone())?;
+                self.is_watched = true;
+                Some(BranchEvent::Frame(frame, arrived, trunk))
+            }
+            Some(Event::Tracks(tracks)) => Some(BranchEvent::Tracks(tracks)),
+            Some(Event::Rejoin) => {
+                self.following
+                    .prepare(&trunk.owner, trunk.epoch, self.is_watched);
+                if reception.join().await.is_err() {
+                    self.fail();
+                }
+                None
+            }
+            Some(Event::End(_)) => {
+                self.fail();
+                Some(BranchEvent::Offline)
+            }
+            Some(Event::Data(_)) | None => None,
+        }
+    }
+}

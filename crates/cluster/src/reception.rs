@@ -1,0 +1,220 @@
+//! The messages of one strand of a stream, from its owner to this node.
+//!
+//! The live messages are subscribed to first, then the owner is asked for an answer: the frames since
+//! the last keyframe. The live messages that arrive meanwhile are held until the answer is complete.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_media::MediaTime;
+use distributary_names::StreamName;
+use tokio::time::{Instant, sleep_until};
+
+use crate::answer;
+use crate::config::Label;
+use crate::context::Context;
+use crate::control::{Control, Join, Keep, Kept};
+use crate::held::Held;
+use crate::keeps::{Keeps, Watch};
+use crate::message::Part;
+use crate::strand::Strand;
+use crate::subscription::Subscription;
+
+/// Maximum silence within an answer, and before the first message of that of a stream that is live.
+const ANSWER_SILENCE: Duration = Duration::from_secs(1);
+
+/// Maximum silence before the answer of a rendition that may have to be made first.
+const RENDITION_SILENCE: Duration = Duration::from_secs(10);
+
+/// Timeout of a whole answer after its first message.
+const WHOLE_ANSWER: Duration = Duration::from_secs(5);
+
+/// Maximum bytes of an answer. An owner sends less.
+const MAX_ANSWER: usize = 2 * answer::MAX_ANSWER;
+
+/// One strand of a stream of another node.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) name: StreamName,
+    pub(crate) strand: Strand,
+    pub(crate) owner: Label,
+    pub(crate) epoch: u64,
+}
+
+/// A message of the owner.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// The next message of the answer.
+    Answer(Part),
+    /// The next live message, after the answer.
+    Live(Bytes),
+}
+
+/// The end of a reception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReceptionEnd {
+    /// No server is connected.
+    Away,
+    /// The answer does not come, or cannot be used.
+    NoAnswer,
+    /// Nothing comes any more.
+    Silent,
+    /// The node shuts down.
+    Shutdown,
+}
+
+/// The messages of one strand of a stream, from its owner to this node. The owner is told that it is
+/// watched until this is dropped.
+pub(crate) struct Reception {
+    context: Arc<Context>,
+    source: Source,
+    live: Subscription,
+    held: Held,
+    /// The answer, until it is complete.
+    answer: Option<Answering>,
+    _watch: Watch,
+}
+
+/// An answer that is awaited.
+struct Answering {
+    messages: Subscription,
+    /// Bytes received.
+    received: usize,
+    /// Time at which the next message has to be there.
+    silent_at: Instant,
+    /// Time at which all of it has to be there, from its first message on.
+    deadline: Option<Instant>,
+}
+
+impl Reception {
+    /// Subscribes to a strand, and asks its owner to join.
+    pub(crate) async fn open(
+        context: &Arc<Context>,
+        keeps: &Arc<Keeps>,
+        source: Source,
+    ) -> Result<Self, ReceptionEnd> {
+        let Source {
+            name,
+            strand,
+            owner,
+            epoch,
+        } = &source;
+        let subject = context.subjects.media(owner, *epoch, name, *strand);
+        let live = context.link.subscribe(&subject).await;
+        let mut reception = Self {
+            live: live.ok_or(ReceptionEnd::Away)?,
+            context: Arc::clone(context),
+            held: Held::default(),
+            answer: None,
+            _watch: keeps.keep(name, *strand, owner, *epoch),
+            source,
+        };
+        reception.join().await?;
+        Ok(reception)
+    }
+
+    /// Asks to join, again after the first time: the answer brings what was lost.
+    pub(crate) async fn join(&mut self) -> Result<(), ReceptionEnd> {
+        let link = &self.context.link;
+        let inbox = link.inbox();
+        let messages = link.subscribe(&inbox).await.ok_or(ReceptionEnd::Away)?;
+        let join = Join {
+            node: self.context.node.clone(),
+            stream: self.source.name.clone(),
+            epoch: self.source.epoch,
+            strand: self.source.strand,
+        };
+        let subject = self.context.subjects.join(&self.source.owner);
+        link.request(&subject, &inbox, join.to_json()).await;
+        let patience = match self.source.strand {
+            Strand::Main | Strand::PublishedAudio => ANSWER_SILENCE,
+            Strand::Rendition(_) => RENDITION_SILENCE,
+        };
+        self.answer = Some(Answering {
+            messages,
+            received: 0,
+            silent_at: Instant::now() + patience,
+            deadline: None,
+        });
+        Ok(())
+    }
+
+    /// Notes that the answer is complete: live messages follow.
+    pub(crate) fn joined(&mut self) {
+        self.answer = None;
+    }
+
+    /// Returns the next message. After the answer, it has to come before `silent_at`. It may be dropped
+    /// and called again.
+    pub(crate) async fn next(
+        &mut self,
+        silent_at: std::time::Instant,
+    ) -> Result<Received, ReceptionEnd> {
+        let Some(answer) = &mut self.answer else {
+            if let Some(message) = self.held.pop() {
+                return Ok(Received::Live(message));
+            }
+            return tokio::select! {
+                message = self.live.next() => match message {
+                    Some(message) => Ok(Received::Live(message.payload)),
+                    None => Err(ReceptionEnd::Shutdown),
+                },
+                () = sleep_until(silent_at.into()) => Err(ReceptionEnd::Silent),
+            };
+        };
+        let until = answer
+            .deadline
+            .map_or(answer.silent_at, |deadline| deadline.min(answer.silent_at));
+        let message = loop {
+            tokio::select! {
+                message = answer.messages.next() => break message,
+                message = self.live.next() => match message {
+                    Some(message) => self.held.push(message.payload),
+                    None => return Err(ReceptionEnd::Shutdown),
+                },
+                () = sleep_until(until) => return Err(ReceptionEnd::NoAnswer),
+            }
+        };
+        let message = message.ok_or(ReceptionEnd::Shutdown)?.payload;
+        answer.note(message.len());
+        self.context.counters.bytes_in.add(message.len() as u64);
+        // An empty one says that nobody listens at that node.
+        if message.is_empty() || answer.received > MAX_ANSWER {
+            return Err(ReceptionEnd::NoAnswer);
+        }
+        Part::decode(&message)
+            .map(Received::Answer)
+            .map_err(|fault| {
+                self.context.note_fault(fault);
+                ReceptionEnd::NoAnswer
+            })
+    }
+
+    /// Requests a keyframe that is later than `after` on the owner's timeline.
+    pub(crate) async fn request_keyframe(&self, after: MediaTime) {
+        let kept = Kept {
+            stream: self.source.name.clone(),
+            epoch: self.source.epoch,
+            strand: self.source.strand,
+            loss: 0,
+            keyframe_after: Some(after.as_nanos()),
+        };
+        let keep = Keep {
+            node: self.context.node.clone(),
+            streams: vec![kept],
+        };
+        let subject = self.context.subjects.keep(&self.source.owner);
+        self.context.link.publish(&subject, keep.to_json()).await;
+    }
+}
+
+impl Answering {
+    /// Notes a message with this many bytes.
+    fn note(&mut self, bytes: usize) {
+        let now = Instant::now();
+        self.received += bytes;
+        self.silent_at = now + ANSWER_SILENCE;
+        self.deadline.get_or_insert(now + WHOLE_ANSWER);
+    }
+}

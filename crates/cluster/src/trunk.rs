@@ -1,0 +1,74 @@
+//! A stream of another node in the hub of this one, as its further strands see it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use distributary_hub::Stream;
+use distributary_media::MediaTime;
+
+use crate::anchor::Anchor;
+use crate::config::Label;
+
+/// A stream of another node in the hub of this one, as its further strands see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Trunk {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) owner: Label,
+    pub(crate) epoch: u64,
+    /// The number of the owner's timeline.
+    pub(crate) timeline: u64,
+    /// The time of the stream when that of the owner is zero, in nanoseconds.
+    shift: i64,
+    /// The owner has the audio as published, too.
+    pub(crate) has_published_audio: bool,
+}
+
+impl Trunk {
+    /// Returns that of a stream whose frames begin at `origin` on the owner's timeline.
+    pub(crate) fn new(
+        stream: Arc<Stream>,
+        owner: Label,
+        epoch: u64,
+        timeline: u64,
+        origin: Anchor,
+        has_published_audio: bool,
+    ) -> Self {
+        let nanos = |later: Instant, earlier: Instant| {
+            let time = later.saturating_duration_since(earlier).as_nanos();
+            i64::try_from(time).unwrap_or(i64::MAX)
+        };
+        let (at, epoch_of_stream) = (origin.at, stream.epoch());
+        let begins = nanos(at, epoch_of_stream) - nanos(epoch_of_stream, at);
+        Self {
+            shift: begins.saturating_sub(origin.time.as_nanos()),
+            stream,
+            owner,
+            epoch,
+            timeline,
+            has_published_audio,
+        }
+    }
+
+    /// Returns the time of the stream at a time of its owner.
+    pub(crate) fn time_here(&self, there: MediaTime) -> MediaTime {
+        MediaTime::from_nanos(there.as_nanos().saturating_add(self.shift))
+    }
+
+    /// Returns the time of the owner at a time of the stream.
+    pub(crate) fn time_there(&self, here: MediaTime) -> MediaTime {
+        MediaTime::from_nanos(here.as_nanos().saturating_sub(self.shift))
+    }
+
+    /// Returns whether it is the same in all respects.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let facts = |one: &Self| {
+            let Self {
+                epoch, timeline, ..
+            } = *one;
+            (epoch, timeline, one.shift, one.has_published_audio)
+        };
+        Arc::ptr_eq(&self.stream, &other.stream)
+            && self.owner == other.owner
+            && facts(self) == facts(other)
+    }
+}
