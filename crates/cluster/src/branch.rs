@@ -31,7 +31,9 @@ pub(crate) enum BranchEvent {
     Frame(Frame, Instant, Trunk),
     /// The tracks.
     Tracks(TrackSet),
-    /// The owner does not have it any more, or not now.
+    /// The owner does not have it.
+    Refused,
+    /// Nothing comes from the owner now.
     Offline,
     /// The stream has ended here.
     Over,
@@ -47,6 +49,8 @@ pub(crate) struct Branch {
     following: Following,
     /// What is received, and from which trunk.
     reception: Option<(Reception, Trunk)>,
+    /// Frames were lost: the owner has to be asked again.
+    must_join: bool,
     /// Viewers have seen it.
     is_watched: bool,
     retry: Backoff,
@@ -70,6 +74,7 @@ impl Branch {
             strand,
             trunk,
             reception: None,
+            must_join: false,
             is_watched: false,
             retry: Backoff::new(first, longest),
             retry_at: now(),
@@ -141,6 +146,7 @@ impl Branch {
         match Reception::open(&self.context, &self.keeps, source).await {
             Ok(reception) => {
                 self.reception = Some((reception, trunk));
+                self.must_join = false;
                 true
             }
             Err(_) => {
@@ -158,6 +164,13 @@ impl Branch {
     /// Returns the next event that comes, or `None` if there is none: the trunk may have changed.
     async fn receive(&mut self) -> Option<BranchEvent> {
         let (reception, trunk) = self.reception.as_mut()?;
+        if self.must_join {
+            if reception.join().await.is_err() {
+                self.fail();
+                return Some(BranchEvent::Offline);
+            }
+            self.must_join = false;
+        }
         let silent_at = self.following.heard() + self.context.silence;
         let received = tokio::select! {
             received = reception.next(silent_at) => received,
@@ -170,6 +183,10 @@ impl Branch {
                     reception.joined();
                     self.retry.succeed();
                     None
+                }
+                Err(Answered::Refused(EndReason::Lost)) => {
+                    self.fail();
+                    return Some(BranchEvent::Refused);
                 }
                 Err(Answered::Refused(_) | Answered::Broken) => Some(Event::End(EndReason::Lost)),
             },
@@ -189,9 +206,7 @@ impl Branch {
             Some(Event::Rejoin) => {
                 self.following
                     .prepare(&trunk.owner, trunk.epoch, self.is_watched);
-                if reception.join().await.is_err() {
-                    self.fail();
-                }
+                self.must_join = true;
                 None
             }
             Some(Event::End(_)) => {

@@ -133,7 +133,7 @@ impl Follower {
         self.answer = Reassembly::starting_at(0);
         self.skips_video = false;
         // The answer begins with a keyframe, or has no video.
-        self.awaited = std::mem::take(&mut self.awaiting_keyframe);
+        self.awaited |= std::mem::take(&mut self.awaiting_keyframe);
         self.has_withheld = false;
         self.is_astray = false;
         self.last_join = now;
@@ -187,7 +187,7 @@ impl Follower {
             Some(Content::Joined { next }) => {
                 // Live messages from here on follow without a gap.
                 self.live = Reassembly::starting_at(next);
-                self.awaiting_keyframe = self.awaited;
+                self.awaiting_keyframe = std::mem::take(&mut self.awaited);
                 self.has_withheld |= self.skips_video;
                 // Whoever waits for long after all gets the whole answer to the next request.
                 self.skips_video = false;

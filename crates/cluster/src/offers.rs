@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::video_kind::VideoKind;
 
 /// Maximum number of renditions.
-const MAX_OFFERS: usize = 32;
+pub const MAX_OFFERS: usize = 32;
 
 /// Maximum width and height, in pixels.
 const MAX_SIDE: u32 = 1 << 16;

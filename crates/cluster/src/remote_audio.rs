@@ -24,7 +24,7 @@ pub(crate) async fn deliver(mut branch: Branch) {
                         push(audio, &trunk, &mut newest);
                     }
                     BranchEvent::Over => return,
-                    BranchEvent::Frame(..) | BranchEvent::Tracks(_) | BranchEvent::Offline => {}
+                    _ => {}
                 },
                 _ = check.tick() => if !is_heard(&branch) {
                     break;

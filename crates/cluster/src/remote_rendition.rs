@@ -128,7 +128,8 @@ impl RemoteRendition {
                 self.push(frame, arrived, &trunk)
             }
             BranchEvent::Frame(Frame::Audio(_), ..) => Ok(()),
-            BranchEvent::Offline => {
+            BranchEvent::Refused if self.audience.is_none() => Err(End::Missing),
+            BranchEvent::Refused | BranchEvent::Offline => {
                 if self.publisher.take().is_some() {
                     self.given_up_at = Instant::now() + PATIENCE;
                 }

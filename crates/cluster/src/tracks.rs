@@ -10,6 +10,8 @@ use crate::anchor::Place;
 use crate::offers::Offers;
 use crate::video_kind::VideoKind;
 
+pub use crate::offers::MAX_OFFERS;
+
 /// Maximum bytes of all of it.
 const MAX_LEN: usize = 128 << 10;
 

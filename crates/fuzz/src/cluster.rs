@@ -5,6 +5,7 @@ use distributary_cluster::content::Content;
 use distributary_cluster::control;
 use distributary_cluster::message::{MAX_BODY, Part};
 use distributary_cluster::reassembly::Reassembly;
+use distributary_cluster::tracks::MAX_OFFERS;
 use distributary_media::Frame;
 
 use crate::pieces;
@@ -35,6 +36,13 @@ pub fn cluster_message(data: &[u8]) {
             }
             Ok(Content::Tracks(tracks)) => {
                 let _ = (tracks.video(), tracks.audio());
+                let renditions = tracks.renditions();
+                assert!(renditions.len() <= MAX_OFFERS);
+                for one in renditions {
+                    // What is computed with them does not overflow.
+                    let pixels = u64::from(one.width) * u64::from(one.height);
+                    assert!(one.bitrate.checked_mul(1000).is_some() && pixels < 1 << 40);
+                }
             }
             _ => {}
         }

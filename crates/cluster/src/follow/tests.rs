@@ -397,3 +397,29 @@ fn answer_with_lost_parts_is_broken() {
     let broken = follower.handle_answer(&part, start);
     assert_eq!(broken, Err(Answered::Broken));
 }
+
+#[test]
+fn request_after_one_without_an_answer_still_waits_for_a_keyframe() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = (Follower::new(EPOCH, false, start), Sender::new(EPOCH));
+    let first = sender.answer(&video(0, true));
+    assert!(follower.handle_answer(&first, start).is_ok());
+    let complete = Err(Answered::Complete);
+    assert_eq!(follower.handle_answer(&sender.joined(), start), complete);
+    // A part is lost, and no answer comes to the first request.
+    sender.live += 1;
+    assert_eq!(
+        follower.handle(&sender.live(&video(40, false), 40), start),
+        None
+    );
+    follower.rejoin(start);
+    follower.rejoin(start);
+    // The GOP is too large for an answer.
+    assert_eq!(follower.handle_answer(&sender.joined(), start), complete);
+    assert_eq!(
+        follower.handle(&sender.live(&video(80, false), 80), start),
+        None
+    );
+    let next = follower.handle(&sender.live(&video(120, true), 120), start);
+    assert_eq!(time(next), Some(120));
+}

@@ -218,7 +218,7 @@ async fn rendition_that_the_owner_cannot_make_is_refused() {
     let test = name("live/test");
     let running = a.publish(&test).await.unwrap().run(1);
     let mut viewer = b.watch(&test).await;
-    for id in [rung(), "unheard-of".parse().unwrap()] {
+    for id in [rung(), RenditionId::H264, "unheard-of".parse().unwrap()] {
         let refused = timeout(LIMIT, b.hub.ensure_live(&test.rendition(&id))).await;
         assert!(refused.expect("it is decided").is_err());
     }
