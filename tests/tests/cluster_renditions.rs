@@ -63,17 +63,15 @@ async fn smaller_rendition_for_a_viewer_of_another_node_is_made_once_by_the_owne
         "{stream}"
     );
     // A viewer of the other node gets the same one.
-    let second = WatchPage::open().await;
     let url = format!("{}?max_height=360", a.whep_url(STREAM));
-    let answer = second.watch("viewer", &url).await;
+    let answer = page.watch("other", &url).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
-    second
-        .browser
-        .wait_for("#viewer", "the smaller rendition", is_small)
+    page.browser
+        .wait_for("#other", "the smaller rendition", is_small)
         .await;
     assert_eq!(encoders(&nodes), [1, 0]);
 
-    second.leave("viewer").await;
+    page.leave("other").await;
     page.leave("viewer").await;
     eventually("the encoder ends", async || {
         (encoders(&nodes) == [0, 0]).then_some(())
