@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use distributary_tests::gateway::Gateway;
 use distributary_tests::process::Process;
 use distributary_tests::wait::eventually;
 use serde_json::Value;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, block_in_place, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::encoder::{Encoder, Program};
@@ -52,7 +52,7 @@ const HOLD: Duration = Duration::from_secs(2);
 pub(crate) struct Settings {
     /// The gateway's program.
     pub(crate) gateway: PathBuf,
-    /// The program of the second node, if it is another one.
+    /// Another program for some nodes, see [`Shape::others`].
     pub(crate) other: Option<PathBuf>,
     /// The clip.
     pub(crate) clip: Arc<Clip>,
@@ -67,6 +67,8 @@ pub(crate) struct Shape {
     pub(crate) on_duplicate: &'static str,
     /// The key `without_arbiter`.
     pub(crate) without_arbiter: &'static str,
+    /// The nodes that run the other program, if there is one.
+    pub(crate) others: &'static [usize],
 }
 
 impl Default for Shape {
@@ -75,6 +77,7 @@ impl Default for Shape {
             nodes: 3,
             on_duplicate: "refuse",
             without_arbiter: "allow",
+            others: &[1],
         }
     }
 }
@@ -87,6 +90,8 @@ pub(crate) struct Lab {
     /// The network. It is removed last.
     pub(crate) network: Network,
     program: Program,
+    gateway: PathBuf,
+    shape: Shape,
 }
 
 impl Lab {
@@ -104,37 +109,60 @@ impl Lab {
             prefix: network.machine(node).prefix(),
         };
         let nats = NatsCluster::start_at([place(0), place(1), place(2)]);
-        let urls = format!("{:?}", nats.urls());
-        let mut gateways = Vec::new();
-        for node in 0..shape.nodes {
-            let other = settings.other.as_ref().filter(|_| node == 1);
-            let program = other.unwrap_or(&settings.gateway);
-            let machine = network.machine(node);
-            gateways.push(start_gateway(
-                machine.command(&program.to_string_lossy()),
-                node,
-                &urls,
-                shape,
-            )?);
-        }
-        let lab = Self {
-            gateways,
+        let mut lab = Self {
+            gateways: Vec::new(),
             nats,
             network,
             program: Program {
                 clip: Arc::clone(&settings.clip),
                 origin: Instant::now(),
             },
+            gateway: settings.gateway.clone(),
+            shape,
         };
         for node in 0..shape.nodes {
+            let other = settings.other.as_ref();
+            let other = other.filter(|_| shape.others.contains(&node));
+            let gateway = lab.start_gateway(node, other.unwrap_or(&settings.gateway))?;
+            lab.gateways.push(gateway);
+        }
+        lab.gathered().await;
+        Ok(lab)
+    }
+
+    /// Waits until all nodes see each other and the arbiter.
+    async fn gathered(&self) {
+        for node in 0..self.shape.nodes {
             eventually("the nodes see each other and the arbiter", async || {
-                let cluster = lab.cluster(node).await;
-                let sees_all = cluster["nodes"].as_array()?.len() == shape.nodes;
+                let cluster = self.cluster(node).await;
+                let sees_all = cluster["nodes"].as_array()?.len() == self.shape.nodes;
                 (sees_all && cluster["arbiter"]["reachable"] == true).then_some(())
             })
             .await;
         }
-        Ok(lab)
+    }
+
+    /// Ends the gateway of a node in an orderly way, and starts this tree's program in its place.
+    ///
+    /// # Errors
+    /// When it fails instead of ending.
+    pub(crate) async fn upgrade(&mut self, node: usize) -> Result<(), Box<dyn Error>> {
+        let old = &mut self.gateways[node];
+        old.terminate();
+        let status = block_in_place(|| old.wait());
+        if !status.success() {
+            return Err(format!("node {} has ended with {status}", node + 1).into());
+        }
+        self.gateways[node] = block_in_place(|| self.start_gateway(node, &self.gateway))?;
+        self.gathered().await;
+        Ok(())
+    }
+
+    fn start_gateway(&self, node: usize, program: &Path) -> Result<Gateway, Box<dyn Error>> {
+        let machine = self.network.machine(node);
+        let command = machine.command(&program.to_string_lossy());
+        let urls = format!("{:?}", self.nats.urls());
+        start_gateway(command, node, &urls, self.shape)
     }
 
     /// Returns the time since the encoders' origin.

@@ -61,7 +61,8 @@ struct Cli {
         hide_default_value = true
     )]
     gateway: PathBuf,
-    /// The gateway of the second node, such as that of the previous release
+    /// The gateway of the second node, such as that of the previous release; in `upgrade` the one that
+    /// is replaced
     #[arg(long, value_name = "PROGRAM")]
     other: Option<PathBuf>,
     /// FLV file with H264 and AAC that the encoders send in a loop

@@ -7,6 +7,7 @@ mod join;
 mod nats;
 mod owner;
 mod partition;
+mod upgrade;
 
 use std::error::Error;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) enum Row {
     EdgeStopped,
     /// The node of the publisher is killed together with the NATS server that leads the bucket
     LeaderKilled,
+    /// One node after the other is replaced, from the program of `--other` to that of this tree
+    Upgrade,
     /// The CPU time of gateways and NATS servers
     Cost,
 }
@@ -70,7 +73,7 @@ impl Row {
         match self {
             Self::Claims => (1, times.unwrap_or(1000)),
             Self::LeaderKilled => (times.unwrap_or(20), 1),
-            Self::Partition | Self::Join | Self::EdgeStopped | Self::Cost => {
+            Self::Partition | Self::Join | Self::EdgeStopped | Self::Upgrade | Self::Cost => {
                 (times.unwrap_or(1), 1)
             }
             _ => (times.unwrap_or(5), 1),
@@ -90,6 +93,7 @@ impl Row {
             Self::Partition => partition::run(settings).await,
             Self::Join => join::run(settings, size).await,
             Self::EdgeStopped => edge::stopped(settings, size).await,
+            Self::Upgrade => upgrade::run(settings).await,
             Self::Cost => cost::run(settings, size).await,
         }
     }
