@@ -30,7 +30,7 @@ use crate::share::Share;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
 use crate::subscription::{Subscription, is_from, next, reply_to};
-use crate::versions::OtherVersions;
+use crate::versions::{MessageVersions, OtherVersions};
 
 /// Interval of beacons.
 const BEACON_INTERVAL: Duration = Duration::from_millis(500);
@@ -258,6 +258,7 @@ impl Cluster {
             instance: context.instance,
             zone: context.zone.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            messages: MessageVersions::THIS,
             url: context.url.clone(),
             viewers: u64::try_from(context.hub.viewers().count()).unwrap_or(u64::MAX),
             streams: u64::try_from(self.owners.count()).unwrap_or(u64::MAX),
@@ -302,6 +303,12 @@ impl Cluster {
         match change {
             Change::Joined(node) => info!(%node, held_back, "node has joined the cluster"),
             Change::Left(node) => info!(%node, held_back, "node has left the cluster"),
+            Change::Incompatible(node, messages) => error!(
+                %node, held_back,
+                reads = %format_args!("{} to {}", messages.oldest, messages.newest),
+                "a node of the cluster and this one read no common version of messages, and share no \
+                 streams: upgrade the older one, one release at a time"
+            ),
             Change::SameName(node) => error!(
                 %node, held_back,
                 "another node of the cluster has the same name: set node under [cluster] to different \

@@ -87,7 +87,7 @@ impl Context {
     /// Notes a control message that cannot be read.
     pub(crate) fn note_unreadable(&self, json: &[u8]) {
         match control::other_version(json) {
-            Some(version) => self.note_version(version, control::VERSION),
+            Some(version) => self.note_version(version),
             None => self.counters.malformed.note(),
         }
     }
@@ -95,14 +95,14 @@ impl Context {
     /// Notes a media message that cannot be read.
     pub(crate) fn note_fault(&self, fault: MessageError) {
         match fault {
-            MessageError::Version(version) => self.note_version(version, message::VERSION),
+            MessageError::Version(version) => self.note_version(version),
             _ => self.counters.malformed.note(),
         }
     }
 
-    fn note_version(&self, version: u8, supported: u8) {
+    fn note_version(&self, version: u8) {
         self.counters.other_version.note();
-        self.other_versions.note(version, supported);
+        self.other_versions.note(version, message::VERSION);
     }
 
     /// Returns the clock of this node, in microseconds.

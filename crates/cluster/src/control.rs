@@ -1,7 +1,8 @@
 //! Control messages between nodes, in JSON.
 //!
-//! Fields that a node does not know are ignored, so that nodes of two versions can work together. A
-//! message of a later version whose meaning has changed has another number in `v` and is refused.
+//! Fields that a node does not know are ignored, so that nodes of two releases can work together. A
+//! message whose meaning has changed has another number in `v`; a node refuses those that it does not
+//! read.
 
 use bytes::Bytes;
 use distributary_names::StreamName;
@@ -11,9 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::Label;
 use crate::epoch::is_provisional;
 use crate::strand::Strand;
-
-/// The version of the control messages.
-pub(crate) const VERSION: u8 = 1;
+use crate::versions::MessageVersions;
 
 /// Maximum bytes of a control message.
 const MAX_LEN: usize = 64 << 10;
@@ -23,27 +22,31 @@ pub(crate) const MAX_KEPT: usize = 128;
 
 /// A control message.
 pub(crate) trait Control: Serialize + DeserializeOwned {
+    /// The versions of the message that this node reads; it writes the newest.
+    const VERSIONS: MessageVersions = MessageVersions::THIS;
+
     /// Returns the message as JSON.
     fn to_json(&self) -> Bytes {
         let message = Versioned {
-            v: VERSION,
+            v: Self::VERSIONS.newest,
             content: self,
         };
         // Numbers and texts can always be written.
         serde_json::to_vec(&message).unwrap_or_default().into()
     }
 
-    /// Reads a message; `None` if it is malformed, too long or of another version.
+    /// Reads a message; `None` if it is malformed, too long or of a version that this node does not
+    /// read.
     fn from_json(json: &[u8]) -> Option<Self> {
         if json.len() > MAX_LEN {
             return None;
         }
         let message: Versioned<Self> = serde_json::from_slice(json).ok()?;
-        (message.v == VERSION).then_some(message.content)
+        Self::VERSIONS.reads(message.v).then_some(message.content)
     }
 }
 
-/// Returns the version of a control message that is not of this version; `None` if it is, or the
+/// Returns the version of a control message if this node does not read it; `None` if it does, or the
 /// message is malformed.
 pub(crate) fn other_version(json: &[u8]) -> Option<u8> {
     #[derive(Deserialize)]
@@ -54,7 +57,7 @@ pub(crate) fn other_version(json: &[u8]) -> Option<u8> {
         return None;
     }
     let Version { v } = serde_json::from_slice(json).ok()?;
-    (v != VERSION).then_some(v)
+    (!MessageVersions::THIS.reads(v)).then_some(v)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,7 +157,8 @@ pub(crate) struct Entry {
     pub(crate) instance: u64,
 }
 
-/// The description of a node, twice a second.
+/// The description of a node, twice a second. Nodes of all versions read it: its version is the first one
+/// for ever, and its fields are only added to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Beacon {
     pub(crate) node: Label,
@@ -162,6 +166,9 @@ pub(crate) struct Beacon {
     pub(crate) zone: Label,
     /// The version of the program.
     pub(crate) version: String,
+    /// The versions of messages that it reads.
+    #[serde(default)]
+    pub(crate) messages: MessageVersions,
     /// URL of the node's HTTP listener, as players reach it; empty if it has none.
     #[serde(default)]
     pub(crate) url: String,
@@ -209,7 +216,9 @@ impl Control for Join {}
 impl Control for Keep {}
 impl Control for Announced {}
 impl Control for Entry {}
-impl Control for Beacon {}
+impl Control for Beacon {
+    const VERSIONS: MessageVersions = MessageVersions::FIRST;
+}
 impl Control for Roster {}
 
 mod stream_name {
@@ -277,6 +286,19 @@ mod tests {
         assert_eq!(other_version(br#"{"v":2,"node":"a","epoch":3}"#), Some(2));
         assert_eq!(other_version(br#"{"v":1,"node":"a"}"#), None);
         assert_eq!(other_version(b"{}"), None);
+    }
+
+    #[test]
+    fn beacons_of_earlier_and_later_releases_are_read() {
+        let earlier = br#"{"v":1,"node":"b","instance":5,"zone":"z","version":"0.1.0","viewers":0,"streams":0}"#;
+        let beacon = Beacon::from_json(earlier).unwrap();
+        assert_eq!(beacon.messages, MessageVersions::FIRST);
+        let later = br#"{"v":1,"node":"b","instance":5,"zone":"z","version":"9.0.0","viewers":0,"streams":0,
+            "messages":{"oldest":7,"newest":9,"mood":"good"},"weather":{"sun":true}}"#;
+        let beacon = Beacon::from_json(later).unwrap();
+        assert_eq!(beacon.messages.common(MessageVersions::THIS), None);
+        let sent = beacon.to_json();
+        assert!(sent.starts_with(br#"{"v":1,"#), "in every version");
     }
 
     #[test]

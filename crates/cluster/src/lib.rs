@@ -47,8 +47,8 @@
 //! * `roster_exchange`: says which streams this node has, and learns those of the others.
 //! * `viewers`: what viewers need of other nodes; `load`: the load of this one. `forward`: requests for
 //!   sessions of other nodes.
-//! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: messages of other
-//!   versions. `context`: what all tasks share; `clock`: their clocks.
+//! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: the versions of
+//!   messages. `context`: what all tasks share; `clock`: their clocks.
 
 mod anchor;
 mod answer;
@@ -120,3 +120,4 @@ pub use nodes::Node;
 pub use roster::RemoteStream;
 pub use share::{Share, ShareError};
 pub use stats::ClusterCounters;
+pub use versions::MessageVersions;

@@ -7,6 +7,7 @@ use crate::config::Label;
 use crate::control::Beacon;
 use crate::public_url::{base, is_public_url};
 use crate::share::Share;
+use crate::versions::MessageVersions;
 
 /// Time after its last beacon for which a node counts as present.
 const LIFETIME: Duration = Duration::from_secs(2);
@@ -27,6 +28,10 @@ pub struct Node {
     pub zone: String,
     /// The version of its program.
     pub version: String,
+    /// The versions of messages that it reads.
+    pub messages: MessageVersions,
+    /// True if this node and it read a common version of messages; otherwise they share no streams.
+    pub is_compatible: bool,
     /// URL of its HTTP listener, as players reach it; empty if it has none.
     pub url: String,
     /// Its viewers.
@@ -49,6 +54,8 @@ pub struct Node {
 pub(crate) enum Change {
     Joined(Label),
     Left(Label),
+    /// A node has joined with which this one has no version of messages in common.
+    Incompatible(Label, MessageVersions),
     /// Another process has the name of this node.
     SameName(Label),
 }
@@ -105,9 +112,16 @@ impl Nodes {
             beacon.url.clear();
         }
         let is_other = name != self.this;
+        let messages = beacon.messages;
         let entry = Entry { beacon, heard: now };
-        self.nodes.insert(name.as_str().to_owned(), entry);
-        (is_new && is_other).then_some(Change::Joined(name))
+        let before = self.nodes.insert(name.as_str().to_owned(), entry);
+        // A node that is upgraded may be back before it is missed.
+        let is_upgraded = before.is_some_and(|before| before.beacon.messages != messages);
+        if is_compatible(messages) {
+            (is_new && is_other).then_some(Change::Joined(name))
+        } else {
+            (is_new || is_upgraded).then_some(Change::Incompatible(name, messages))
+        }
     }
 
     /// Removes the nodes that have been silent for too long.
@@ -159,6 +173,8 @@ impl Nodes {
             name: beacon.node.to_string(),
             zone: beacon.zone.to_string(),
             version: beacon.version.clone(),
+            messages: beacon.messages,
+            is_compatible: is_compatible(beacon.messages),
             url: beacon.url.clone(),
             viewers: beacon.viewers,
             streams: beacon.streams,
@@ -169,6 +185,11 @@ impl Nodes {
         });
         nodes.collect()
     }
+}
+
+/// Returns whether this node and one that reads these versions of messages have one in common.
+fn is_compatible(messages: MessageVersions) -> bool {
+    messages.common(MessageVersions::THIS).is_some()
 }
 
 #[cfg(test)]
@@ -185,6 +206,7 @@ mod tests {
             instance,
             zone: "here".parse().unwrap(),
             version: "0.1.0".to_owned(),
+            messages: MessageVersions::THIS,
             url: String::new(),
             viewers: 3,
             streams: 1,
@@ -217,6 +239,28 @@ mod tests {
         let gone = nodes.expire(later + Duration::from_millis(1));
         assert_eq!(gone, [Change::Left(b)]);
         assert_eq!(nodes.list().len(), 1);
+    }
+
+    #[test]
+    fn node_without_a_common_version_is_reported_once_also_after_an_upgrade() {
+        let start = Instant::now();
+        let mut nodes = Nodes::new("a".parse().unwrap(), 1);
+        let later = MessageVersions {
+            oldest: 100,
+            newest: 101,
+        };
+        let of_later = |node| Beacon {
+            messages: later,
+            ..beacon(node, 2)
+        };
+        let b: Label = "b".parse().unwrap();
+        let incompatible = Some(Change::Incompatible(b.clone(), later));
+        assert_eq!(nodes.handle(of_later("b"), start), incompatible);
+        assert_eq!(nodes.handle(of_later("b"), start), None);
+        assert!(!nodes.list()[0].is_compatible);
+        assert_eq!(nodes.handle(beacon("b", 3), start), None);
+        assert!(nodes.list()[0].is_compatible);
+        assert_eq!(nodes.handle(of_later("b"), start), incompatible);
     }
 
     #[test]

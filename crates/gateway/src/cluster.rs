@@ -177,6 +177,7 @@ fn node(node: Node) -> NodeReport {
         name: node.name,
         zone: node.zone,
         version: node.version,
+        compatible: node.is_compatible,
         url: Some(node.url).filter(|url| !url.is_empty()),
         load_percent: node.load.as_percent(),
         cpu_percent: node.cpu.map(Share::as_percent),

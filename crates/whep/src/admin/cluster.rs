@@ -59,6 +59,8 @@ pub struct NodeReport {
     pub zone: String,
     /// The version of its program.
     pub version: String,
+    /// True if it and this node read a common version of messages; otherwise they share no streams.
+    pub compatible: bool,
     /// URL of its HTTP listener, as players reach it; `None` if it does not say.
     pub url: Option<String>,
     /// Its load in percent: CPU time, or its share of the maximum number of viewers if that is more.
