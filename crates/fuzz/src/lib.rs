@@ -5,6 +5,9 @@
 //! that a finding, once kept as a seed, stays fixed.
 
 mod cluster;
+mod configuration;
+mod frames;
+mod http;
 mod media;
 mod names;
 mod rtmp;
@@ -15,6 +18,9 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 pub use cluster::{cluster_control, cluster_message};
+pub use configuration::configuration;
+pub use frames::frames;
+pub use http::http_requests;
 pub use media::{
     aac_access_units, audio_specific_config, avc_configuration, flv_audio, flv_file, flv_video,
     g711_samples, mp3_frames, parameter_sets,
@@ -34,12 +40,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("avc_configuration", avc_configuration),
     ("cluster_control", cluster_control),
     ("cluster_message", cluster_message),
+    ("configuration", configuration),
     ("data_channel", data_channel),
     ("data_request", data_request),
     ("flv_audio", flv_audio),
     ("flv_file", flv_file),
     ("flv_video", flv_video),
+    ("frames", frames),
     ("g711_samples", g711_samples),
+    ("http_requests", http_requests),
     ("ice_fragment", ice_fragment),
     ("mp3_frames", mp3_frames),
     ("parameter_sets", parameter_sets),

@@ -288,11 +288,13 @@ impl Swarm {
                 self.leaving.remove(&number);
                 match (reply, &mut self.churn) {
                     // It has left before its answer came.
-                    (WhepReply::Joined { session, .. }, _) => {
-                        if let Some(session) = session {
-                            self.whep.leave(number, session);
-                        }
-                    }
+                    (
+                        WhepReply::Joined {
+                            session: Some(session),
+                            ..
+                        },
+                        _,
+                    ) => self.whep.leave(number, session),
                     (WhepReply::Failed { error, .. }, Some(churn)) => {
                         churn.record_failure(format!("DELETE: {error}"));
                     }

@@ -21,23 +21,28 @@ pub struct Reading {
 impl Reading {
     /// Reads the file at `path`.
     pub fn of_file(path: &Path) -> Self {
-        let (config, errors) = match std::fs::read_to_string(path) {
-            Ok(text) => {
-                let (config, explanations) = document::parse(&text);
-                let errors = explanations.into_iter().map(|explanation| {
-                    let path = path.to_owned();
-                    ConfigError::Parse { path, explanation }
-                });
-                (config, errors.collect())
-            }
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::of_text(path, &text),
             Err(source) => {
                 let path = path.to_owned();
-                (Config::default(), vec![ConfigError::Read { path, source }])
+                Self {
+                    errors: vec![ConfigError::Read { path, source }],
+                    ..Self::default()
+                }
             }
-        };
+        }
+    }
+
+    /// Reads the text of the file at `path`.
+    pub fn of_text(path: &Path, text: &str) -> Self {
+        let (config, explanations) = document::parse(text);
+        let errors = explanations.into_iter().map(|explanation| {
+            let path = path.to_owned();
+            ConfigError::Parse { path, explanation }
+        });
         Self {
             config,
-            errors,
+            errors: errors.collect(),
             unknown: Vec::new(),
         }
     }

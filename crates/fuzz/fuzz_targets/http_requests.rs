@@ -1,0 +1,4 @@
+//! Hands `http_requests` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| distributary_fuzz::http_requests(data));
