@@ -48,6 +48,8 @@ fn configuration(reloads: u32) -> String {
          admin = \"127.0.0.1:0\"\nlog_format = \"json\"\n\
          # All clients have one address, and no line may be missing.\n\
          log_lines_per_minute = 0\n\
+         # Encoders would take the processors from the swarm, whose viewers would then need more of them.\n\
+         [transcode]\ncommand = \"\"\n\
          [viewers]\nmax = {changed}\n\
          [requests]\nmax_posts_per_minute = {changed}\n\
          [limits]\nmemory_per_publisher = \"{}MiB\"\n\

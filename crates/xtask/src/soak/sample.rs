@@ -32,7 +32,8 @@ pub(super) const COUNT: usize = 12;
 /// The values of a sample, in their order.
 ///
 /// The allocator keeps some of the memory that was freed, and threads that were started for the
-/// first clients stay. The history and its metrics keep streams for 15 minutes after their end.
+/// first clients stay. The history keeps streams for 15 minutes after their end, and the metrics have
+/// the counters of streams that have ended.
 pub(super) const QUANTITIES: [Quantity; COUNT] = [
     quantity("rss MiB", 4.0, 24.0),
     quantity("media MiB", 2.0, 0.0),
@@ -45,7 +46,7 @@ pub(super) const QUANTITIES: [Quantity; COUNT] = [
     quantity("threads", 2.0, 8.0),
     quantity("sessions", 8.0, 0.0),
     quantity("streams", 2.0, 0.0),
-    quantity("metrics", 50.0, 400.0),
+    quantity("metrics", 50.0, f64::INFINITY),
 ];
 
 /// The values at one moment.
