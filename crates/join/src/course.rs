@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::bottleneck::Bottleneck;
+use crate::network::{ETHERNET, Family};
 use crate::path::PathSettings;
 use crate::plan::{gop, millis};
 use crate::stream::Stream;
@@ -100,13 +101,19 @@ pub(crate) struct Course {
     pub(crate) stream: Stream,
     /// True for a player with transport-wide feedback.
     pub(crate) has_feedback: bool,
-    /// The path over time.
+    /// The addresses of gateway and viewer.
+    pub(crate) family: Family,
+    /// MTU of the viewer's device.
+    pub(crate) viewer_mtu: u16,
+    /// The paths over time.
     pub(crate) phases: Vec<Phase>,
 }
 
-/// A path for a time.
+/// Paths for a time.
 pub(crate) struct Phase {
-    /// The path.
+    /// The path from the publisher.
+    pub(crate) uplink: PathSettings,
+    /// The path to the viewer.
     pub(crate) path: PathSettings,
     /// The time.
     pub(crate) time: Duration,
@@ -149,6 +156,7 @@ impl Layer {
     pub(crate) fn stream(&self) -> Stream {
         Stream {
             height: self.height,
+            rate: 30,
             megabits: self.stream,
             gop: self.gop,
         }
@@ -164,6 +172,7 @@ impl Line {
     /// Returns the course over links of these rates in Mbit/s, each for a time.
     fn course(&self, phases: impl Iterator<Item = (f64, Duration)>) -> Course {
         let phase = |(megabits, time)| Phase {
+            uplink: PathSettings::default(),
             path: PathSettings {
                 rtt: millis(self.rtt),
                 bottleneck: Some(Bottleneck {
@@ -177,10 +186,13 @@ impl Line {
         Course {
             stream: Stream {
                 height: self.height,
+                rate: 30,
                 megabits: self.stream,
                 gop: self.gop,
             },
             has_feedback: !self.without_feedback,
+            family: Family::V4,
+            viewer_mtu: ETHERNET,
             phases: phases.map(phase).collect(),
         }
     }

@@ -51,6 +51,7 @@ impl Crowd {
     pub(crate) fn stream(&self) -> Stream {
         Stream {
             height: self.height,
+            rate: 30,
             megabits: self.stream,
             gop: self.gop,
         }

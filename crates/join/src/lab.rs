@@ -1,31 +1,27 @@
 //! A gateway with a publisher on one machine, and a browser on the other.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::process::Command;
 use std::time::Duration;
 
 use distributary_tests::browser::Browser;
-use distributary_tests::client;
-use distributary_tests::gateway::Gateway;
-use distributary_tests::process::Process;
-use distributary_tests::wait::eventually;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::condition::Condition;
 use crate::course::{Course, Layer};
 use crate::crowd::{Crowd, Groups};
 use crate::join::{Join, Notes};
-use crate::network::{GATEWAY, Network, since_epoch};
+use crate::line::since_epoch;
+use crate::live::Live;
+use crate::network::{ETHERNET, Family, Network};
 use crate::plan::{Plan, Target};
 use crate::row::Row;
 use crate::start::Start;
+use crate::stream::Stream;
 
 /// The script that runs in every page.
 const SCRIPT: &str = include_str!("join.js");
-
-/// Name of the stream.
-const STREAM: &str = "live/join";
 
 /// A join without a frame has failed after this time, in seconds.
 const TIMEOUT: u32 = 20;
@@ -41,9 +37,9 @@ pub(crate) struct Lab {
     network: Network,
     browser: Browser,
     /// The gateway's program.
-    gateway: PathBuf,
+    gateway: String,
     /// Its configuration file.
-    config: Option<PathBuf>,
+    config: Option<String>,
 }
 
 impl Lab {
@@ -52,8 +48,8 @@ impl Lab {
     /// # Errors
     /// When the system refuses a device.
     pub(crate) async fn new(
-        gateway: PathBuf,
-        config: Option<PathBuf>,
+        gateway: String,
+        config: Option<String>,
     ) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             network: Network::new()?,
@@ -80,22 +76,16 @@ impl Lab {
         plan: &Plan,
         condition: &Condition,
     ) -> Result<Row, Box<dyn Error>> {
-        let clip = condition.stream.clip()?;
-        // Everything is up before the path gets slow.
-        self.network.change(Default::default());
-        let _gateway = self.start_gateway();
-        let _publisher = self.publish(&clip);
-        wait_until_live().await;
-
+        let live = self.go_live(condition.stream, Family::V4).await?;
         let gop = Duration::from_secs(condition.stream.gop.into());
         let first = Instant::now() + gop;
         let mut joins = Vec::new();
-        self.browser.open(&url("healthz")).await;
-        self.network.change(condition.path);
+        self.browser.open(&live.url("healthz")).await;
+        self.network.downlink.change(condition.path);
         for number in 0..plan.joins {
             let place = gop.mul_f64(f64::from(number) / f64::from(plan.joins));
             sleep_until(next_at(first + place, gop, Instant::now())).await;
-            joins.push(self.join(plan).await);
+            joins.push(self.join(plan, &live).await);
             sleep(REST + condition.path.rtt).await;
         }
         self.browser.open("about:blank").await;
@@ -111,27 +101,24 @@ impl Lab {
         &self,
         course: &Course,
     ) -> Result<(Notes, Vec<f64>), Box<dyn Error>> {
-        let clip = course.stream.clip()?;
-        self.network.change(Default::default());
-        let _gateway = self.start_gateway();
-        let _publisher = self.publish(&clip);
-        wait_until_live().await;
-        self.browser.open(&url("healthz")).await;
-        let first = course.phases.first().map(|phase| phase.path);
-        self.network.change(first.unwrap_or_default());
-        let whep = url(&format!("whep/{STREAM}"));
+        let live = self.go_live(course.stream, course.family).await?;
+        self.browser.open(&live.url("healthz")).await;
+        self.network.set_viewer_mtu(course.viewer_mtu)?;
+        let whep = live.whep();
         let (total, has_feedback) = (course.seconds(), course.has_feedback);
         let script = format!("lab.join('{whep}', {total}, {TIMEOUT}, {has_feedback})");
         let changes = async {
             let mut begins = Vec::new();
             for phase in &course.phases {
                 begins.push(1000.0 * since_epoch().as_secs_f64());
-                self.network.change(phase.path);
+                self.network.uplink.change(phase.uplink);
+                self.network.downlink.change(phase.path);
                 sleep(phase.time).await;
             }
             begins
         };
         let outcome = tokio::join!(self.browser.evaluate(&script), changes);
+        self.network.set_viewer_mtu(ETHERNET)?;
         self.browser.open("about:blank").await;
         Ok(outcome)
     }
@@ -144,18 +131,14 @@ impl Lab {
         &self,
         layer: &Layer,
     ) -> Result<Vec<Start>, Box<dyn Error>> {
-        let clip = layer.stream().clip()?;
-        self.network.change(Default::default());
-        let gateway = self.start_gateway();
-        let _publisher = self.publish(&clip);
-        wait_until_live().await;
-        self.browser.open(&url("healthz")).await;
-        let whep = url(&format!("whep/{STREAM}?layer={}", layer.layer));
+        let live = self.go_live(layer.stream(), Family::V4).await?;
+        self.browser.open(&live.url("healthz")).await;
+        let whep = format!("{}?layer={}", live.whep(), layer.layer);
         let script = format!("lab.join('{whep}', {}, {TIMEOUT}, true)", layer.seconds);
         let mut starts = Vec::new();
         for _ in 0..layer.joins {
             let child = async {
-                while gateway.encoders().is_empty() {
+                while live.gateway.encoders().is_empty() {
                     sleep(CHILD_POLL).await;
                 }
                 since_epoch()
@@ -163,7 +146,7 @@ impl Lab {
             let (notes, child): (Notes, _) =
                 tokio::join!(self.browser.evaluate(&script), timeout(layer.time(), child));
             starts.push(Start::new(&notes, child.ok()));
-            while !gateway.encoders().is_empty() {
+            while !live.gateway.encoders().is_empty() {
                 sleep(REST).await;
             }
         }
@@ -181,16 +164,12 @@ impl Lab {
         crowd: &Crowd,
         rate: f64,
     ) -> Result<Groups, Box<dyn Error>> {
-        let clip = crowd.stream().clip()?;
-        self.network.change(Default::default());
-        let gateway = self.start_gateway();
-        let _publisher = self.publish(&clip);
-        wait_until_live().await;
-        self.network.change(crowd.path(rate));
-        let whep = url(&format!("whep/{STREAM}"));
+        let live = self.go_live(crowd.stream(), Family::V4).await?;
+        self.network.downlink.change(crowd.path(rate));
+        let whep = live.whep();
         let fast = |program: &str| self.network.at_gateway(program);
         let (fast, slow) = tokio::join!(
-            crowd.watch(fast, &whep, Some(gateway.process_id())),
+            crowd.watch(fast, &whep, Some(live.gateway.process_id())),
             crowd.watch(|program| Command::new(program), &whep, None)
         );
         Ok(Groups {
@@ -200,47 +179,27 @@ impl Lab {
         })
     }
 
-    /// Publishes a clip in a loop.
-    fn publish(&self, clip: &Path) -> Process {
-        let mut publisher = self.network.at_gateway("ffmpeg");
-        publisher.args(["-hide_banner", "-loglevel", "error", "-nostats", "-nostdin"]);
-        publisher
-            .args(["-re", "-stream_loop", "-1", "-i"])
-            .arg(clip);
-        publisher.args([
-            "-c",
-            "copy",
-            "-f",
-            "flv",
-            &format!("rtmp://{GATEWAY}:1935/{STREAM}"),
-        ]);
-        Process::start("ffmpeg", publisher)
-    }
-
-    fn start_gateway(&self) -> Gateway {
-        let mut command = self.network.at_gateway(&self.gateway.to_string_lossy());
-        for (option, port) in [("--rtmp", 1935), ("--http", 8080), ("--webrtc", 8189)] {
-            command.args([option, &format!("{GATEWAY}:{port}")]);
-        }
-        command.args(["--admin", "127.0.0.1:8180", "--log", "warn"]);
-        if let Some(config) = &self.config {
-            command.arg("--config").arg(config);
-        }
-        Gateway::of(Process::start("distributary", command))
+    /// Starts a gateway with this stream. Everything is up before the paths get slow.
+    async fn go_live(&self, stream: Stream, family: Family) -> io::Result<Live> {
+        let clip = stream.clip()?;
+        self.network.clear();
+        let config = self.config.as_deref();
+        let arguments = config.map_or_else(Vec::new, |file| vec!["--config", file]);
+        Ok(Live::start(&self.network, family, &self.gateway, &arguments, &clip).await)
     }
 
     /// Joins once, and leaves.
-    async fn join(&self, plan: &Plan) -> Join {
-        let media = self.network.next_media();
+    async fn join(&self, plan: &Plan, live: &Live) -> Join {
+        let media = self.network.downlink.next_media();
         let seconds = plan.seconds;
         let notes: Notes = match plan.target {
             Target::Whep { has_feedback } => {
-                let whep = url(&format!("whep/{STREAM}"));
+                let whep = live.whep();
                 let script = format!("lab.join('{whep}', {seconds}, {TIMEOUT}, {has_feedback})");
                 self.browser.evaluate(&script).await
             }
             Target::Page => {
-                self.browser.open(&url(STREAM)).await;
+                self.browser.open(&live.page()).await;
                 let script = format!("lab.page({seconds}, {TIMEOUT})");
                 let notes = self.browser.evaluate(&script).await;
                 self.browser.open("about:blank").await;
@@ -258,20 +217,6 @@ fn next_at(first: Instant, interval: Duration, now: Instant) -> Instant {
         at += interval;
     }
     at
-}
-
-fn url(path: &str) -> String {
-    format!("http://{GATEWAY}:8080/{path}")
-}
-
-async fn wait_until_live() {
-    let server = format!("{GATEWAY}:8080").parse().expect("it is an address");
-    eventually("the stream is live", async || {
-        let live = client::request(server, "GET", "/api/live", &[], b"").json();
-        let stream = live["streams"].as_array()?.first()?.clone();
-        (!stream["video"].is_null() && !stream["audio"].is_null()).then_some(())
-    })
-    .await;
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Measures how viewers in Chromium join over paths with delay, loss and a slow link.
 //!
 //! ```text
-//! gateway's machine                  this process                viewer's machine
-//!   ffmpeg ──RTMP──► distributary ◄──TUN──► path ◄──TUN──► Chromium ◄── chromedriver
+//! publisher's machine                      gateway's machine                 viewer's machine
+//!   ffmpeg ──TUN──► path (this process) ──TUN──► distributary ◄──TUN──► path ◄──TUN──► Chromium
 //! ```
 //!
-//! * [`network`]: two machines as network namespaces, and the thread that carries their packets.
-//! * [`path`] and [`bottleneck`]: when each packet arrives, if it does, without sockets and clocks.
+//! * [`network`]: three machines as network namespaces; [`line`]: the thread that carries the packets
+//!   between two of them.
+//! * [`path`], [`losses`] and [`bottleneck`]: when each packet arrives, if it does, without sockets and
+//!   clocks.
+//! * [`live`]: a gateway with a stream.
 //! * [`plan`]: the measurements; [`lab`]: one of them, [`join`] by join; [`row`]: their table.
 //! * [`course`]: the measurements of renditions, with their tables in [`switch`] and [`start`];
 //!   [`crowd`]: many viewers.
@@ -19,6 +22,9 @@ mod course;
 mod crowd;
 mod join;
 mod lab;
+mod line;
+mod live;
+mod losses;
 mod network;
 mod packet;
 mod path;
@@ -30,7 +36,6 @@ mod switch;
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::thread;
 
@@ -57,10 +62,10 @@ struct Cli {
         default_value = "distributary",
         hide_default_value = true
     )]
-    gateway: PathBuf,
+    gateway: String,
     /// Configuration file of the gateway
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<String>,
     /// Print all joins as JSON instead of the table
     #[arg(long, global = true)]
     json: bool,
@@ -89,7 +94,7 @@ fn end_with_parent() {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    let gateway = cli.gateway.display().to_string();
+    let gateway = cli.gateway.clone();
     let lab = Lab::new(cli.gateway, cli.config).await?;
     let Some(plan) = cli.mode.plan() else {
         return renditions(&cli.mode, &lab, &gateway, cli.json).await;

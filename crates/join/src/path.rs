@@ -1,4 +1,5 @@
-//! A network path between gateway and viewer: it delays packets, loses some, and has a bottleneck.
+//! A network path, from the publisher to the gateway or from there to the viewer: it delays packets, loses
+//! some, and has a bottleneck.
 //!
 //! Sans-IO: packets and `now` go in; packets come out when they are due.
 
@@ -10,6 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::bottleneck::{Bottleneck, Link};
+use crate::losses::Losses;
+use crate::packet::is_udp;
 
 /// Seed of the losses and of the jitter: the same packets meet the same path again.
 const SEED: u64 = 1;
@@ -17,10 +20,10 @@ const SEED: u64 = 1;
 /// The way that a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
-    /// From the gateway to the viewer.
-    ToViewer,
-    /// From the viewer to the gateway.
-    ToGateway,
+    /// With the media: from the publisher to the gateway, from the gateway to the viewer.
+    Downstream,
+    /// Against the media.
+    Upstream,
 }
 
 /// Properties of a path.
@@ -32,7 +35,14 @@ pub(crate) struct PathSettings {
     pub(crate) jitter: Duration,
     /// Percentage of packets that are lost at random, each way.
     pub(crate) loss: f64,
-    /// The slowest link on the way to the viewer.
+    /// The mean number of packets that are lost in a row; `None` if each is lost by itself.
+    pub(crate) burst: Option<f64>,
+    /// The longest packet that gets through, in bytes with its IP header: longer ones vanish, without a
+    /// message to their sender. `None` if all do.
+    pub(crate) longest: Option<usize>,
+    /// True if UDP does not get through.
+    pub(crate) blocks_udp: bool,
+    /// The slowest link downstream.
     pub(crate) bottleneck: Option<Bottleneck>,
 }
 
@@ -41,6 +51,7 @@ pub(crate) struct PathSettings {
 pub(crate) struct Path {
     settings: PathSettings,
     random: StdRng,
+    losses: Losses,
     link: Option<Link>,
     /// Packets on their way, the next to arrive on top.
     on_the_way: BinaryHeap<Reverse<Arrival>>,
@@ -63,6 +74,7 @@ impl Path {
         Self {
             settings,
             random: StdRng::seed_from_u64(SEED),
+            losses: Losses::new(settings.loss, settings.burst),
             link: settings.bottleneck.map(Link::new),
             on_the_way: BinaryHeap::new(),
             count: 0,
@@ -74,6 +86,7 @@ impl Path {
     pub(crate) fn change(&mut self, settings: PathSettings) {
         self.settings = settings;
         self.random = StdRng::seed_from_u64(SEED);
+        self.losses = Losses::new(settings.loss, settings.burst);
         let before = self.link.take();
         let link = |bottleneck| {
             before.map_or_else(|| Link::new(bottleneck), |link| link.changed(bottleneck))
@@ -83,15 +96,22 @@ impl Path {
 
     /// Takes a packet that is sent at `now`.
     pub(crate) fn handle_packet(&mut self, now: Instant, direction: Direction, packet: Vec<u8>) {
+        let is_too_long = self
+            .settings
+            .longest
+            .is_some_and(|most| packet.len() > most);
+        if is_too_long || self.settings.blocks_udp && is_udp(&packet) {
+            return;
+        }
         let link = self.link.as_mut();
-        let sent = match link.filter(|_| direction == Direction::ToViewer) {
+        let sent = match link.filter(|_| direction == Direction::Downstream) {
             Some(link) => link.departure(now, packet.len()),
             None => Some(now),
         };
         let Some(sent) = sent else {
             return;
         };
-        if self.random.random::<f64>() * 100.0 < self.settings.loss {
+        if self.losses.is_lost(direction, &mut self.random) {
             return;
         }
         let jitter = self.settings.jitter.mul_f64(self.random.random());
@@ -141,14 +161,14 @@ mod tests {
             rtt,
             ..PathSettings::default()
         });
-        path.handle_packet(now, Direction::ToViewer, vec![1]);
-        path.handle_packet(now, Direction::ToViewer, vec![2]);
-        path.handle_packet(now + MILLISECOND, Direction::ToGateway, vec![3]);
+        path.handle_packet(now, Direction::Downstream, vec![1]);
+        path.handle_packet(now, Direction::Downstream, vec![2]);
+        path.handle_packet(now + MILLISECOND, Direction::Upstream, vec![3]);
         assert_eq!(path.poll_timeout(), Some(now + rtt / 2));
         assert!(arrived(&mut path, now + rtt / 2 - MILLISECOND).is_empty());
         assert_eq!(arrived(&mut path, now + rtt / 2), [1, 2]);
         let (direction, _) = path.poll_packet(now + rtt).unwrap();
-        assert_eq!(direction, Direction::ToGateway);
+        assert_eq!(direction, Direction::Upstream);
         assert_eq!(path.poll_timeout(), None);
     }
 
@@ -161,13 +181,29 @@ mod tests {
                 ..PathSettings::default()
             });
             for number in 0..2000 {
-                path.handle_packet(now, Direction::ToViewer, vec![(number % 251) as u8]);
+                path.handle_packet(now, Direction::Downstream, vec![(number % 251) as u8]);
             }
             arrived(&mut path, now)
         };
         let arrived = run();
         assert!((1870..=1930).contains(&arrived.len()), "{}", arrived.len());
         assert_eq!(arrived, run());
+    }
+
+    #[test]
+    fn long_packets_and_udp_vanish_where_the_path_has_no_place_for_them() {
+        let now = Instant::now();
+        let mut path = Path::new(PathSettings {
+            longest: Some(1280),
+            blocks_udp: true,
+            ..PathSettings::default()
+        });
+        let mut udp = vec![0x45; 28];
+        udp[9] = 17;
+        for packet in [vec![1; 1280], vec![2; 1281], udp, vec![3]] {
+            path.handle_packet(now, Direction::Downstream, packet);
+        }
+        assert_eq!(arrived(&mut path, now), [1, 3]);
     }
 
     #[test]
@@ -179,7 +215,7 @@ mod tests {
             ..PathSettings::default()
         });
         for number in 0..100 {
-            path.handle_packet(now, Direction::ToViewer, vec![number]);
+            path.handle_packet(now, Direction::Downstream, vec![number]);
         }
         let all = arrived(&mut path, now + jitter);
         assert_eq!(all.len(), 100);
@@ -198,16 +234,16 @@ mod tests {
         };
         let mut path = Path::new(with(8.0));
         for number in [1, 2] {
-            path.handle_packet(now, Direction::ToViewer, vec![number; 1000]);
+            path.handle_packet(now, Direction::Downstream, vec![number; 1000]);
         }
         path.change(with(4.0));
-        path.handle_packet(now, Direction::ToViewer, vec![3; 1000]);
+        path.handle_packet(now, Direction::Downstream, vec![3; 1000]);
         assert_eq!(arrived(&mut path, now + 2 * MILLISECOND), [1, 2]);
         assert_eq!(path.poll_timeout(), Some(now + 4 * MILLISECOND));
     }
 
     #[test]
-    fn bottleneck_holds_only_the_way_to_the_viewer() {
+    fn bottleneck_holds_only_the_way_downstream() {
         let now = Instant::now();
         let mut path = Path::new(PathSettings {
             bottleneck: Some(Bottleneck {
@@ -217,8 +253,8 @@ mod tests {
             ..PathSettings::default()
         });
         for _ in 0..2 {
-            path.handle_packet(now, Direction::ToViewer, vec![1; 1000]);
-            path.handle_packet(now, Direction::ToGateway, vec![2; 1000]);
+            path.handle_packet(now, Direction::Downstream, vec![1; 1000]);
+            path.handle_packet(now, Direction::Upstream, vec![2; 1000]);
         }
         assert_eq!(arrived(&mut path, now), [2, 2]);
         assert_eq!(arrived(&mut path, now + MILLISECOND), [1]);

@@ -128,6 +128,7 @@ const WHEP: Target = Target::Whep { has_feedback: true };
 /// The stream where nothing else is asked for.
 const USUAL: Stream = Stream {
     height: 720,
+    rate: 30,
     megabits: 2.4,
     gop: 2,
 };
@@ -178,6 +179,7 @@ impl Rate {
                     conditions.extend(self.rtt.iter().map(|&rtt| Condition {
                         stream: Stream {
                             height: 720,
+                            rate: 30,
                             megabits,
                             gop,
                         },
@@ -211,7 +213,7 @@ fn lossy(rtts: &[u32], losses: &[f64], jitter: u32) -> Vec<Condition> {
             rtt: millis(rtt),
             jitter: millis(jitter),
             loss,
-            bottleneck: None,
+            ..PathSettings::default()
         })
     });
     paths

@@ -155,6 +155,7 @@ mod tests {
         let condition = Condition {
             stream: Stream {
                 height: 720,
+                rate: 30,
                 megabits: 2.4,
                 gop: 2,
             },

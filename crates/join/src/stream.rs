@@ -11,11 +11,13 @@ use serde::Serialize;
 /// Length of a clip in seconds. It is published in a loop, so keyframe intervals divide it.
 pub(crate) const CLIP: u32 = 40;
 
-/// A stream: 30 frames per second with so much noise in it that it needs its bitrate, and AAC.
+/// A stream with so much noise in it that it needs its bitrate, and AAC.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Stream {
     /// Height of the video in pixels; it has the aspect 16:9.
     pub(crate) height: u32,
+    /// Frames per second.
+    pub(crate) rate: u32,
     /// Megabits of video per second.
     pub(crate) megabits: f64,
     /// Seconds from one keyframe to the next: a divisor of 40.
@@ -29,7 +31,10 @@ impl Stream {
     /// When ffmpeg fails, or the file cannot be written.
     pub(crate) fn clip(self) -> io::Result<PathBuf> {
         let folder = env::current_exe()?.with_file_name("");
-        let name = format!("join-{}-{}-{}.flv", self.height, self.megabits, self.gop);
+        let name = format!(
+            "join-{}p{}-{}-{}.flv",
+            self.height, self.rate, self.megabits, self.gop
+        );
         let path = folder.join(&name);
         if path.exists() {
             return Ok(path);
@@ -47,11 +52,12 @@ impl Stream {
     }
 
     fn arguments(self) -> Vec<String> {
-        let rate = format!("{}k", 1000.0 * self.megabits);
-        let (gop, length) = ((30 * self.gop).to_string(), CLIP.to_string());
-        let (width, height) = (self.height * 16 / 9, self.height);
-        let video =
-            format!("testsrc2=size={width}x{height}:rate=30,noise=alls=12:allf=t,format=yuv420p");
+        let bitrate = format!("{}k", 1000.0 * self.megabits);
+        let (gop, length) = ((self.rate * self.gop).to_string(), CLIP.to_string());
+        let (width, height, rate) = (self.height * 16 / 9, self.height, self.rate);
+        let video = format!(
+            "testsrc2=size={width}x{height}:rate={rate},noise=alls=12:allf=t,format=yuv420p"
+        );
         let groups: [&[&str]; 6] = [
             &[
                 "-f",
@@ -74,7 +80,7 @@ impl Stream {
                 "veryfast",
             ],
             &[
-                "-b:v", &rate, "-minrate", &rate, "-maxrate", &rate, "-bufsize", &rate,
+                "-b:v", &bitrate, "-minrate", &bitrate, "-maxrate", &bitrate, "-bufsize", &bitrate,
             ],
             &["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"],
             &["-c:a", "aac", "-b:a", "96k", "-ac", "2"],
