@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn directions_lose_their_packets_in_rows_of_their_own() {
         let mut random = StdRng::seed_from_u64(7);
-        let mut losses = Losses::new(50.0, Some(1e9));
+        let mut losses = Losses::new(50.0, Some(1000.0));
         while !losses.is_lost(Direction::Downstream, &mut random) {}
         assert!(losses.is_lost(Direction::Downstream, &mut random));
         assert!(!losses.is_lost(Direction::Upstream, &mut random));
