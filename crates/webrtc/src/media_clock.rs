@@ -17,6 +17,15 @@ pub struct MediaClock {
 }
 
 impl MediaClock {
+    /// Returns the time from a point of the stream's timeline to `now`, in nanoseconds: less than zero if it
+    /// is yet to come.
+    pub fn age(&self, time: MediaTime, now: Instant) -> i64 {
+        let passed = now.saturating_duration_since(self.epoch).as_nanos();
+        i64::try_from(passed)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(time.as_nanos())
+    }
+
     /// Returns the wall-clock time of a point of the stream's timeline.
     pub fn ntp_of(&self, time: MediaTime) -> NtpTime {
         let nanos = Duration::from_nanos(time.as_nanos().unsigned_abs());

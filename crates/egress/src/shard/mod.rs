@@ -29,6 +29,7 @@ mod codec_change;
 mod disturbance;
 mod fan_out;
 mod held_audio;
+mod late_audio;
 mod moves;
 mod newcomer;
 mod other_shards;

@@ -8,6 +8,7 @@ use distributary_webrtc::log::{Log, LogLimits};
 
 use super::b_frames::{BFrameFilter, Treatment};
 use super::held_audio::{HeldAudio, MAX_WAIT};
+use super::late_audio::LateAudio;
 use super::renditions::Renditions;
 use crate::engine_config::EngineConfig;
 
@@ -32,6 +33,7 @@ pub(super) struct ShardStream {
     pub(super) audio: Log,
     b_frames: BFrameFilter,
     held_audio: HeldAudio,
+    late_audio: LateAudio,
     /// The stream that it is a rendition of, if it is one.
     pub(super) source: Option<u64>,
     /// The renditions of the stream; none for a rendition.
@@ -66,6 +68,7 @@ impl ShardStream {
             video: Log::new(90_000, limits),
             audio: Log::new(48_000, limits).with_redundancy(config.viewers.audio_red),
             held_audio: HeldAudio::default(),
+            late_audio: LateAudio::default(),
             source: None,
             renditions: Renditions::default(),
             viewers: Vec::new(),
@@ -86,6 +89,7 @@ impl ShardStream {
         now: Instant,
     ) -> Reaction {
         match event {
+            StreamEvent::Frame(frame) if self.is_late(frame, now) => Reaction::None,
             StreamEvent::Frame(frame) => {
                 self.video.set_padding(self.viewers.len() >= bundle_from);
                 match &**frame {
@@ -170,6 +174,17 @@ impl ShardStream {
     pub(super) fn is_live_for(&self, time: Duration, now: Instant) -> bool {
         let since = self.subscription.stream().stats().live_since;
         since.is_some_and(|since| now.saturating_duration_since(since) > time)
+    }
+
+    /// Returns whether a frame is audio that comes later than usual.
+    fn is_late(&mut self, frame: &Frame, now: Instant) -> bool {
+        match frame {
+            Frame::Audio(audio) => {
+                let epoch = self.subscription.stream().epoch();
+                !self.late_audio.admits(audio.pts, epoch, now)
+            }
+            Frame::Video(_) => false,
+        }
     }
 
     /// Logs a frame.
@@ -261,6 +276,28 @@ mod tests {
         stream.bound(start);
         stream.push(&Frame::Video(video_frame(40, true, 3 << 20)), start);
         assert!(stream.video.keyframe().is_some());
+    }
+
+    #[test]
+    fn late_audio_is_not_logged() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let start = Instant::now();
+        let _publisher = hub.publish(&name, start).unwrap();
+        let (sink, _queue) = Sink::channel(8);
+        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+        let mut stream = ShardStream::new(subscription, &EngineConfig::default(), start);
+        let mut at = |time: i64, arrival: u64| {
+            let now = start + Duration::from_millis(arrival);
+            stream.handle(&audio(time), 2, now);
+            stream.audio.head()
+        };
+        for time in 0..300 {
+            at(20 * time, 20 * time as u64);
+        }
+        let before = at(6000, 6000);
+        assert_eq!(at(6020, 6420), before, "late");
+        assert_eq!(at(6400, 6425), before + 1, "in time again");
     }
 
     #[test]

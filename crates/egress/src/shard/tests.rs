@@ -4,6 +4,8 @@
     reason = "an origin for the simulated clock"
 )]
 
+mod pace;
+
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -87,10 +89,12 @@ struct Client {
     first_media: Vec<DatagramKind>,
     /// Sequence number and time of the video packets to it.
     video: Vec<(u16, u32)>,
+    /// When the first packet of each frame left.
+    left: Vec<Instant>,
 }
 
 impl Client {
-    fn note_sent(&mut self, sent: &Sent) {
+    fn note_sent(&mut self, sent: &Sent, now: Instant) {
         let ours = sent.iter().filter(|(to, _)| *to == self.address);
         let kinds: Vec<_> = ours.map(|(_, bytes)| DatagramKind::of(bytes)).collect();
         for (to, bytes) in sent {
@@ -99,6 +103,13 @@ impl Client {
                 && let Some((header, _)) = read_header(bytes)
                 && header.payload_type == VIDEO
             {
+                if self
+                    .video
+                    .last()
+                    .is_none_or(|(_, last)| *last != header.timestamp)
+                {
+                    self.left.push(now);
+                }
                 self.video.push((header.sequence, header.timestamp));
             }
         }
@@ -117,6 +128,10 @@ struct World {
     clients: Vec<Client>,
     publisher: Publisher,
     frames: u32,
+    /// The time from frame to frame.
+    interval: Duration,
+    /// Returns when the frame with this time arrives, both since the start.
+    arrival: fn(Duration) -> Duration,
     is_publishing: bool,
     /// The publisher's timestamp of the first frame.
     clock: Duration,
@@ -175,6 +190,8 @@ impl World {
             clients: Vec::new(),
             publisher,
             frames: 0,
+            interval: FRAME_INTERVAL,
+            arrival: |time| time,
             is_publishing: true,
             clock: Duration::ZERO,
             b_frames: BFrameVerdict::default(),
@@ -244,24 +261,30 @@ impl World {
             is_stuck: false,
             first_media: Vec::new(),
             video: Vec::new(),
+            left: Vec::new(),
         });
     }
 
     fn publish(&mut self) {
-        while self.is_publishing && self.start + FRAME_INTERVAL * self.frames <= self.now {
-            let mut next = frame(self.frames, self.b_frames);
+        while self.is_publishing && self.next_arrival() <= self.now {
+            let mut next = frame(self.frames, self.interval, self.b_frames);
             if let Frame::Video(video) = &mut next {
                 (video.pts, video.dts) = (video.pts + self.clock, video.dts + self.clock);
             }
             self.publisher.push(next, self.now).unwrap();
             for (rendition, late) in &self.renditions {
                 if let Some(number) = self.frames.checked_sub(*late) {
-                    let frame = frame(number, BFrameVerdict::default());
+                    let frame = frame(number, self.interval, BFrameVerdict::default());
                     rendition.push(frame, self.now).unwrap();
                 }
             }
             self.frames += 1;
         }
+    }
+
+    /// Returns when the next frame arrives.
+    fn next_arrival(&self) -> Instant {
+        self.start + (self.arrival)(self.interval * self.frames)
     }
 
     /// Lets time pass, from one deadline to the next.
@@ -273,9 +296,7 @@ impl World {
             let shards = self.shards.iter().map(|driven| driven.shard.poll_timeout());
             let players = self.clients.iter();
             let players = players.map(|client| client.player.poll_timeout());
-            let frame = self
-                .is_publishing
-                .then(|| self.start + FRAME_INTERVAL * self.frames);
+            let frame = self.is_publishing.then(|| self.next_arrival());
             let next = shards.chain(players).chain([frame]).flatten().min();
             match next {
                 Some(next) if next < end => self.now = self.now.max(next),
@@ -326,7 +347,7 @@ impl World {
                 }
                 let sent = driven.wire.0.take();
                 for client in &mut self.clients {
-                    client.note_sent(&sent);
+                    client.note_sent(&sent, now);
                 }
                 for (destination, bytes) in sent {
                     is_idle = false;
@@ -348,8 +369,8 @@ impl World {
 }
 
 /// Returns the frame of this number.
-fn frame(number: u32, b_frames: BFrameVerdict) -> Frame {
-    let at = MediaTime::ZERO + FRAME_INTERVAL * number;
+fn frame(number: u32, interval: Duration, b_frames: BFrameVerdict) -> Frame {
+    let at = MediaTime::ZERO + interval * number;
     let keyframe = number.is_multiple_of(30);
     let mut unit = vec![0x55; if keyframe { 20_000 } else { 3_000 }];
     unit[0] = if keyframe { 0x65 } else { 0x41 };

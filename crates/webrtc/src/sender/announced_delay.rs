@@ -8,8 +8,13 @@ use crate::rtp::extension::PlayoutDelay;
 /// seconds, and retransmissions do not carry them.
 const SENT_FOR: Duration = Duration::from_secs(10);
 
-/// A frame is a leap ahead if its time advances by this much more than the clock.
-const LEAP: Duration = Duration::from_millis(250);
+/// The first frame after a move is a leap ahead if it is this much younger than the frame before, in
+/// nanoseconds.
+const LEAP: i64 = 250_000_000;
+
+/// The same for frames that follow each other: a backlog, of the publisher or of the path, has gone out
+/// faster than in real time. It is more than usual jitter.
+const CAUGHT_UP: i64 = 500_000_000;
 
 /// Time after a leap in which frames are shown as they arrive. Chromium takes up to five seconds to
 /// accept that all frames are early from now on (`TimestampExtrapolator`).
@@ -17,9 +22,10 @@ const HURRY: Duration = Duration::from_secs(10);
 
 /// The bounds that a viewer is asked to keep, and whether its packets carry them.
 ///
-/// A viewer that catches up with the stream and is moved to a newer keyframe gets frames much
-/// earlier than their timestamps promise. Players would hold back the frames for that time. While
-/// the bounds are [`PlayoutDelay::NONE`], they show frames as they arrive.
+/// A viewer that is moved to a newer keyframe gets frames much earlier than their timestamps promise. So
+/// does every viewer when a publisher sends what its slow uplink has held back. Players would hold back
+/// the frames for that time, or show them slower than they come: their latency would grow. While the
+/// bounds are [`PlayoutDelay::NONE`], they show frames as they arrive.
 #[derive(Debug, Default)]
 pub(super) struct AnnouncedDelay {
     /// The bounds, if any were set, and when.
@@ -28,6 +34,17 @@ pub(super) struct AnnouncedDelay {
     hurries: bool,
     /// The last leap, until its time is over.
     leapt: Option<Instant>,
+    /// True once the viewer has reached the live edge: the frames with which it starts are no leap.
+    is_live: bool,
+    ages: Option<Ages>,
+}
+
+/// Ages of frames when they were sent, in nanoseconds on any clock.
+#[derive(Clone, Copy, Debug)]
+struct Ages {
+    last: i64,
+    /// That of the oldest frame since the last leap, on a viewer that was live.
+    oldest: i64,
 }
 
 impl AnnouncedDelay {
@@ -42,13 +59,27 @@ impl AnnouncedDelay {
         self.hurries = true;
     }
 
-    /// Records the first frame after a move: its time has advanced by `media` since the last frame
-    /// sent, and the clock by `clock`.
-    pub(super) fn note_move(&mut self, now: Instant, media: Duration, clock: Duration) {
+    /// Records that the viewer has reached the live edge.
+    pub(super) fn note_live(&mut self) {
+        self.is_live = true;
+    }
+
+    /// Records a frame that is sent at this age, in nanoseconds on any clock. `is_moved`: it is the first
+    /// after a move.
+    pub(super) fn note_frame(&mut self, now: Instant, age: i64, is_moved: bool) {
+        let ages = self.ages.unwrap_or(Ages {
+            last: age,
+            oldest: age,
+        });
+        let is_leap = is_moved && ages.last.saturating_sub(age) > LEAP
+            || self.is_live && ages.oldest.saturating_sub(age) > CAUGHT_UP;
+        let is_first = is_leap || !self.is_live;
+        let oldest = if is_first { age } else { ages.oldest.max(age) };
+        self.ages = Some(Ages { last: age, oldest });
         let has_minimum = self
             .bounds
             .is_some_and(|(bounds, _)| !bounds.has_no_minimum());
-        if self.hurries && !has_minimum && media > clock + LEAP {
+        if self.hurries && !has_minimum && is_leap {
             self.bounds = Some((PlayoutDelay::NONE, now));
             self.leapt = Some(now);
         }
@@ -77,6 +108,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A second in nanoseconds.
+    const NANOS: i64 = 1_000_000_000;
+
+    fn leap(delay: &mut AnnouncedDelay, now: Instant) {
+        delay.note_frame(now, 2 * NANOS, false);
+        delay.note_frame(now, 0, true);
+    }
+
     fn hurrying() -> (AnnouncedDelay, Instant) {
         let mut delay = AnnouncedDelay::default();
         delay.hurry_after_leaps();
@@ -87,7 +126,8 @@ mod tests {
     fn frames_after_a_leap_are_shown_as_they_arrive_until_players_have_adapted() {
         let (mut delay, start) = hurrying();
         assert_eq!(delay.bounds(start, true), None);
-        delay.note_move(start, 2 * SECOND, SECOND / 30);
+        delay.note_frame(start, 2 * NANOS, true);
+        delay.note_frame(start, NANOS / 30, true);
         assert_eq!(delay.bounds(start, true), Some(PlayoutDelay::NONE));
         let last = start + HURRY - SECOND / 1000;
         assert_eq!(delay.bounds(last, true), Some(PlayoutDelay::NONE));
@@ -97,10 +137,48 @@ mod tests {
     }
 
     #[test]
+    fn backlog_that_arrives_faster_than_in_real_time_is_a_leap_as_long_as_it_does() {
+        let (mut delay, start) = hurrying();
+        delay.note_live();
+        let mut now = start;
+        let mut send = |frames: i64, age: &mut i64, change: i64| {
+            for _ in 0..frames {
+                *age += change;
+                now += SECOND / 100;
+                delay.note_frame(now, *age, false);
+            }
+            (delay.bounds(now, true), now)
+        };
+        let mut age = 0;
+        assert_eq!(send(200, &mut age, NANOS / 100).0, None, "two seconds late");
+        assert_eq!(send(40, &mut age, -NANOS / 100).0, None, "0.4 s less");
+        let (bounds, caught_up) = send(160, &mut age, -NANOS / 100);
+        assert_eq!((bounds, age), (Some(PlayoutDelay::NONE), 0));
+        // The time counts from the last leap, which was not at the begin of the backlog.
+        let later = caught_up + HURRY - SECOND;
+        assert_eq!(delay.bounds(later, true), Some(PlayoutDelay::NONE));
+        let after = caught_up + HURRY;
+        assert_eq!(delay.bounds(after, true), Some(PlayoutDelay::SMOOTH));
+    }
+
+    #[test]
+    fn start_with_the_frames_of_the_gop_is_no_leap() {
+        let (mut delay, start) = hurrying();
+        for frames in (0..60).rev() {
+            delay.note_frame(start, frames * NANOS / 30, false);
+        }
+        delay.note_live();
+        delay.note_frame(start, 0, false);
+        assert_eq!(delay.bounds(start, true), None);
+    }
+
+    #[test]
     fn pause_is_no_leap() {
         let (mut delay, start) = hurrying();
-        delay.note_move(start, 5 * SECOND, 5 * SECOND);
-        delay.note_move(start, Duration::ZERO, 5 * SECOND);
+        delay.note_live();
+        for age in [0, 0, 5 * NANOS, 5 * NANOS] {
+            delay.note_frame(start, age, true);
+        }
         assert_eq!(delay.bounds(start, true), None);
     }
 
@@ -109,19 +187,19 @@ mod tests {
         let asked = PlayoutDelay::from_millis(200, 10_000).unwrap();
         let (mut delay, start) = hurrying();
         delay.set(start, asked);
-        delay.note_move(start, 2 * SECOND, Duration::ZERO);
+        leap(&mut delay, start);
         assert_eq!(delay.bounds(start, true), Some(asked));
         let fixed = PlayoutDelay::from_millis(0, 400).unwrap();
         let mut delay = AnnouncedDelay::default();
         delay.set(start, fixed);
-        delay.note_move(start, 2 * SECOND, Duration::ZERO);
+        leap(&mut delay, start);
         assert_eq!(delay.bounds(start, true), Some(fixed));
     }
 
     #[test]
     fn lower_bound_that_losses_need_ends_the_hurry() {
         let (mut delay, start) = hurrying();
-        delay.note_move(start, 2 * SECOND, Duration::ZERO);
+        leap(&mut delay, start);
         let asked = PlayoutDelay::from_millis(200, 10_000).unwrap();
         delay.set(start + SECOND, asked);
         let later = start + 2 * HURRY;

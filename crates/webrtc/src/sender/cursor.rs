@@ -222,11 +222,6 @@ impl Cursor {
         self.is_new
     }
 
-    /// Returns the latest presentation time sent.
-    pub(super) fn newest(&self) -> Option<MediaTime> {
-        self.newest
-    }
-
     /// Returns the index of the next packet.
     pub(super) fn next_index(&self) -> u64 {
         self.next_index

@@ -202,8 +202,8 @@ impl RtpSender {
         self.delay.set(now, delay);
     }
 
-    /// Asks the viewer to show frames as they arrive for a while after each move of the cursor that
-    /// is a leap ahead in time, if it supports the extension.
+    /// Asks the viewer to show frames as they arrive for a while after each leap ahead in time, if it
+    /// supports the extension.
     pub fn hurry_after_leaps(&mut self) {
         self.delay.hurry_after_leaps();
     }
@@ -274,14 +274,19 @@ impl RtpSender {
         loop {
             let (number, packet) = match self.cursor.next_packet(log, wire.now, slow_path) {
                 Position::At(number, packet) => (number, packet),
-                Position::Head => return Progress::AtHead,
+                Position::Head => {
+                    self.delay.note_live();
+                    return Progress::AtHead;
+                }
                 Position::Waiting => return Progress::Waiting,
             };
             if is_opening && !self.is_opening() {
                 return Progress::Behind;
             }
-            if packet.first && self.cursor.is_new() {
-                self.note_move(packet.pts, wire.now);
+            if packet.first {
+                let age = wire.clock.age(packet.pts, wire.now);
+                let is_moved = self.cursor.is_new();
+                self.delay.note_frame(wire.now, age, is_moved);
             }
             match self.send_packet(packet, budget.saturating_sub(sent), wire) {
                 Some(len) => sent += len,
@@ -290,16 +295,6 @@ impl RtpSender {
             if log.keyframe() == Some(number) {
                 self.cursor.keyframe_sent = Some(wire.now);
             }
-        }
-    }
-
-    /// Records that the frame at the cursor, with this presentation time, is the first after a
-    /// move.
-    fn note_move(&mut self, pts: MediaTime, now: Instant) {
-        if let (Some(newest), Some(sent)) = (self.cursor.newest(), self.reception.sent()) {
-            let clock = now.saturating_duration_since(sent);
-            self.delay
-                .note_move(now, pts.saturating_since(newest), clock);
         }
     }
 

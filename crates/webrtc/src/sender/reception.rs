@@ -49,11 +49,6 @@ impl Reception {
         self.sent = Some(now);
     }
 
-    /// Returns when a packet was sent last.
-    pub(super) fn sent(&self) -> Option<Instant> {
-        self.sent
-    }
-
     /// Records a NACK.
     pub(super) fn note_nack(&mut self, now: Instant) {
         self.nacked = Some(now);

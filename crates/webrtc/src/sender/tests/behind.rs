@@ -55,6 +55,29 @@ fn frames_after_a_leap_ahead_are_to_be_shown_as_they_arrive() {
 }
 
 #[test]
+fn frames_of_a_backlog_are_to_be_shown_as_they_arrive() {
+    let extensions = StreamExtensions {
+        playout_delay: ExtensionId::new(6),
+        ..StreamExtensions::default()
+    };
+    let mut viewer = Harness::with_extensions(Some((6, 109)), 0, extensions);
+    viewer.sender.hurry_after_leaps();
+    let mut is_asked = |frames: std::ops::Range<u8>, interval: u64| {
+        for mark in frames {
+            viewer.now += Duration::from_millis(interval);
+            viewer.frame(mark, mark == 0);
+            viewer.send(usize::MAX);
+        }
+        let last = viewer.received().pop().unwrap();
+        last.extension.get(4..8) == Some(&[6 << 4 | 2, 0, 0, 0])
+    };
+    assert!(!is_asked(0..30, 33));
+    assert!(!is_asked(30..60, 66), "a slow uplink holds back a second");
+    assert!(is_asked(60..90, 1), "it has recovered");
+    assert!(is_asked(90..120, 33));
+}
+
+#[test]
 fn newcomer_finishes_its_frame_before_it_skips_to_a_new_keyframe() {
     let mut viewer = Harness::new(None, 0);
     viewer.frame(0, true);
