@@ -5,6 +5,8 @@
   const now = () => performance.timeOrigin + performance.now();
   // How often to look whether the first frame is there.
   const POLL_MS = 50;
+  // After the first frame, the instant start has ended by then.
+  const SETTLED_SECONDS = 3;
   let notes = { frames: [] };
   let connection = null;
   const note = (step) => { notes[step] ??= now(); };
@@ -53,21 +55,29 @@
     const end = notes.begin + 1000 * timeout;
     while (notes.frames.length === 0 && now() < end) await sleep(POLL_MS);
     if (notes.frames.length === 0) return { ...notes, stats: {} };
-    await sleep(1000 * seconds);
+    const settled = Math.min(SETTLED_SECONDS, seconds);
+    await sleep(1000 * settled);
+    const early = await counters();
+    await sleep(1000 * (seconds - settled));
+    return { ...notes, early, stats: await counters() };
+  }
+
+  // Returns what the browser has counted so far.
+  async function counters() {
     const stats = [...(await connection.getStats()).values()];
     const received = stats.filter(({ type }) => type === 'inbound-rtp');
     const sum = (name) => received.reduce((all, one) => all + (one[name] ?? 0), 0);
     return {
-      ...notes,
-      stats: {
-        received: sum('packetsReceived'),
-        lost: sum('packetsLost'),
-        nacks: sum('nackCount'),
-        retransmitted: sum('retransmittedPacketsReceived'),
-        freezes: sum('freezeCount'),
-        frozen: 1000 * sum('totalFreezesDuration'),
-        decoded: sum('framesDecoded'),
-      },
+      at: now(),
+      received: sum('packetsReceived'),
+      lost: sum('packetsLost'),
+      nacks: sum('nackCount'),
+      retransmitted: sum('retransmittedPacketsReceived'),
+      bytes: sum('bytesReceived'),
+      retransmitted_bytes: sum('retransmittedBytesReceived'),
+      freezes: sum('freezeCount'),
+      frozen: 1000 * sum('totalFreezesDuration'),
+      decoded: sum('framesDecoded'),
     };
   }
 

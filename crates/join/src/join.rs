@@ -18,6 +18,9 @@ pub(crate) struct Notes {
     ice: Option<f64>,
     dtls: Option<f64>,
     frames: Vec<Frame>,
+    /// Counters three seconds after the first frame.
+    #[serde(default)]
+    early: Stats,
     stats: Stats,
 }
 
@@ -27,12 +30,14 @@ pub(crate) struct Notes {
 struct Frame(f64, f64, Option<f64>, f64);
 
 /// A frame that was shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shown {
     /// The time, in milliseconds since 1970.
     pub(crate) at: f64,
     /// Its RTP timestamp.
     pub(crate) stamp: f64,
+    /// Its age in milliseconds; `None` without sender reports.
+    pub(crate) age: Option<f64>,
     /// Its height in pixels.
     pub(crate) height: f64,
 }
@@ -41,6 +46,8 @@ pub(crate) struct Shown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Stats {
+    /// The time since 1970, in milliseconds.
+    pub(crate) at: f64,
     /// Packets received.
     pub(crate) received: f64,
     /// Packets lost, also those that a retransmission replaced.
@@ -49,6 +56,10 @@ pub(crate) struct Stats {
     pub(crate) nacks: f64,
     /// Packets received again.
     pub(crate) retransmitted: f64,
+    /// Payload bytes received, the next included.
+    pub(crate) bytes: f64,
+    /// Payload bytes of packets received again.
+    pub(crate) retransmitted_bytes: f64,
     /// Number of freezes.
     pub(crate) freezes: f64,
     /// Duration of all freezes, in milliseconds.
@@ -113,6 +124,11 @@ impl Notes {
         self.answer
     }
 
+    /// Returns the counters three seconds after the first frame.
+    pub(crate) fn early(&self) -> Stats {
+        self.early
+    }
+
     /// Returns the counters at the end.
     pub(crate) fn stats(&self) -> Stats {
         self.stats
@@ -126,9 +142,11 @@ impl Notes {
 
     /// Returns the frames in the order in which they were shown.
     pub(crate) fn shown(&self) -> Vec<Shown> {
+        let origin = self.origin();
         let shown = |Frame(at, stamp, _, height): &Frame| Shown {
             at: *at,
             stamp: *stamp,
+            age: origin.map(|origin| at - (origin + stamp / 90.0)),
             height: *height,
         };
         self.frames.iter().map(shown).collect()
@@ -142,12 +160,16 @@ impl Notes {
 
     /// Returns the median age of the frames shown within `times`.
     fn latency(&self, times: std::ops::Range<f64>) -> Option<f64> {
-        // All timestamps have the same origin, the best known for the last frame.
+        let frames = self.shown().into_iter();
+        let shown = frames.filter(|frame| times.contains(&frame.at));
+        median(shown.filter_map(|frame| frame.age))
+    }
+
+    /// Returns the time since 1970 of the timestamp 0: that of all timestamps, the best known for the last
+    /// frame.
+    fn origin(&self) -> Option<f64> {
         let mut captured = self.frames.iter().rev();
-        let origin =
-            captured.find_map(|Frame(_, stamp, at, _)| Some(at.as_ref()? - stamp / 90.0))?;
-        let shown = self.frames.iter().filter(|frame| times.contains(&frame.0));
-        median(shown.map(|Frame(at, stamp, ..)| at - (origin + stamp / 90.0)))
+        captured.find_map(|Frame(_, stamp, at, _)| Some(at.as_ref()? - stamp / 90.0))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A gateway with a publisher on one machine, and a browser on the other.
 
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::process::Command;
 use std::time::Duration;
@@ -15,10 +16,12 @@ use crate::join::{Join, Notes};
 use crate::line::since_epoch;
 use crate::live::Live;
 use crate::network::{ETHERNET, Family, Network};
+use crate::networks;
 use crate::plan::{Plan, Target};
 use crate::row::Row;
 use crate::start::Start;
 use crate::stream::Stream;
+use crate::watch::{Trouble, Watch};
 
 /// The script that runs in every page.
 const SCRIPT: &str = include_str!("join.js");
@@ -102,8 +105,9 @@ impl Lab {
         course: &Course,
     ) -> Result<(Notes, Vec<f64>), Box<dyn Error>> {
         let live = self.go_live(course.stream, course.family).await?;
-        self.browser.open(&live.url("healthz")).await;
+        // Connections that are open already have longer packets.
         self.network.set_viewer_mtu(course.viewer_mtu)?;
+        self.browser.open(&live.url("healthz")).await;
         let whep = live.whep();
         let (total, has_feedback) = (course.seconds(), course.has_feedback);
         let script = format!("lab.join('{whep}', {total}, {TIMEOUT}, {has_feedback})");
@@ -121,6 +125,20 @@ impl Lab {
         self.network.set_viewer_mtu(ETHERNET)?;
         self.browser.open("about:blank").await;
         Ok(outcome)
+    }
+
+    /// Watches over a bad network, on a fresh gateway.
+    ///
+    /// # Errors
+    /// When the clip cannot be made.
+    pub(crate) async fn endure(&self, row: networks::Network) -> Result<Watch, Box<dyn Error>> {
+        let (notes, begins) = self.follow(&row.course).await?;
+        let trouble = match begins[..] {
+            [_, begin, end] if row.passes => Some(Trouble { begin, end }),
+            _ => None,
+        };
+        let rate = row.course.stream.rate;
+        Ok(Watch::new(row.name, rate, &notes, trouble, load()?))
     }
 
     /// Measures viewers that ask for a rendition which ffmpeg does not make yet.
@@ -208,6 +226,13 @@ impl Lab {
         };
         Join::new(&notes, media.try_recv().ok())
     }
+}
+
+/// Returns the load of this machine: its processes that ran or waited, in the mean of the last minute.
+fn load() -> io::Result<f64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let first = text.split_whitespace().next();
+    Ok(first.and_then(|load| load.parse().ok()).unwrap_or_default())
 }
 
 /// Returns the first of the moments `first`, `first + interval`, ... that is not before `now`.

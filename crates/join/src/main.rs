@@ -12,7 +12,7 @@
 //! * [`live`]: a gateway with a stream.
 //! * [`plan`]: the measurements; [`lab`]: one of them, [`join`] by join; [`row`]: their table.
 //! * [`course`]: the measurements of renditions, with their tables in [`switch`] and [`start`];
-//!   [`crowd`]: many viewers.
+//!   [`crowd`]: many viewers; [`networks`]: bad networks, with their table in [`watch`].
 //!
 //! `cargo xtask join` builds this program and starts it in namespaces of its own.
 
@@ -26,6 +26,7 @@ mod line;
 mod live;
 mod losses;
 mod network;
+mod networks;
 mod packet;
 mod path;
 mod plan;
@@ -33,9 +34,11 @@ mod row;
 mod start;
 mod stream;
 mod switch;
+mod watch;
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::process::{self, ExitCode};
 use std::thread;
 
@@ -97,7 +100,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let gateway = cli.gateway.clone();
     let lab = Lab::new(cli.gateway, cli.config).await?;
     let Some(plan) = cli.mode.plan() else {
-        return renditions(&cli.mode, &lab, &gateway, cli.json).await;
+        return courses(&cli.mode, &lab, &gateway, cli.json).await;
     };
     let mut rows = Vec::new();
     for condition in &plan.conditions {
@@ -119,8 +122,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures the renditions that viewers get.
-async fn renditions(
+/// Measures what viewers get while time passes.
+async fn courses(
     mode: &Mode,
     lab: &Lab,
     gateway: &str,
@@ -155,6 +158,16 @@ async fn renditions(
             let table = start::table(&layer.layer, &starts);
             (serde_json::to_string_pretty(&starts)?, table)
         }
+        Mode::Networks(networks) => {
+            let mut rows = Vec::new();
+            for network in networks.rows() {
+                let row = lab.endure(network).await?;
+                // Each row as it comes: all of them take a while.
+                eprintln!("{}", row.line());
+                rows.push(row);
+            }
+            (serde_json::to_string_pretty(&rows)?, watch::table(&rows))
+        }
         Mode::Crowd(crowd) => {
             let mut rows = Vec::new();
             for rate in &crowd.rate {
@@ -167,7 +180,9 @@ async fn renditions(
     if is_json {
         println!("{json}");
     } else {
-        println!("{gateway}, {}\n", lab.browser().await);
+        // Without its folder: the table may go to the documentation.
+        let program = Path::new(gateway).file_name().unwrap_or_default();
+        println!("{}, {}\n", program.display(), lab.browser().await);
         println!("{table}");
     }
     Ok(())

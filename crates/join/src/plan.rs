@@ -8,6 +8,7 @@ use crate::bottleneck::Bottleneck;
 use crate::condition::Condition;
 use crate::course::{Layer, Swing, Switch};
 use crate::crowd::Crowd;
+use crate::networks::Networks;
 use crate::path::PathSettings;
 use crate::row::{Column, LOSS, RATE, STEPS};
 use crate::stream::{CLIP, Stream};
@@ -31,6 +32,8 @@ pub(crate) enum Mode {
     Crowd(Crowd),
     /// Playing over a path with losses: freezes, NACKs, retransmissions and latency
     Loss(Loss),
+    /// Bad networks, one for each row: frame rate, freezes, recovery, retransmissions and latency
+    Networks(Networks),
 }
 
 /// Paths for the steps of a join.
@@ -134,14 +137,18 @@ const USUAL: Stream = Stream {
 };
 
 impl Mode {
-    /// Returns the rows and the way to measure them; `None` for measurements of renditions.
+    /// Returns the rows and the way to measure them; `None` for measurements over time.
     pub(crate) fn plan(&self) -> Option<Plan> {
         Some(match self {
             Self::Steps(steps) => steps.plan(WHEP),
             Self::Page(steps) => steps.plan(Target::Page),
             Self::Rate(rate) => rate.plan(),
             Self::Loss(loss) => loss.plan(),
-            Self::Switch(_) | Self::Swing(_) | Self::Layer(_) | Self::Crowd(_) => return None,
+            Self::Switch(_)
+            | Self::Swing(_)
+            | Self::Layer(_)
+            | Self::Crowd(_)
+            | Self::Networks(_) => return None,
         })
     }
 }

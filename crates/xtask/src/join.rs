@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use crate::document;
 use crate::load::{LoadError, lab};
 use crate::tools::{self, Tool};
 
@@ -19,10 +20,23 @@ pub(crate) struct Options {
     arguments: Vec<OsString>,
 }
 
-/// Measures, and prints a table.
+/// The command that writes its table to the documentation.
+pub(crate) const WRITE: &str = "cargo xtask join networks --write";
+
+/// Measures, and prints a table. That of bad networks also goes to the documentation with `--write`.
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     let tools = [tools::BUILD, tools::FFMPEG, tools::CHROMIUM];
     let tools: Vec<&Tool> = tools.into_iter().flatten().collect();
     tools::ensure(&tools, true)?;
-    lab::run(lab::command("join", &options.arguments)?, "join")
+    let mut arguments = options.arguments.clone();
+    if arguments.first().is_some_and(|mode| mode == "networks") {
+        arguments.retain(|argument| argument != "--write");
+    }
+    let command = lab::command("join", &arguments)?;
+    if arguments.len() == options.arguments.len() {
+        return lab::run(command, "join");
+    }
+    let text = lab::output(command, "join")?;
+    println!("{text}");
+    document::write(WRITE, text.trim_end())
 }

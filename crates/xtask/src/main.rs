@@ -21,6 +21,7 @@ mod check;
 mod cluster;
 mod demo_clip;
 mod dist;
+mod document;
 mod join;
 mod load;
 mod node;

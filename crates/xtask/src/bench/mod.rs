@@ -8,27 +8,29 @@
 //! CPU times are those of the gateway's process alone.
 //!
 //! * `load`: streams with viewers. `run`: a gateway under such a load.
-//! * `table`: the table. `document`: its place in the documentation.
+//! * `table`: the table.
 //! * `compare`: two builds in turns.
 
 mod compare;
-mod document;
 mod load;
 mod run;
 mod table;
 
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::{Args, ValueEnum};
 
-use crate::load::{LoadError, Programs, io_error, machine};
+use crate::document;
+use crate::load::{LoadError, Programs, machine};
 use compare::Comparison;
 use load::Load;
 use run::Bench;
 use table::Row;
+
+/// The command that writes the table to the documentation.
+pub(crate) const WRITE: &str = "cargo xtask bench --write";
 
 /// Command-line arguments.
 #[derive(Args)]
@@ -102,10 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     let text = format!("{}\n\n{text}", machine::describe(cores));
     println!("\n{text}");
     if options.write {
-        let failed = io_error(document::FILE);
-        let document = fs::read_to_string(document::FILE).map_err(&failed)?;
-        let written = document::replaced(&document, &text).ok_or(LoadError::NoMarkers)?;
-        fs::write(document::FILE, written).map_err(failed)?;
+        document::write(WRITE, &text)?;
     }
     Ok(())
 }

@@ -28,17 +28,29 @@ pub(crate) fn command(program: &str, arguments: &[OsString]) -> Result<Command, 
 }
 
 /// Runs a measuring program to its end.
-pub(crate) fn run(mut command: Command, name: &str) -> Result<(), LoadError> {
+pub(crate) fn run(command: Command, name: &str) -> Result<(), LoadError> {
+    finish(command, name).map(drop)
+}
+
+/// Runs a measuring program to its end, and returns what it has printed.
+pub(crate) fn output(mut command: Command, name: &str) -> Result<String, LoadError> {
+    command.stdout(Stdio::piped());
+    finish(command, name)
+}
+
+/// Returns what the program has printed, if that does not go elsewhere.
+fn finish(mut command: Command, name: &str) -> Result<String, LoadError> {
     let mut program = command
         .stdin(Stdio::piped())
         .spawn()
         .map_err(io_error("unshare"))?;
     // The program ends when this pipe is closed: also when this process is killed.
     let pipe = program.stdin.take();
-    let status = program.wait().map_err(io_error("the measuring program"))?;
+    let output = program.wait_with_output();
     drop(pipe);
-    if status.success() {
-        Ok(())
+    let output = output.map_err(io_error("the measuring program"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
         Err(LoadError::Failed(name.to_owned()))
     }
