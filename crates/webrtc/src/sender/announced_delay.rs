@@ -16,9 +16,12 @@ const LEAP: i64 = 250_000_000;
 /// faster than in real time. It is more than usual jitter.
 const CAUGHT_UP: i64 = 500_000_000;
 
-/// Time after a leap in which frames are shown as they arrive. Chromium takes up to five seconds to
+/// Time after a move in which frames are shown as they arrive. Chromium takes up to five seconds to
 /// accept that all frames are early from now on (`TimestampExtrapolator`).
 const HURRY: Duration = Duration::from_secs(10);
+
+/// The same after a backlog: Chromium has learnt from each of its frames, and needs longer.
+const LONG_HURRY: Duration = Duration::from_secs(30);
 
 /// The bounds that a viewer is asked to keep, and whether its packets carry them.
 ///
@@ -32,8 +35,8 @@ pub(super) struct AnnouncedDelay {
     bounds: Option<(PlayoutDelay, Instant)>,
     /// True if frames after a leap are to be shown as they arrive.
     hurries: bool,
-    /// The last leap, until its time is over.
-    leapt: Option<Instant>,
+    /// The end of the time after the last leap.
+    hurry_until: Option<Instant>,
     /// True once the viewer has reached the live edge: the frames with which it starts are no leap.
     is_live: bool,
     ages: Option<Ages>,
@@ -51,7 +54,7 @@ impl AnnouncedDelay {
     /// Sets the bounds.
     pub(super) fn set(&mut self, now: Instant, bounds: PlayoutDelay) {
         self.bounds = Some((bounds, now));
-        self.leapt = None;
+        self.hurry_until = None;
     }
 
     /// Lets frames after a leap be shown as they arrive, while no lower bound is set.
@@ -81,7 +84,8 @@ impl AnnouncedDelay {
             .is_some_and(|(bounds, _)| !bounds.has_no_minimum());
         if self.hurries && !has_minimum && is_leap {
             self.bounds = Some((PlayoutDelay::NONE, now));
-            self.leapt = Some(now);
+            let time = if is_moved { HURRY } else { LONG_HURRY };
+            self.hurry_until = self.hurry_until.max(Some(now + time));
         }
     }
 
@@ -89,11 +93,12 @@ impl AnnouncedDelay {
     /// packets of the stream.
     pub(super) fn bounds(&mut self, now: Instant, is_known: bool) -> Option<PlayoutDelay> {
         let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
-        if self.leapt.take_if(|leapt| is_over(*leapt, HURRY)).is_some() {
+        if self.hurry_until.take_if(|end| now >= *end).is_some() {
             self.bounds = Some((PlayoutDelay::SMOOTH, now));
         }
         let (bounds, since) = self.bounds?;
-        let is_needed = !is_known || !bounds.has_no_minimum() || !is_over(since, SENT_FOR);
+        let is_recent = self.hurry_until.is_some() || !is_over(since, SENT_FOR);
+        let is_needed = !is_known || !bounds.has_no_minimum() || is_recent;
         is_needed.then_some(bounds)
     }
 }
@@ -155,9 +160,9 @@ mod tests {
         let (bounds, caught_up) = send(160, &mut age, -NANOS / 100);
         assert_eq!((bounds, age), (Some(PlayoutDelay::NONE), 0));
         // The time counts from the last leap, which was not at the begin of the backlog.
-        let later = caught_up + HURRY - SECOND;
+        let later = caught_up + LONG_HURRY - SECOND;
         assert_eq!(delay.bounds(later, true), Some(PlayoutDelay::NONE));
-        let after = caught_up + HURRY;
+        let after = caught_up + LONG_HURRY;
         assert_eq!(delay.bounds(after, true), Some(PlayoutDelay::SMOOTH));
     }
 
