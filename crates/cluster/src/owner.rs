@@ -47,7 +47,7 @@ const CONFIRM: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub(crate) enum Command {
     Admit(Admission),
     Join(Join, String),
-    Keep(Label, Kept),
+    Keep(Label, Box<Kept>),
     /// The connection is back: other nodes may have missed what was said before.
     Announce,
 }

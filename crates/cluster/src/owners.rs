@@ -173,7 +173,7 @@ impl Owners {
         for kept in keep.streams.into_iter().take(MAX_KEPT) {
             let name = kept.stream.clone();
             // Fails if the stream has just ended.
-            let _ = self.send(&name, Command::Keep(keep.node.clone(), kept));
+            let _ = self.send(&name, Command::Keep(keep.node.clone(), Box::new(kept)));
         }
     }
 
