@@ -46,7 +46,7 @@ const CONFIRM: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// A command for the owner of one name.
 pub(crate) enum Command {
     Admit(Admission),
-    Join(Join, String),
+    Join(Box<Join>, String),
     Keep(Label, Box<Kept>),
     /// The connection is back: other nodes may have missed what was said before.
     Announce,
@@ -210,7 +210,7 @@ impl Owner {
                 question = receive(questions) => self.answer(question).await,
                 Some(command) = self.commands.recv() => match command {
                     Command::Admit(admission) => self.grant(admission),
-                    Command::Join(join, reply) => self.feeds.join(join, reply).await,
+                    Command::Join(join, reply) => self.feeds.join(*join, reply).await,
                     Command::Keep(node, kept) => self.feeds.keep(node, &kept),
                     Command::Announce => {
                         self.listen().await;

@@ -160,7 +160,7 @@ impl Owners {
     /// Answers the request of another node to join a stream.
     pub(crate) async fn join(&self, join: Join, reply: String) {
         let name = join.stream.clone();
-        let (reply, reason) = match self.send(&name, Command::Join(join, reply)) {
+        let (reply, reason) = match self.send(&name, Command::Join(Box::new(join), reply)) {
             Err(Unsent::NoOwner(Command::Join(_, reply))) => (reply, EndReason::Moved),
             Err(Unsent::Busy(Command::Join(_, reply))) => (reply, EndReason::Busy),
             Ok(()) | Err(_) => return,
