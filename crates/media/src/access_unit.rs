@@ -42,6 +42,7 @@ impl NalUnits {
                 Ok(unit) if is_dropped(&unit) => {}
                 Ok(_) if units.len() == limit => return Err(TooManyUnits),
                 Ok(unit) => units.push(unit),
+                Err(H264Error::TooManyNalUnits { .. }) => return Err(TooManyUnits),
                 Err(error) => {
                     let broken = Some(error);
                     return Ok(Self { units, broken });

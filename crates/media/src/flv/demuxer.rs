@@ -35,6 +35,10 @@ pub use events::{FlvEvent, FlvEvents, OtherTrack};
 /// has in practice. The track keeps it as long as it lasts.
 const MAX_CONFIGURATION: usize = 64 << 10;
 
+/// Maximum tracks in one tag: more than the encoders of OBS. Each costs time and memory, and four bytes
+/// are enough for one.
+const MAX_TRACKS: usize = 16;
+
 /// Maximum number of further video tracks that are used: the encoders of OBS. Others are reported.
 pub const MAX_FURTHER_VIDEO: usize = 9;
 
@@ -117,13 +121,18 @@ impl FlvDemuxer {
         self.video.flush()
     }
 
-    /// Returns the access units of the further tracks that are held, as far as they have arrived.
-    pub fn flush_further(&mut self) -> Vec<FurtherVideo> {
-        let tracks = self.further.iter_mut();
-        let holding = tracks.filter(|(_, track)| track.is_holding());
-        holding
-            .map(|(number, track)| (*number, track.flush()))
-            .collect()
+    /// Returns the further tracks of which an access unit is held, each with its number of tags as
+    /// [`held_tags`](Self::held_tags) counts them.
+    pub fn holding_further(&self) -> impl Iterator<Item = (u8, u64)> {
+        let holding = self.further.iter().filter(|(_, track)| track.is_holding());
+        holding.map(|(number, track)| (*number, track.held_tags()))
+    }
+
+    /// Returns the access unit of a further track that is held, as far as it has arrived; `None` if
+    /// there is no such track.
+    pub fn flush_further(&mut self, number: u8) -> Option<FurtherVideo> {
+        let track = self.further.get_mut(&number)?;
+        Some((number, track.flush()))
     }
 
     /// Demuxes the body of a video tag. A sequence header that changes nothing, the end of a
@@ -275,8 +284,13 @@ fn packets(
 ) -> Result<(MediaTime, Vec<ExPacket>), FlvError> {
     let tag = ExTag::parse(kind, body)?;
     let timestamp = timestamp + Duration::from_nanos(tag.nanos.into());
-    let packets: Result<Vec<ExPacket>, FlvError> = tag.collect();
-    Ok((timestamp, packets?))
+    let packets: Result<Vec<ExPacket>, FlvError> = tag.take(MAX_TRACKS + 1).collect();
+    let packets = packets?;
+    if packets.len() > MAX_TRACKS {
+        let (tag, limit) = (kind, MAX_TRACKS);
+        return Err(FlvError::TooManyTracks { tag, limit });
+    }
+    Ok((timestamp, packets))
 }
 
 pub(super) fn check_configuration(tag: TagKind, data: &[u8]) -> Result<(), FlvError> {

@@ -39,6 +39,9 @@ const ONE_TRACK: u8 = 0;
 const MANY_TRACKS: u8 = 1;
 const MANY_TRACKS_MANY_CODECS: u8 = 2;
 
+/// Maximum ModEx of a tag: there is one kind.
+const MAX_MOD_EX: usize = 16;
+
 /// The kind of ModEx that carries nanoseconds to be added to the tag's time.
 const TIMESTAMP_OFFSET_NANO: u8 = 0;
 
@@ -84,7 +87,11 @@ impl ExTag {
     fn read(kind: TagKind, mut rest: Bytes) -> Option<Self> {
         let mut packet_type = rest.try_get_u8().ok()? & 0x0F;
         let mut nanos = 0;
-        while packet_type == MOD_EX {
+        // Behind too many of them, the type is one that no packet has.
+        for _ in 0..MAX_MOD_EX {
+            if packet_type != MOD_EX {
+                break;
+            }
             let mut size = usize::from(rest.try_get_u8().ok()?) + 1;
             if size == 256 {
                 size = usize::from(rest.try_get_u16().ok()?) + 1;
@@ -257,6 +264,22 @@ mod tests {
         let found = ExTag::parse(TagKind::Video, body.into()).unwrap();
         assert_eq!((found.nanos, found.packet_type), (0, 1));
         assert_eq!(tag(b"\x97\x02\xFF\xFF\xFF\x01avc1").unwrap().nanos, 999_999);
+    }
+
+    /// Each costs time, and three bytes are enough for one.
+    #[test]
+    fn number_of_mod_ex_is_limited() {
+        let tag = |count| {
+            let body = [
+                &[0x97][..],
+                &[0, 0, 0x17].repeat(count - 1),
+                b"\0\0\x11avc1",
+            ]
+            .concat();
+            ExTag::parse(TagKind::Video, body.into()).unwrap()
+        };
+        assert_eq!(tag(MAX_MOD_EX).packet_type, 1);
+        assert_eq!(tag(MAX_MOD_EX + 1).packet_type, MOD_EX);
     }
 
     #[test]

@@ -45,6 +45,14 @@ pub enum FlvError {
         /// The maximum.
         limit: usize,
     },
+    /// The tag has more tracks than any real one.
+    #[error("the {tag} tag has more than {limit} tracks")]
+    TooManyTracks {
+        /// The kind of tag.
+        tag: TagKind,
+        /// The maximum.
+        limit: usize,
+    },
     /// `AVCPacketType` or `AACPacketType` has a value that the specification does not define.
     #[error("the {tag} tag has the unknown packet type {packet_type}")]
     UnknownPacketType {

@@ -144,6 +144,7 @@ impl AccessUnitFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::h264::nal;
     use crate::test_util::hex;
 
     const SPS_360P: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
@@ -275,6 +276,17 @@ mod tests {
             MAX_NAL_UNITS
         );
         let error = feed(&mut filter, &[many, vec![SLICE]].concat()).unwrap_err();
+        assert!(
+            matches!(error, H264Error::TooManyNalUnits { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn dropped_nal_units_are_limited_too() {
+        let fillers = b"\0\0\0\x01\x0c".repeat(2 * nal::MAX_PARTS);
+        let data = [&[0, 0, 0, 2, 0x41, 0x9a][..], &fillers].concat();
+        let error = filter().filter(nal::units(data.into(), 4)).unwrap_err();
         assert!(
             matches!(error, H264Error::TooManyNalUnits { .. }),
             "{error}"

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::error::H264Error;
 
@@ -69,8 +70,13 @@ pub fn is_reference(unit: &[u8]) -> bool {
     unit.first().is_some_and(|header| header & 0x60 != 0)
 }
 
+/// Maximum units of an access unit that are looked at, among them those that are empty or dropped.
+/// Each costs time, however few bytes it has: without a limit, one message of a publisher could
+/// hold a thread for a quarter of a second.
+pub const MAX_PARTS: usize = 4096;
+
 /// Iterates over the NAL units of an access unit with length prefixes (ISO/IEC 14496-15 section
-/// 5.3.3.1), as slices of it. Empty units are skipped.
+/// 5.3.3.1), as slices of it. Empty units are among them.
 #[derive(Clone, Debug)]
 pub struct LengthPrefixed {
     rest: Bytes,
@@ -87,26 +93,24 @@ impl LengthPrefixed {
     }
 
     fn next_unit(&mut self) -> Result<Option<Bytes>, H264Error> {
-        while !self.rest.is_empty() {
-            if self.rest.len() < self.length_size {
-                return Err(H264Error::Truncated {
-                    structure: "NAL unit length",
-                    len: self.rest.len(),
-                });
-            }
-            let prefix = self.rest.split_to(self.length_size);
-            let needed = prefix
-                .iter()
-                .fold(0, |len, byte| len << 8 | usize::from(*byte));
-            let left = self.rest.len();
-            if needed > left {
-                return Err(H264Error::NalUnitTooLong { needed, left });
-            }
-            if needed > 0 {
-                return Ok(Some(self.rest.split_to(needed)));
-            }
+        if self.rest.is_empty() {
+            return Ok(None);
         }
-        Ok(None)
+        if self.rest.len() < self.length_size {
+            return Err(H264Error::Truncated {
+                structure: "NAL unit length",
+                len: self.rest.len(),
+            });
+        }
+        let prefix = self.rest.split_to(self.length_size);
+        let needed = prefix
+            .iter()
+            .fold(0, |len, byte| len << 8 | usize::from(*byte));
+        let left = self.rest.len();
+        if needed > left {
+            return Err(H264Error::NalUnitTooLong { needed, left });
+        }
+        Ok(Some(self.rest.split_to(needed)))
     }
 }
 
@@ -126,21 +130,31 @@ impl Iterator for LengthPrefixed {
 /// Iterates over the NAL units of an access unit, with length prefixes or, as some encoders send
 /// them against the FLV specification, with start codes. Others put several units after one length,
 /// with start codes between them; they are split, since no unit contains a start code (ITU-T H.264
-/// section 7.4.1).
+/// section 7.4.1). Empty units are skipped. After [`MAX_PARTS`] units, empty or not, an error is the
+/// last item.
 pub fn units(data: Bytes, length_size: u8) -> impl Iterator<Item = Result<Bytes, H264Error>> {
     let (prefixed, delimited) = if is_annex_b(&data, length_size) {
         (None, Some(AnnexB::new(&data).map(Ok)))
     } else {
         (Some(LengthPrefixed::new(data, length_size)), None)
     };
-    prefixed
+    let parts = prefixed
         .into_iter()
         .flatten()
         .flat_map(|unit| match unit {
             Ok(unit) => Parts::of(unit),
             Err(error) => Parts::Broken(Some(error)),
         })
-        .chain(delimited.into_iter().flatten())
+        .chain(delimited.into_iter().flatten());
+    let limited = parts.scan(Some(MAX_PARTS), |left, part| {
+        *left = (*left)?.checked_sub(1);
+        let limit = MAX_PARTS;
+        Some(match left {
+            Some(_) => part,
+            None => Err(H264Error::TooManyNalUnits { limit }),
+        })
+    });
+    limited.filter(|part| !part.as_ref().is_ok_and(Bytes::is_empty))
 }
 
 /// The content of one length-prefixed unit.
@@ -157,8 +171,7 @@ impl Parts {
         };
         let behind = AnnexB::new(&unit);
         unit.truncate(end);
-        let unit = without_trailing_zeros(unit);
-        Self::Many((!unit.is_empty()).then_some(unit), behind)
+        Self::Many(Some(without_trailing_zeros(unit)), behind)
     }
 }
 
@@ -190,11 +203,13 @@ pub fn begins_with_start_code(data: &[u8]) -> bool {
 /// valid length prefixes take precedence.
 fn is_annex_b(data: &Bytes, length_size: u8) -> bool {
     begins_with_start_code(data)
-        && LengthPrefixed::new(data.clone(), length_size).any(|unit| unit.is_err())
+        && LengthPrefixed::new(data.clone(), length_size)
+            .take(MAX_PARTS)
+            .any(|unit| unit.is_err())
 }
 
 /// Iterates over NAL units with start codes (ITU-T H.264 section B.1), as slices of the data. Bytes
-/// before the first start code are skipped, and so are empty units.
+/// before the first start code are skipped. Empty units are among them.
 #[derive(Clone, Debug)]
 pub struct AnnexB {
     /// The bytes after the next unit's start code; empty at the end.
@@ -215,22 +230,19 @@ impl Iterator for AnnexB {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        while !self.rest.is_empty() {
-            let (end, next) = start_code(&self.rest).unwrap_or((self.rest.len(), self.rest.len()));
-            let mut unit = self.rest.split_to(next);
-            unit.truncate(end);
-            let unit = without_trailing_zeros(unit);
-            if !unit.is_empty() {
-                return Some(unit);
-            }
+        if self.rest.is_empty() {
+            return None;
         }
-        None
+        let (end, next) = start_code(&self.rest).unwrap_or((self.rest.len(), self.rest.len()));
+        let mut unit = self.rest.split_to(next);
+        unit.truncate(end);
+        Some(without_trailing_zeros(unit))
     }
 }
 
 /// Finds the first start code. Returns its position and the position after it.
 fn start_code(data: &[u8]) -> Option<(usize, usize)> {
-    let at = data.windows(3).position(|window| window == [0, 0, 1])?;
+    let at = memmem::find(data, &[0, 0, 1])?;
     Some((at, at + 3))
 }
 
@@ -275,7 +287,7 @@ mod tests {
     use super::*;
 
     fn units(data: &'static [u8], length_size: u8) -> Result<Vec<Bytes>, H264Error> {
-        LengthPrefixed::new(Bytes::from_static(data), length_size).collect()
+        super::units(Bytes::from_static(data), length_size).collect()
     }
 
     #[test]
@@ -379,5 +391,40 @@ mod tests {
         assert!(!is(&[0, 0, 0, 1, 0x0a, 0, 0, 0, 2, 0x65, 0x88], 4));
         assert!(!is(&[0, 0, 0, 2, 0x65, 0x88], 4));
         assert!(!is(&[], 4));
+    }
+
+    /// Each unit costs time, also one that is empty.
+    #[test]
+    fn number_of_units_is_limited_in_every_form() {
+        let slice = [0x41, 0x9a];
+        for (prefixed, part) in [
+            (true, &[0, 0, 0, 0][..]),
+            (true, &[0, 0, 0, 1, 0x0c]),
+            (false, &[0, 0, 1]),
+            (false, &[0, 0, 1, 0x0c]),
+        ] {
+            for (parts, ends_early) in [(MAX_PARTS - 2, false), (2 * MAX_PARTS, true)] {
+                let many = part.repeat(parts);
+                let first = if prefixed {
+                    [&[0, 0, 0, 2][..], &slice].concat()
+                } else {
+                    // Behind one length, which is not that of a start code.
+                    [
+                        &((slice.len() + many.len()) as u32).to_be_bytes()[..],
+                        &slice,
+                    ]
+                    .concat()
+                };
+                let data = Bytes::from([first, many].concat());
+                let mut units = super::units(data, 4);
+                assert_eq!(units.next(), Some(Ok(Bytes::from_static(&slice))));
+                let rest: Vec<_> = units.collect();
+                assert!(rest.len() <= MAX_PARTS, "{part:?}: {}", rest.len());
+                let limit = MAX_PARTS;
+                let too_many = Err(H264Error::TooManyNalUnits { limit });
+                assert_eq!(rest.contains(&too_many), ends_early, "{part:?}");
+                assert_eq!(rest.last() == Some(&too_many), ends_early, "{part:?}");
+            }
+        }
     }
 }

@@ -12,10 +12,16 @@ const RECOVERY_POINT: u32 = 6;
 /// Maximum messages to check. A unit with more is kept as it is.
 const MAX_MESSAGES: usize = 32;
 
+/// Longest unit that is looked at, in bytes. A longer one is kept as it is.
+const MAX_LEN: usize = 64 << 10;
+
 /// Returns whether a NAL unit of SEI only describes decoder buffers, which an RTP receiver does not
 /// need. Encoders with a constant bitrate (the default of OBS) put one into every access unit, and
 /// each would take a separate packet.
 pub fn is_only_timing(unit: &[u8]) -> bool {
+    if unit.len() > MAX_LEN {
+        return false;
+    }
     let payload = rbsp(unit);
     let mut messages = Messages::new(&payload);
     messages.by_ref().all(|kind| TIMING.contains(&kind)) && messages.is_at_end()
@@ -24,7 +30,7 @@ pub fn is_only_timing(unit: &[u8]) -> bool {
 /// Returns whether a NAL unit of SEI has a recovery point: a decoder can start at its access unit
 /// and shows correct frames some time later, as with intra refresh (section D.2.8).
 pub fn has_recovery_point(unit: &[u8]) -> bool {
-    Messages::new(&rbsp(unit)).any(|kind| kind == RECOVERY_POINT)
+    unit.len() <= MAX_LEN && Messages::new(&rbsp(unit)).any(|kind| kind == RECOVERY_POINT)
 }
 
 /// Returns the `payloadType` of each message, as far as they can be parsed.
@@ -101,6 +107,13 @@ mod tests {
             let unit = hex(unit);
             assert_eq!(is_only_timing(&unit), expected, "{unit:02x?}");
         }
+    }
+
+    #[test]
+    fn very_long_unit_is_kept() {
+        let unit = |len| [&[6, 1, 1, 0x12, 0x80][..], &vec![0; len - 5]].concat();
+        assert!(is_only_timing(&unit(MAX_LEN)));
+        assert!(!is_only_timing(&unit(MAX_LEN + 1)));
     }
 
     #[test]

@@ -777,3 +777,20 @@ fn g711_is_a_track_of_8_khz() {
         assert_eq!(again.count(), 1);
     }
 }
+
+#[test]
+fn number_of_tracks_in_a_tag_is_limited() {
+    let mut demuxer = FlvDemuxer::new();
+    let tag = |tracks| {
+        // Frames of many tracks of one codec, all of them empty.
+        let tracks = b"\x07\0\0\0".repeat(tracks);
+        Bytes::from([&b"\x96\x11avc1"[..], &tracks].concat())
+    };
+    let events = demuxer.handle_video(MediaTime::ZERO, tag(MAX_TRACKS));
+    assert!(events.is_ok(), "{events:?}");
+    let error = demuxer.handle_video(MediaTime::ZERO, tag(MAX_TRACKS + 1));
+    assert!(
+        matches!(error, Err(FlvError::TooManyTracks { .. })),
+        "{error:?}"
+    );
+}
