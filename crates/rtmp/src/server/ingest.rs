@@ -5,11 +5,13 @@
 //! * `missing`: notices that a track has no usable frames.
 //! * `complaints`: the reasons why media is dropped.
 //! * `description`: the metadata and the tracks that are not used.
-//! * `further`: the further video tracks of a multitrack publisher.
+//! * `further`: the further video tracks of a multitrack publisher; `held`: their access units that
+//!   wait for the next slice.
 
 mod complaints;
 mod description;
 mod further;
+mod held;
 mod missing;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::server::json::{memory, to_json};
 use complaints::{Complaint, Complaints};
 use description::Description;
 use further::FurtherTracks;
+use held::HeldFurther;
 use missing::{MissingChange, MissingFrames};
 use track_change::{Change, TrackChange};
 
@@ -51,6 +54,7 @@ const ACCESS_UNIT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Ingest {
     /// Before the publisher, so that the tracks end first.
     further: FurtherTracks,
+    held_further: HeldFurther,
     publisher: Publisher,
     demuxer: FlvDemuxer,
     /// Time at which the access unit that the demuxer holds began or grew.
@@ -83,6 +87,7 @@ impl Ingest {
         publisher.note_begin(address.map(|address| address.ip()), now);
         Self {
             further: FurtherTracks::new(hub),
+            held_further: HeldFurther::default(),
             publisher,
             demuxer: FlvDemuxer::live(),
             held_at: now,
@@ -120,6 +125,8 @@ impl Ingest {
                     self.held_at = now;
                 }
                 self.feed(TagKind::Video, events, now)?;
+                self.held_further
+                    .update(self.demuxer.holding_further(), now);
                 self.further
                     .handle(further, &self.publisher, &mut self.complaints, now)?;
                 self.check_missing_video(now);
@@ -142,19 +149,29 @@ impl Ingest {
 
     /// Returns the time at which [`handle_deadline`](Self::handle_deadline) has to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let main = self.main_deadline();
+        let further = self.held_further.earliest();
+        let further = further.map(|held_at| held_at + ACCESS_UNIT_TIMEOUT);
+        main.into_iter().chain(further).min()
+    }
+
+    fn main_deadline(&self) -> Option<Instant> {
         let is_holding = self.demuxer.is_holding();
         is_holding.then(|| self.held_at + ACCESS_UNIT_TIMEOUT)
     }
 
-    /// Pushes an access unit that has waited too long for its next slice.
+    /// Pushes the access units that have waited too long for their next slices.
     ///
     /// # Errors
     /// Returns [`Refusal`] if the stream's policy refuses it.
     pub(crate) fn handle_deadline(&mut self, now: Instant) -> Result<(), Refusal> {
-        if self.deadline().is_some_and(|due| due <= now) {
+        if self.main_deadline().is_some_and(|due| due <= now) {
             self.flush()?;
         }
-        Ok(())
+        match now.checked_sub(ACCESS_UNIT_TIMEOUT) {
+            Some(time) => self.flush_further(time),
+            None => Ok(()),
+        }
     }
 
     /// Pushes the access unit that is held. It counts as arrived when it did: by the time from there
@@ -162,6 +179,18 @@ impl Ingest {
     fn flush(&mut self) -> Result<(), Refusal> {
         let events = self.demuxer.flush();
         self.feed(TagKind::Video, events, self.held_at)
+    }
+
+    /// Pushes the access units of further tracks that last grew at `time` or before.
+    fn flush_further(&mut self, time: Instant) -> Result<(), Refusal> {
+        for (number, held_at) in self.held_further.until(time) {
+            let further = self.demuxer.flush_further(number).into_iter().collect();
+            self.further
+                .handle(further, &self.publisher, &mut self.complaints, held_at)?;
+        }
+        self.held_further
+            .update(self.demuxer.holding_further(), self.latest);
+        Ok(())
     }
 
     /// Returns the published stream.
@@ -223,11 +252,7 @@ impl Ingest {
     pub(crate) fn end(mut self, reason: &dyn Display) {
         // The stream ends, so a refusal has no effect.
         let _ = self.flush();
-        let further = self.demuxer.flush_further();
-        let complaints = &mut self.complaints;
-        let _ = self
-            .further
-            .handle(further, &self.publisher, complaints, self.latest);
+        let _ = self.flush_further(self.latest);
         info!(
             %reason,
             seconds = self.latest.duration_since(self.began).as_secs(),

@@ -68,3 +68,30 @@ fn frame_that_was_held_keeps_its_distance_from_the_frame_after_a_pause() {
     let times: Vec<_> = gop.iter().map(|frame| frame.dts().as_millis()).collect();
     assert_eq!(times, [0, 1728]);
 }
+
+/// Returns an enhanced tag with a packet of one further track (Enhanced RTMP version 2, "Multitrack").
+fn further(packet_type: u8, body: &[u8]) -> Vec<u8> {
+    [&[0x96, packet_type][..], b"avc1", &[1], body].concat()
+}
+
+#[test]
+fn access_unit_of_a_further_track_that_falls_silent_is_not_kept() {
+    let start = Instant::now();
+    let mut ingest = ingest(start);
+    ingest.send_video(0, VIDEO_HEADER, start);
+    ingest.send_video(0, KEYFRAME, start);
+    ingest.send_video(10, &further(0, &VIDEO_HEADER[5..]), start);
+    // The composition time is in front of the units, as in the tag of track 0.
+    ingest.send_video(20, &further(1, &KEYFRAME[2..]), start);
+    ingest.send_video(33, FRAME, start);
+    let due = start + Duration::from_millis(20) + ACCESS_UNIT_TIMEOUT;
+    assert_eq!(ingest.deadline(), Some(due));
+    // The main track goes on.
+    for time in (66..1000).step_by(33) {
+        ingest.send_video(time, FRAME, start);
+        assert_eq!(ingest.deadline(), Some(due));
+    }
+    ingest.handle_deadline(due).unwrap();
+    assert_eq!(ingest.deadline(), None);
+    assert_eq!(ingest.demuxer.holding_further().count(), 0);
+}
