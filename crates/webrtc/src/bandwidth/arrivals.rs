@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::busy::{self, Busy, BusyMeter};
+use super::loss::LossMeter;
 use super::probe::Prober;
 use super::queue::StandingQueue;
 use super::rate::{Congestion, Verdict};
@@ -20,9 +21,6 @@ const SHORT_QUEUE: i64 = 30_000;
 
 /// Window of the delivered rate, in microseconds (draft-ietf-rmcat-gcc-02 section 5.5).
 const RATE_SPAN: i64 = 500_000;
-
-/// Window of the loss, in microseconds.
-const LOSS_SPAN: i64 = 1_000_000;
 
 /// Loss from which on the path counts as slower than the stream. Wireless links lose up to a tenth
 /// without congestion, and retransmission repairs that.
@@ -51,11 +49,7 @@ pub(super) struct Arrivals {
     clock: Option<Clock>,
     /// Arrival of the last packet of a feedback, and the bytes of the feedback.
     recent: VecDeque<(i64, usize)>,
-    lost: usize,
-    received: usize,
-    loss_began: i64,
-    /// Loss over the last whole span.
-    loss: f64,
+    loss: LossMeter,
     /// The latest arrival of a packet, and by how much packets overtake each other: the most of the
     /// last feedbacks, in microseconds.
     latest: i64,
@@ -71,10 +65,7 @@ impl Default for Arrivals {
             trains: TrainMeter::default(),
             clock: None,
             recent: VecDeque::new(),
-            lost: 0,
-            received: 0,
-            loss_began: 0,
-            loss: 0.0,
+            loss: LossMeter::default(),
             latest: i64::MIN,
             reordering: 0,
         }
@@ -127,15 +118,15 @@ impl Arrivals {
             let sequence = packet.sequence;
             last = Some(sequence);
             let Some(ticks) = packet.arrival else {
-                self.lost += usize::from(sent.note_missing(sequence));
+                if sent.note_missing(sequence) {
+                    self.loss.note_missing();
+                }
                 continue;
             };
             let Some(packet) = sent.take(sequence) else {
                 continue;
             };
-            if packet.was_missing {
-                self.lost = self.lost.saturating_sub(1);
-            }
+            self.loss.note_received(packet.was_missing);
             let clock = self.clock.get_or_insert(Clock {
                 ticks,
                 arrival: 0,
@@ -163,7 +154,6 @@ impl Arrivals {
             packets += 1;
         }
         self.reordering = overtaken.max(self.reordering * REORDERING_KEPT / 100);
-        self.received += packets;
         if let (Some(newest), Some((first, first_bytes)), Some((first_sent, last_sent))) =
             (newest, first, sent_span)
         {
@@ -179,7 +169,7 @@ impl Arrivals {
                 waited: shortest - self.queue.base(),
             });
             self.note_delivered(newest, bytes);
-            self.note_loss(newest);
+            self.loss.finish(newest);
         }
         let verdict = Verdict {
             probe: if is_probing {
@@ -199,9 +189,7 @@ impl Arrivals {
 
     /// Begins to count losses anew.
     pub(super) fn forget_loss(&mut self) {
-        (self.lost, self.received) = (0, 0);
-        self.loss_began = self.loss_began.max(self.latest);
-        self.loss = 0.0;
+        self.loss.forget(self.latest);
     }
 
     /// Takes the current delay as the path's base delay.
@@ -219,15 +207,6 @@ impl Arrivals {
             self.recent.pop_front();
         }
         self.recent.push_back((arrival, bytes));
-    }
-
-    fn note_loss(&mut self, arrival: i64) {
-        if arrival - self.loss_began < LOSS_SPAN {
-            return;
-        }
-        let total = self.lost + self.received;
-        self.loss = self.lost as f64 / total.max(1) as f64;
-        (self.lost, self.received, self.loss_began) = (0, 0, arrival);
     }
 
     /// Returns the delivered rate in bits per second, once half the window has passed, and that of
@@ -281,16 +260,16 @@ impl Arrivals {
         let delivered = self.delivered();
         let congested = if standing > LONG_QUEUE {
             Some(Congestion::Queue)
-        } else if self.loss > HIGH_LOSS {
+        } else if self.loss.loss() > HIGH_LOSS {
             Some(Congestion::Loss)
         } else {
             (usage == Usage::Over).then_some(Congestion::Delay)
         };
         Verdict {
             queue: standing as f64 / 1000.0,
-            loss: self.loss,
+            loss: self.loss.loss(),
             congested,
-            clear: standing < SHORT_QUEUE && usage == Usage::Normal && self.loss < SOME_LOSS,
+            clear: standing < SHORT_QUEUE && usage == Usage::Normal && self.loss.loss() < SOME_LOSS,
             delivered: delivered.map(|(delivered, _)| delivered),
             newest: delivered.map(|(_, newest)| newest),
             slowing: None,

@@ -3,7 +3,7 @@
 //! * [`PathEstimator`]: the whole estimator.
 //! * [`sent`]: the packets sent, to interpret feedback.
 //! * `trend`: growth of the delay; `queue`: the standing queue; `busy`: the bandwidth of a path for
-//!   which all packets wait.
+//!   which all packets wait; `loss`: the part of the packets that are lost.
 //! * `arrivals`: transport-wide feedback as input of these.
 //! * `reports`: receiver reports and REMB, for viewers without transport-wide feedback.
 //! * `rate`: the estimate, and the limit on the send rate.
@@ -15,6 +15,7 @@
 mod arrivals;
 mod busy;
 mod catch_up;
+mod loss;
 mod probe;
 mod queue;
 mod rate;
@@ -62,7 +63,7 @@ pub struct PathCondition {
     pub queue: Duration,
     /// Bits per second that arrived before the last report, over a short time.
     pub arriving: Option<u64>,
-    /// Part of the packets that are lost, 0 to 255 in 256ths.
+    /// Part of the packets that are lost beside a burst, 0 to 255 in 256ths.
     pub loss: u8,
     /// Bits per second that arrive, if the path seems to have become much slower than the stream.
     /// It may be chance.

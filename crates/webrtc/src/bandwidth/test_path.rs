@@ -33,6 +33,10 @@ pub(crate) struct Path {
     /// The longest queue, in microseconds: packets that would wait longer are dropped.
     pub(crate) longest_queue: u64,
     pub(crate) loss_permille: u64,
+    /// Packets that are lost in a row: 1 if each is lost by itself.
+    pub(crate) loss_burst: u64,
+    /// Packets of the present burst that are still to be lost.
+    burst_left: u64,
     /// Base delay of every packet.
     pub(crate) delay: u64,
     /// Further delay of each packet. Packets do not overtake each other.
@@ -58,6 +62,8 @@ impl Path {
             free_at: 0,
             longest_queue: 2_000_000,
             loss_permille: 0,
+            loss_burst: 1,
+            burst_left: 0,
             delay: 10_000,
             jitter: Jitter::None,
             latest: 0,
@@ -89,7 +95,14 @@ impl Path {
     }
 
     fn is_lost(&mut self) -> bool {
-        self.next_random() % 1000 < self.loss_permille
+        if self.burst_left == 0
+            && self.next_random() % (1000 * self.loss_burst) < self.loss_permille
+        {
+            self.burst_left = self.loss_burst;
+        }
+        let is_lost = self.burst_left > 0;
+        self.burst_left = self.burst_left.saturating_sub(1);
+        is_lost
     }
 
     /// Returns the jitter of the next packet, in microseconds.
