@@ -24,11 +24,13 @@ const CLEARLY_FAILED: u64 = 75;
 /// Number of the newest clusters that show whether a path carries a rate now.
 const NEWEST: usize = 4;
 
-/// Clusters in a row that a path does not carry if it is slower. Jitter lets single ones fail.
-const FAILURES: usize = 3;
+/// Clusters in a row that show whether a path carries a rate. Jitter lets single ones fail, or pass.
+const IN_A_ROW: usize = 3;
 
-/// Clusters in a row that a path does not carry, after which a proof begins anew.
-const MOST_FAILURES: u32 = 3;
+/// Part of the least rate, in percent, below which their average shows by itself that the path is
+/// slower: a proof begins anew. If it is more, it may be chance, and counts in the average of the
+/// proof.
+const CLEARLY_SLOWER: u64 = 92;
 
 /// The results of the last clusters.
 ///
@@ -37,6 +39,8 @@ const MOST_FAILURES: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
     trials: Vec<Trial>,
+    /// True if nothing of the last cluster arrived.
+    was_lost: bool,
 }
 
 /// The result of one cluster.
@@ -49,16 +53,27 @@ struct Trial {
 }
 
 impl Trial {
-    /// Returns whether this shows if the path carries `least` bits per second.
-    fn shows(&self, least: u64) -> bool {
+    fn is_carried(&self) -> bool {
+        self.arrived >= self.rate * CARRIED / 100
+    }
+
+    /// Returns whether this shows if the path carries `least` bits per second. `carried` is the rate
+    /// of the fastest cluster that the path has carried since: a failure of a rate that it carries
+    /// by now no longer counts for higher ones.
+    fn shows(&self, least: u64, carried: u64) -> bool {
         let is_clear = self.arrived < self.rate * CLEARLY_FAILED / 100;
-        self.rate >= least || is_clear
+        self.rate >= least || is_clear && self.rate > carried
     }
 }
 
 impl Proofs {
-    /// Records that a cluster at `rate` bits per second arrived at the rate `arrived`.
+    /// Records that a cluster at `rate` bits per second arrived at the rate `arrived`. A burst of
+    /// losses may take a whole one, so only the second one in a row counts that is lost.
     pub(super) fn note(&mut self, now: Instant, rate: u64, arrived: u64) {
+        let is_lost = arrived == 0;
+        if std::mem::replace(&mut self.was_lost, is_lost) != is_lost && is_lost {
+            return;
+        }
         self.trials
             .retain(|trial| now.saturating_duration_since(trial.at) < VALID);
         let at = now;
@@ -76,7 +91,9 @@ impl Proofs {
         let Some(last) = trials.next().filter(|_| self.is_carried(now, rate)) else {
             return Duration::ZERO;
         };
-        let (mut later, mut failures) = (last.at, u32::from(last.arrived < least));
+        let mut later = last.at;
+        let mut failures = Failures::default();
+        failures.add(last, least);
         let mut average = Average::default();
         let mut proven = Duration::ZERO;
         for (count, trial) in (2..).zip(trials) {
@@ -84,12 +101,11 @@ impl Proofs {
             let span = later.saturating_duration_since(trial.at);
             average.add(trial.arrived.min(rate * MOST / 100), span);
             later = trial.at;
-            let is_carried = trial.arrived >= least;
-            failures = if is_carried { 0 } else { failures + 1 };
-            if failures == MOST_FAILURES {
+            failures.add(trial, least);
+            if failures.are_clear(least) {
                 break;
             }
-            if is_carried && count >= clusters && average.is_at_least(least) {
+            if trial.arrived >= least && count >= clusters && average.is_at_least(least) {
                 proven = last.at.saturating_duration_since(trial.at);
             }
         }
@@ -115,7 +131,8 @@ impl Proofs {
     }
 
     /// Returns whether the newest clusters, of the last `span`, show that the path does not carry
-    /// `rate` bits per second.
+    /// `rate` bits per second: some in a row have failed, clearly or by the average of all, and the
+    /// path has not carried more than they showed since.
     pub(super) fn has_failed(
         &self,
         now: Instant,
@@ -124,25 +141,42 @@ impl Proofs {
         is_blind: bool,
     ) -> bool {
         let least = rate * CARRIED / 100;
-        let count = if is_blind { 1 } else { FAILURES };
-        let newest = self.newest(now, least).take(count);
-        let is_failure = |trial: &&Trial| {
-            trial.arrived < least && now.saturating_duration_since(trial.at) < span
-        };
-        newest.filter(is_failure).count() == count
+        let is_recent = |trial: &&Trial| now.saturating_duration_since(trial.at) < span;
+        let newest = || self.newest(now, least).take_while(is_recent);
+        if is_blind {
+            return newest().next().is_some_and(|trial| trial.arrived < least);
+        }
+        let mut failures = Failures::default();
+        newest()
+            .take(IN_A_ROW)
+            .for_each(|trial| failures.add(trial, least));
+        let mut average = Average::default();
+        newest().for_each(|trial| average.add(trial.arrived, Duration::from_secs(1)));
+        let carried = self.carried_in_a_row(now);
+        let has_recovered = carried.is_some_and(|carried| !failures.average.is_at_least(carried));
+        !has_recovered
+            && failures.count >= IN_A_ROW
+            && (failures.are_clear(least) || !average.is_at_least(least))
+    }
+
+    /// Returns the bits per second that the path carries at least by the newest clusters, whatever
+    /// their rates, if it has carried so many in a row that this is no chance.
+    fn carried_in_a_row(&self, now: Instant) -> Option<u64> {
+        let newest = || self.newest(now, 0).take(IN_A_ROW);
+        let count = newest().filter(|trial| trial.is_carried()).count();
+        let least = newest().map(|trial| trial.rate * CARRIED / 100).min();
+        least.filter(|_| count == IN_A_ROW)
     }
 
     /// Returns the rate of the fastest cluster that the path carried.
     pub(super) fn carried(&self, now: Instant) -> Option<u64> {
-        let is_carried = |trial: &&Trial| trial.arrived >= trial.rate * CARRIED / 100;
-        let carried = self.newest(now, 0).filter(is_carried);
+        let carried = self.newest(now, 0).filter(|trial| trial.is_carried());
         carried.map(|trial| trial.rate).max()
     }
 
     /// Returns whether a proof has begun: the path has carried a cluster.
     pub(super) fn has_begun(&self, now: Instant) -> bool {
-        let is_carried = |trial: &Trial| trial.arrived >= trial.rate * CARRIED / 100;
-        self.newest(now, 0).any(is_carried)
+        self.newest(now, 0).any(Trial::is_carried)
     }
 
     /// Forgets everything.
@@ -154,9 +188,38 @@ impl Proofs {
     /// first.
     fn newest(&self, now: Instant, least: u64) -> impl Iterator<Item = &Trial> {
         let trials = self.trials.iter().rev();
-        trials.filter(move |trial| {
-            now.saturating_duration_since(trial.at) < VALID && trial.shows(least)
+        let valid = trials.take_while(move |trial| now.saturating_duration_since(trial.at) < VALID);
+        let mut carried = 0;
+        valid.filter(move |trial| {
+            let shows = trial.shows(least, carried);
+            if trial.is_carried() {
+                carried = carried.max(trial.rate);
+            }
+            shows
         })
+    }
+}
+
+/// The last clusters in a row that a path has not carried.
+#[derive(Debug, Default)]
+struct Failures {
+    count: usize,
+    average: Average,
+}
+
+impl Failures {
+    fn add(&mut self, trial: &Trial, least: u64) {
+        if trial.arrived >= least {
+            *self = Self::default();
+        } else {
+            self.count += 1;
+            self.average.add(trial.arrived, Duration::from_secs(1));
+        }
+    }
+
+    /// Returns whether they show by themselves that the path carries less than `least`.
+    fn are_clear(&self, least: u64) -> bool {
+        self.count >= IN_A_ROW && !self.average.is_at_least(least * CLEARLY_SLOWER / 100)
     }
 }
 
@@ -244,5 +307,63 @@ mod tests {
         // A path that carries it half of the time.
         proofs.note(at(24), rate, rate);
         assert!(proofs.proven_for(at(24), rate, false) < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn path_that_has_recovered_is_not_held_to_earlier_failures() {
+        let start = Instant::now();
+        let at = |count: u64| start + Duration::from_millis(400 * count);
+        let (low, high) = (3_000_000, 6_000_000);
+        let span = Duration::from_secs(8);
+        let mut proofs = Proofs::default();
+        for count in 0..3 {
+            proofs.note(at(count), high, 2_000_000);
+        }
+        for count in 3..6 {
+            assert!(proofs.has_failed(at(count), high, span, false));
+            proofs.note(at(count), low, low);
+        }
+        assert!(!proofs.has_failed(at(6), high, span, false));
+
+        // Failures of a lower rate count for the higher one until that lower rate is carried.
+        let mut proofs = Proofs::default();
+        for count in 0..3 {
+            proofs.note(at(count), low, 2_000_000);
+        }
+        assert!(proofs.has_failed(at(3), high, span, false));
+        proofs.note(at(3), low, low);
+        assert!(!proofs.has_failed(at(4), high, span, false));
+    }
+
+    #[test]
+    fn failures_by_a_little_are_chance_if_the_average_is_enough() {
+        let start = Instant::now();
+        let at = |count: u64| start + Duration::from_millis(400 * count);
+        let rate = 3_000_000;
+        let mut proofs = Proofs::default();
+        for count in 0..12 {
+            let is_unlucky = (6..9).contains(&count);
+            proofs.note(at(count), rate, if is_unlucky { 2_600_000 } else { rate });
+            assert!(!proofs.has_failed(at(count), rate, Duration::from_secs(8), false));
+        }
+        let span = proofs.proven_for(at(11), rate, false);
+        assert_eq!(span, Duration::from_millis(4400));
+    }
+
+    #[test]
+    fn cluster_that_a_burst_of_losses_takes_does_not_count_but_two_do() {
+        let start = Instant::now();
+        let at = |count: u64| start + Duration::from_millis(400 * count);
+        let rate = 3_000_000;
+        let mut proofs = Proofs::default();
+        for count in 0..12 {
+            proofs.note(at(count), rate, if count == 6 { 0 } else { rate });
+        }
+        let proven = |proofs: &Proofs, count| proofs.proven_for(at(count), rate, false);
+        assert_eq!(proven(&proofs, 11), Duration::from_millis(4400));
+        for count in 12..14 {
+            proofs.note(at(count), rate, 0);
+        }
+        assert_eq!(proven(&proofs, 13), Duration::ZERO);
     }
 }

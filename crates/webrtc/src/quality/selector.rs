@@ -222,11 +222,13 @@ impl Selector {
         self.settling = Some((now + SETTLING, path.queue));
         self.is_moving = false;
         self.clear_since = None;
-        self.proofs.clear();
         self.doubtful = 0;
         self.strained_since = None;
         if self.moved_up.is_some_and(|at| at > now) {
             self.moved_up = Some(now);
+            // What clusters have shown of still better renditions counts on.
+        } else {
+            self.proofs.clear();
         }
     }
 
@@ -283,8 +285,14 @@ impl Selector {
         if let Some(carried) = path.carried {
             return self.step_down(now, path, rungs, present, carried);
         } else if self.strained_since.is_some_and(is_strained) {
-            let arriving = path.arriving.unwrap_or(0).min(rung.rate - 1);
-            return self.step_down(now, path, rungs, present, arriving);
+            let arriving = path.arriving.unwrap_or(rung.rate);
+            // Whatever arrives, it is too little for the rendition that is sent. `rung` is another one
+            // once a move has begun.
+            let carried = match self.is_moving {
+                true => arriving,
+                false => arriving.min(rung.rate - 1),
+            };
+            return self.step_down(now, path, rungs, present, carried);
         }
         if let Some(slowing) = path.slowing
             && let Some(to) = lesser(rungs, present, slowing * USABLE / 100)
@@ -470,6 +478,10 @@ impl Selector {
         if let Some(to) = (aim..above.len()).find(is_proven)
             && stays.is_zero()
         {
+            // A better one may have its proof by now, a little after the lesser one.
+            let has_proof =
+                |place: &usize| proofs.proven_for(now, needs(*place), path.is_blind) >= PROOF;
+            let to = (aim..to).find(has_proof).unwrap_or(to);
             return Some(self.move_up(now, to));
         }
         let known = proofs.carried(now).unwrap_or(0).max(present);

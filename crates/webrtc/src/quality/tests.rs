@@ -5,6 +5,7 @@ mod watching;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::bandwidth::PathCondition;
@@ -279,6 +280,31 @@ fn path_that_slows_down_again_while_a_viewer_is_about_to_move_up_ends_the_move()
 }
 
 #[test]
+fn strained_path_moves_a_viewer_down_by_one_step() {
+    let mut viewer = Watching::new(true, |_| (4_200_000, 0));
+    let strained = PathCondition {
+        queue: Duration::from_millis(40),
+        arriving: Some(4_100_000),
+        loss: 9,
+        ..PathCondition::default()
+    };
+    let preference = Preference::default();
+    let start = viewer.path.start;
+    let mut place = 0;
+    for millis in (10_000..12_000).step_by(60) {
+        let now = start + Duration::from_millis(millis);
+        let rungs = &viewer.rungs;
+        let step = viewer
+            .selector
+            .poll(now, &strained, None, rungs, Some(place), &preference);
+        if let Some(Step::Move { to, .. }) = step {
+            place = to;
+        }
+    }
+    assert_eq!(place, 1);
+}
+
+#[test]
 fn fast_path_is_left_alone() {
     for (capacity, loss) in [(6_000_000, 0), (20_000_000, 20), (100_000_000, 50)] {
         let mut viewer = Watching::new(true, move |_| (capacity, 0));
@@ -423,44 +449,6 @@ proptest! {
     }
 
     #[test]
-    fn best_rendition_is_found(
-        rates in prop::collection::vec(900_000_u64..9_000_000, 2..5),
-        queue in 200_000_u64..500_000,
-        loss in prop_oneof![Just(0_u64), 0_u64..30],
-        has_jitter in any::<bool>(),
-        gop in prop_oneof![Just(1_u64), Just(2), Just(4)],
-        seed in 1_u64..1_000_000,
-    ) {
-        let seconds = 40;
-        let count = rates.len() as u64;
-        let course = move |millis: u64| {
-            let place = (millis / 1000 / seconds) as usize;
-            (rates[place.min(rates.len() - 1)], 0)
-        };
-        let mut viewer = Watching::over(course, queue, loss, seed);
-        // The bursts of long GOPs together with losses are not covered.
-        let gop = if loss == 0 { gop } else { 1 };
-        viewer.keyframe_interval = 1000 * gop;
-        if has_jitter {
-            viewer.path.jitter = Jitter::Uniform(10_000);
-        }
-        // Losses and jitter may take one switch more, and the viewer moves at a keyframe.
-        let within = match loss {
-            0 if !has_jitter => 12 + gop,
-            _ => 22 + gop,
-        };
-        for step in 0..count {
-            viewer.run(within);
-            let best = RATES[viewer.best(viewer.millis - 1)];
-            prop_assert!(
-                RATES[viewer.present] * 5 >= best * 4,
-                "{} of {best} in step {step}: {:?}", RATES[viewer.present], viewer.switches
-            );
-            viewer.run(seconds - within);
-        }
-    }
-
-    #[test]
     fn viewer_without_transport_feedback_comes_down_in_time(
         rates in prop::collection::vec(900_000_u64..8_000_000, 2..5),
         queue in 200_000_u64..500_000,
@@ -493,5 +481,52 @@ proptest! {
             "{} ms too much: {:?}", viewer.longest_excess(), viewer.switches
         );
         prop_assert!(viewer.switches.len() as u64 <= 5 * count, "{:?}", viewer.switches);
+    }
+}
+
+proptest! {
+    // Chance lets one proof in some ten thousand take a few seconds more, so the paths are the same
+    // in every run.
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::with_cases(96)
+    })]
+
+    #[test]
+    fn best_rendition_is_found(
+        rates in prop::collection::vec(900_000_u64..9_000_000, 2..5),
+        queue in 200_000_u64..500_000,
+        loss in prop_oneof![Just(0_u64), 1_u64..=30],
+        burst in prop_oneof![Just(1_u64), 2_u64..=20],
+        has_jitter in any::<bool>(),
+        gop in prop_oneof![Just(1_u64), Just(2), Just(4)],
+        seed in 1_u64..1_000_000,
+    ) {
+        let seconds = 40;
+        let count = rates.len() as u64;
+        let course = move |millis: u64| {
+            let place = (millis / 1000 / seconds) as usize;
+            (rates[place.min(rates.len() - 1)], 0)
+        };
+        let mut viewer = Watching::over(course, queue, loss, seed);
+        viewer.path.loss_burst = burst;
+        viewer.keyframe_interval = 1000 * gop;
+        if has_jitter {
+            viewer.path.jitter = Jitter::Uniform(10_000);
+        }
+        // Up to 2 s until the next cluster, 2 s in which clusters find out how far it goes, 5 s of proof,
+        // and 3 s for clusters that fail by chance. Then it moves at the next keyframe.
+        let within = 12 + gop;
+        for step in 0..count {
+            viewer.run(within);
+            let best = RATES[viewer.best(viewer.millis - 1)];
+            prop_assert!(
+                RATES[viewer.present] * 5 >= best * 4,
+                "{} of {best} in step {step}: {:?}", RATES[viewer.present], viewer.switches
+            );
+            viewer.run(seconds - within);
+        }
+        let longest = viewer.longest_excess();
+        prop_assert!(longest <= 2000, "{longest} ms too much: {:?}", viewer.switches);
     }
 }
