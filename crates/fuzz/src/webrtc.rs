@@ -40,7 +40,7 @@ pub fn rtcp(data: &[u8]) {
                 assert!(24 * blocks.iter().count() <= data.len());
                 for block in blocks.iter() {
                     let round_trip = Duration::from_millis(block.delay.into());
-                    path.handle_report(now, &block, Some(round_trip), 100_000);
+                    path.handle_report(now, &block, Some(round_trip), (100_000, 100));
                 }
             }
             Packet::FullIntraRequest(requests) => {

@@ -36,7 +36,7 @@ use arrivals::Arrivals;
 use catch_up::CatchUpRate;
 use probe::Prober;
 use rate::{Outcome, RateController, Verdict};
-use reports::Reports;
+use reports::{Reports, SentUntil};
 use witness::Witness;
 
 pub use catch_up::StreamPart;
@@ -118,7 +118,7 @@ impl PathEstimator {
         Self {
             sent: SentPackets::default(),
             arrivals: None,
-            reports: Reports::new(),
+            reports: Reports::default(),
             rate: RateController::new(now),
             catch_up: CatchUpRate::new(most, expects_feedback),
             prober: Prober::default(),
@@ -164,7 +164,7 @@ impl PathEstimator {
             is_clear: self.is_clear,
             remb: self.reports.remb().filter(|_| self.arrivals.is_none()),
             is_blind: self.arrivals.is_none(),
-            can_probe: self.can_repeat && (self.arrivals.is_some() || self.reports.has_base()),
+            can_probe: self.can_repeat && (self.arrivals.is_some() || self.reports.has_ordinary()),
         }
     }
 
@@ -180,15 +180,17 @@ impl PathEstimator {
                 .begin(now, rate, witness, stream_rate, &self.sent)
     }
 
-    /// Returns whether a cluster was sent that the next sender report has to follow at once: the
-    /// round trip of that is all that is seen of it.
+    /// Returns whether a sender report is to be sent at once: its round trip is all that is seen of
+    /// the cluster before it, or shows whether a queue is still there.
     pub fn wants_report(&self) -> bool {
-        self.prober.wants_report()
+        let wants_round_trip = self.arrivals.is_none() && self.reports.wants_round_trip();
+        self.prober.wants_report() || wants_round_trip
     }
 
     /// Records that a sender report was sent, by the middle of its time.
     pub fn note_sender_report(&mut self, now: Instant, time: u32) {
         self.prober.note_sender_report(now, time);
+        self.reports.note_sender_report();
     }
 
     /// Returns whether a cluster is being sent.
@@ -275,6 +277,7 @@ impl PathEstimator {
     /// Records a round trip that was measured otherwise. Those of reports take its place.
     pub fn note_round_trip(&mut self, round_trip: Duration) {
         self.round_trip.get_or_insert(round_trip);
+        self.reports.note_empty_path(round_trip);
     }
 
     /// Records that the viewer was moved to another rendition, for which the path is fast enough as
@@ -283,6 +286,7 @@ impl PathEstimator {
         if let Some(arrivals) = &mut self.arrivals {
             arrivals.forget_loss();
         }
+        self.reports.forget();
         self.rate.restore(now);
     }
 
@@ -326,36 +330,38 @@ impl PathEstimator {
         self.slowing = verdict.slowing;
     }
 
-    /// Handles a report block on the main stream with its round-trip time. `sent` is the number of
-    /// bytes sent so far.
+    /// Handles a report block on the main stream with its round-trip time. `bytes` is the number of
+    /// bytes sent so far, and `packets` that of packets of the main stream.
     pub fn handle_report(
         &mut self,
         now: Instant,
         block: &ReportBlock,
         round_trip: Option<Duration>,
-        sent: u64,
+        (bytes, packets): (u64, u64),
     ) {
         self.round_trip = round_trip.or(self.round_trip);
         let of_cluster =
             self.arrivals.is_none() && self.prober.is_awaited(block.last_sender_report);
         if of_cluster {
             // The queue is that of the cluster, and not one that stands.
-            if let Some(queue) = round_trip.and_then(|time| self.reports.beyond_ordinary(time)) {
-                self.handle_round_trip_of_probe(queue);
+            let beyond = round_trip.and_then(|time| self.reports.beyond_ordinary(time));
+            if let Some((queue, chance)) = beyond {
+                self.reports.note_cluster();
+                self.handle_round_trip_of_probe(queue, chance);
             }
         }
         let round_trip = round_trip.filter(|_| !of_cluster);
+        let sent = SentUntil { bytes, packets };
         let verdict = self.reports.handle_report(now, block, round_trip, sent);
-        if self.arrivals.is_none()
-            && let Some(mut verdict) = verdict
-        {
-            if of_cluster {
-                // It does not show whether there is a queue otherwise.
-                (verdict.queue, verdict.clear) = (self.queue, self.is_clear && verdict.clear);
-            }
-            self.note_verdict(&verdict);
-            let queue = Duration::from_secs_f64((verdict.queue / 1000.0).max(0.0));
+        if self.arrivals.is_some() {
+            return;
+        }
+        if round_trip.is_some() || verdict.is_some() {
+            let queue = self.reports.queue();
             self.catch_up.handle_queue(now, queue, self.stream_rate);
+        }
+        if let Some(verdict) = verdict {
+            self.note_verdict(&verdict);
             let round_trip = self.round_trip.unwrap_or(DEFAULT_ROUND_TRIP);
             if self.rate.update(now, verdict, round_trip) == Outcome::QueueIsNotOurs {
                 self.reports.rebase();
@@ -364,9 +370,9 @@ impl PathEstimator {
     }
 
     /// Handles the round trip of the sender report behind a cluster, by its time beyond that of the
-    /// empty path.
-    fn handle_round_trip_of_probe(&mut self, queue: Duration) {
-        let result = self.prober.handle_queue(queue);
+    /// empty path, and the part of that which may be chance.
+    fn handle_round_trip_of_probe(&mut self, queue: Duration, chance: Duration) {
+        let result = self.prober.handle_queue(queue, chance);
         if let Some(result) = result
             && let ProbeOutcome::Carried(_) = result.outcome
         {

@@ -146,11 +146,15 @@ impl Prober {
             .is_some_and(|cluster| cluster.report == Some(report))
     }
 
-    /// Handles the queue that the sender report behind a cluster has met. Returns the result of the
-    /// cluster.
-    pub(super) fn handle_queue(&mut self, queue: Duration) -> Option<ProbeResult> {
+    /// Handles the queue that the sender report behind a cluster has met, and the part of it that may
+    /// be chance. Returns the result of the cluster.
+    pub(super) fn handle_queue(
+        &mut self,
+        queue: Duration,
+        chance: Duration,
+    ) -> Option<ProbeResult> {
         let cluster = self.cluster.take()?;
-        self.result = Some(cluster.result_by_queue(queue));
+        self.result = Some(cluster.result_by_queue(queue, chance));
         self.result
     }
 
@@ -265,14 +269,17 @@ impl Cluster {
         after_first < 0x8000 && self.end.is_none_or(is_before_end)
     }
 
-    /// Returns the result if a packet behind the cluster has waited for this time.
-    fn result_by_queue(&self, queue: Duration) -> ProbeResult {
+    /// Returns the result if a packet behind the cluster has waited for this time, of which `chance`
+    /// may not be the cluster's.
+    fn result_by_queue(&self, queue: Duration, chance: Duration) -> ProbeResult {
         let took = self.duration.as_secs_f64();
         let wanted = self.own_rate / 8 * self.duration.as_millis() as u64 / 1000;
         let outcome = if self.sent < wanted / 2 {
             ProbeOutcome::Unclear
         } else if queue <= BLIND_QUEUE {
             ProbeOutcome::Carried(self.rate)
+        } else if queue <= chance {
+            ProbeOutcome::Unclear
         } else {
             let arrived = self.rate as f64 * took / (took + queue.as_secs_f64());
             ProbeOutcome::Exceeded(arrived as u64)
@@ -454,7 +461,7 @@ mod tests {
             prober.note_sender_report(start + millis(100), 7);
             assert!(!prober.wants_report() && prober.is_awaited(7) && !prober.is_awaited(8));
             assert_eq!(prober.take_result(), None);
-            prober.handle_queue(millis(queue));
+            prober.handle_queue(millis(queue), millis(30));
             assert_eq!(prober.take_result().unwrap().outcome, outcome, "{queue}");
         }
     }

@@ -149,31 +149,47 @@ fn longer_route_is_not_taken_for_a_queue_for_long() {
     assert_eq!(path.estimator.limit(), None);
 }
 
-fn report(fraction_lost: u8) -> ReportBlock {
+/// Returns the report of the receiver of so many packets, of which so many were lost, that quotes a
+/// sender report of this time.
+fn report(packets: u64, lost: u64, quoted: u32) -> ReportBlock {
     ReportBlock {
         ssrc: 5,
-        fraction_lost,
-        cumulative_lost: 0,
-        highest_sequence: 0,
+        fraction_lost: 0,
+        cumulative_lost: lost as i32,
+        highest_sequence: packets as u32,
         jitter: 0,
-        last_sender_report: 0,
+        last_sender_report: quoted,
         delay: 0,
     }
 }
 
-/// Reports once a second for `rate` bits per second sent; the round trip in milliseconds.
+/// What was sent and lost so far, and the number of reports.
+#[derive(Default)]
+struct Counters {
+    bytes: u64,
+    packets: u64,
+    lost: u64,
+    reports: u32,
+}
+
+/// Reports once a second for `rate` bits per second sent; the round trip in milliseconds, and the loss
+/// in 256ths.
 fn report_seconds(
     estimator: &mut PathEstimator,
     at: &mut Instant,
-    sent: &mut u64,
+    sent: &mut Counters,
     seconds: u64,
-    (rate, round_trip, lost): (u64, u64, u8),
+    (rate, round_trip, lost): (u64, u64, u64),
 ) {
     for _ in 0..seconds {
         *at += Duration::from_secs(1);
-        *sent += rate / 8;
+        sent.bytes += rate / 8;
+        sent.packets += 256;
+        sent.lost += lost;
+        sent.reports += 1;
         let round_trip = Some(Duration::from_millis(round_trip));
-        estimator.handle_report(*at, &report(lost), round_trip, *sent);
+        let block = report(sent.packets, sent.lost, sent.reports);
+        estimator.handle_report(*at, &block, round_trip, (sent.bytes, sent.packets));
     }
 }
 
@@ -181,7 +197,7 @@ fn report_seconds(
 fn without_transport_feedback_the_round_trip_shows_a_queue() {
     let mut at = Instant::now();
     let mut estimator = PathEstimator::new(at, 40_000_000, false);
-    let mut sent = 0;
+    let mut sent = Counters::default();
     report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 3));
     assert_eq!(estimator.limit(), None);
     report_seconds(&mut estimator, &mut at, &mut sent, 1, (4_000_000, 300, 3));
@@ -196,7 +212,7 @@ fn without_transport_feedback_the_round_trip_shows_a_queue() {
 fn low_remb_counts_only_with_loss_or_a_queue() {
     let mut at = Instant::now();
     let mut estimator = PathEstimator::new(at, 40_000_000, false);
-    let mut sent = 0;
+    let mut sent = Counters::default();
     estimator.handle_remb(1_000_000);
     report_seconds(&mut estimator, &mut at, &mut sent, 30, (4_000_000, 20, 0));
     assert_eq!(estimator.limit(), None);
@@ -209,7 +225,7 @@ fn low_remb_counts_only_with_loss_or_a_queue() {
 fn estimate_stays_within_bounds_for_any_input() {
     let mut at = Instant::now();
     let mut estimator = PathEstimator::new(at, 40_000_000, false);
-    let mut sent = 0;
+    let mut sent = Counters::default();
     let much = 1_000_000_000_000;
     report_seconds(&mut estimator, &mut at, &mut sent, 5, (much, 20, 0));
     report_seconds(&mut estimator, &mut at, &mut sent, 3, (much, 400, 0));
@@ -244,30 +260,24 @@ fn report_that_answers_a_cluster_does_not_say_that_there_is_no_queue() {
     let mut estimator = PathEstimator::new(start, 40_000_000, false);
     estimator.catch_up_rate(1_000_000, StreamPart::Backlog);
     let report = |estimator: &mut PathEstimator, second: u64, quoted, round_trip| {
-        let block = ReportBlock {
-            ssrc: 5,
-            fraction_lost: 0,
-            cumulative_lost: 0,
-            highest_sequence: 0,
-            jitter: 0,
-            last_sender_report: quoted,
-            delay: 0,
-        };
         let now = start + Duration::from_secs(second);
         let round_trip = Some(Duration::from_millis(round_trip));
-        estimator.handle_report(now, &block, round_trip, 125_000 * second);
+        let block = report(100 * second, 0, quoted);
+        estimator.handle_report(now, &block, round_trip, (125_000 * second, 100 * second));
         estimator.state().is_clear
     };
     assert!(!report(&mut estimator, 1, 1, 50));
     assert!(report(&mut estimator, 2, 2, 50));
-    assert!(!report(&mut estimator, 3, 3, 130), "there is a queue");
+    assert!(report(&mut estimator, 3, 3, 50));
+    assert!(!report(&mut estimator, 4, 4, 130), "there is a queue");
+    assert!(!report(&mut estimator, 5, 4, 50), "that is the same");
     let at = |millis| start + Duration::from_millis(millis);
-    assert!(estimator.begin_probe(at(3000), 2_000_000));
+    assert!(estimator.begin_probe(at(5000), 2_000_000));
     for tick in 0..=20 {
-        estimator.note_probe(at(3000 + 5 * tick), 1200);
+        estimator.note_probe(at(5000 + 5 * tick), 1200);
     }
     assert!(estimator.wants_report());
-    estimator.note_sender_report(at(3100), 7);
-    assert!(!report(&mut estimator, 4, 7, 50), "still unknown");
-    assert!(report(&mut estimator, 5, 8, 50));
+    estimator.note_sender_report(at(5100), 7);
+    assert!(!report(&mut estimator, 6, 7, 50), "still unknown");
+    assert!(report(&mut estimator, 7, 8, 50));
 }

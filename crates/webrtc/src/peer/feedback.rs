@@ -70,8 +70,12 @@ impl Media {
             self.control.stats.report = Some(*block);
             let (video, audio) = self.sender_stats();
             let round_trip = self.round_trip(block, now);
-            self.path
-                .handle_report(now, block, round_trip, video.octets + audio.octets);
+            let main = if self.video.is_some() { video } else { audio };
+            let sent = (video.octets + audio.octets, main.packets);
+            self.path.handle_report(now, block, round_trip, sent);
+            if self.path.wants_report() {
+                self.hurry_report(now);
+            }
             self.adapt_playout_delay(now);
         }
     }

@@ -23,8 +23,9 @@ use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 /// Frames of more packets than this are paced.
 const LARGE_FRAME: u64 = 64;
 
-/// Interval of sender reports.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of sender reports. It is no part of usual keyframe intervals: reports that always follow
+/// keyframes would show the queues of these alone.
+const REPORT_INTERVAL: Duration = Duration::from_millis(900);
 
 /// Reports that are sent after the last packet, in case one is lost.
 const MAX_QUIET_REPORTS: u8 = 2;
@@ -253,8 +254,13 @@ impl Media {
         }
         self.path.note_probe(now, bytes);
         if self.path.wants_report() {
-            self.next_report = now;
+            self.hurry_report(now);
         }
+    }
+
+    /// Sends the next sender report at once.
+    pub(super) fn hurry_report(&mut self, now: Instant) {
+        self.next_report = self.next_report.min(now);
     }
 
     /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is

@@ -27,10 +27,9 @@ const CLEAR: Duration = Duration::from_secs(1);
 const CLEAR_BLIND: Duration = Duration::from_secs(5);
 
 /// Clusters in a row without a clear result after which clusters show nothing, if the viewer does
-/// not report the arrival of each packet, and the part of their rate in percent below which a
-/// result is a clear one.
+/// not report the arrival of each packet, and the time for which a clear failure before counts.
 const DOUBTFUL: u32 = 3;
-const DOUBTFUL_RATE: u64 = 70;
+const DOUBTFUL_TIME: Duration = Duration::from_secs(20);
 
 /// Loss in 256ths, together with a queue, from which on a path counts as slower than the rendition
 /// although its queue is too short for more, and the time for which it is so.
@@ -77,6 +76,11 @@ const DISTURBED: Duration = Duration::from_millis(1500);
 /// that it did not carry.
 const CARRIED_INTERVAL: Duration = Duration::from_millis(400);
 const FAILED_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+
+/// Additional time before a cluster of which only the queue is seen, in turn from none to a few times
+/// this: if all followed keyframes, they would show the queues of these.
+const DITHER: Duration = Duration::from_millis(70);
+const DITHERS: u32 = 5;
 
 /// Time from the first to the last of the clusters that prove a rate: shapers let a burst pass, and
 /// a path that swings every few seconds would have the viewer down again at once. The second value
@@ -183,6 +187,8 @@ pub struct Selector {
     prepared: Option<Instant>,
     /// Nothing is taken for a property of the path until then.
     disturbed_until: Instant,
+    /// Clusters so far, modulo 2^32.
+    clusters: u32,
     next_probe: Instant,
     probe_interval: Duration,
     /// Clusters in a row whose result was not clear.
@@ -208,6 +214,7 @@ impl Selector {
             is_moving: false,
             prepared: None,
             disturbed_until: now,
+            clusters: 0,
             next_probe: now,
             probe_interval: FAILED_INTERVAL.0,
             doubtful: 0,
@@ -338,14 +345,9 @@ impl Selector {
     }
 
     fn handle_probe(&mut self, now: Instant, probe: ProbeResult, is_blind: bool) {
-        let is_doubtful = match probe.outcome {
-            ProbeOutcome::Carried(_) => false,
-            ProbeOutcome::Exceeded(arrived) => arrived >= probe.rate * DOUBTFUL_RATE / 100,
-            ProbeOutcome::Unclear => true,
-        };
-        self.doubtful = match is_doubtful {
-            true => self.doubtful + 1,
-            false => 0,
+        self.doubtful = match probe.outcome {
+            ProbeOutcome::Carried(_) | ProbeOutcome::Exceeded(_) => 0,
+            ProbeOutcome::Unclear => self.doubtful + 1,
         };
         match probe.outcome {
             ProbeOutcome::Carried(arrived) => {
@@ -366,6 +368,9 @@ impl Selector {
                 self.probe_interval = (2 * self.probe_interval).min(FAILED_INTERVAL.1);
             }
             ProbeOutcome::Unclear => self.next_probe = now + CARRIED_INTERVAL,
+        }
+        if is_blind {
+            self.next_probe += DITHER * (self.clusters % DITHERS);
         }
     }
 
@@ -434,21 +439,23 @@ impl Selector {
         if clear_for < clear || is_settling {
             return None;
         }
-        let shows_nothing = path.is_blind && self.doubtful >= DOUBTFUL;
+        let margin = if path.is_blind { BLIND_MARGIN } else { MARGIN };
+        let needs = |place: usize| above[place].rate * margin / 100;
+        let next = needs(above.len() - 1);
+        let shows_nothing = path.is_blind
+            && self.doubtful >= DOUBTFUL
+            && !self.proofs.has_failed(now, next, DOUBTFUL_TIME, true);
         if !path.can_probe || shows_nothing {
-            let next = above.len() - 1;
             // Receivers raise their estimate to about one and a half times of what they get.
             let allows = |remb| remb >= present * BLIND_MARGIN / 100;
             let is_due = clear_for >= CLEAR_BLIND && now >= self.stays_until;
             if is_due && path.remb.is_none_or(allows) {
-                return Some(self.move_up(now, next));
+                return Some(self.move_up(now, above.len() - 1));
             }
         }
         if !path.can_probe {
             return None;
         }
-        let margin = if path.is_blind { BLIND_MARGIN } else { MARGIN };
-        let needs = |place: usize| above[place].rate * margin / 100;
         let proofs = &self.proofs;
         // One switch is better than two: first the clusters find out how far it goes.
         let carried = (0..above.len()).find(|place| proofs.is_carried(now, needs(*place)));
@@ -492,6 +499,7 @@ impl Selector {
         }
         // Until the result comes.
         self.next_probe = now + RESULT_TIMEOUT;
+        self.clusters = self.clusters.wrapping_add(1);
         Some(Up::Probe(rate))
     }
 

@@ -529,4 +529,46 @@ proptest! {
         let longest = viewer.longest_excess();
         prop_assert!(longest <= 2000, "{longest} ms too much: {:?}", viewer.switches);
     }
+
+    #[test]
+    fn best_rendition_is_found_without_transport_feedback(
+        rates in prop::collection::vec(900_000_u64..9_000_000, 1..4),
+        queue in 200_000_u64..500_000,
+        loss in prop_oneof![Just(0_u64), 1_u64..=20],
+        has_jitter in any::<bool>(),
+        has_remb in any::<bool>(),
+        phase in 0_u64..1000,
+        gop in prop_oneof![Just(1_u64), Just(2), Just(4)],
+        seed in 1_u64..1_000_000,
+    ) {
+        let rates: Vec<u64> = [8_000_000].into_iter().chain(rates).collect();
+        let seconds = 60;
+        let count = rates.len() as u64;
+        let course = move |millis: u64| {
+            let place = (millis / 1000 / seconds) as usize;
+            (rates[place.min(rates.len() - 1)], 0)
+        };
+        let mut viewer = Watching::new(false, course);
+        viewer.path.longest_queue = queue;
+        viewer.path.loss_permille = loss;
+        viewer.path.random = seed;
+        viewer.has_remb = has_remb;
+        viewer.phase = phase;
+        viewer.keyframe_interval = 1000 * gop;
+        if has_jitter {
+            viewer.path.jitter = Jitter::Uniform(10_000);
+        }
+        // Clusters are rarer: a report each second tells of one. The queue of a cluster is a coarser
+        // measure, so the path has half of the rate to spare, and a second switch may be needed.
+        let within = 20 + gop;
+        for step in 0..count {
+            viewer.run(within);
+            let best = RATES[viewer.best_with(viewer.millis - 1, 150)];
+            prop_assert!(
+                RATES[viewer.present] * 5 >= best * 4,
+                "{} of {best} in step {step}: {:?}", RATES[viewer.present], viewer.switches
+            );
+            viewer.run(seconds - within);
+        }
+    }
 }

@@ -55,13 +55,19 @@ pub(super) struct Watching {
     has_feedback: bool,
     /// Milliseconds between two keyframes of every rendition.
     pub(super) keyframe_interval: u64,
-    /// True if a viewer without transport-wide feedback sends REMB beside receiver reports.
+    /// True if a viewer without transport-wide feedback is a browser: it sends REMB beside receiver
+    /// reports, both several times a second and with each NACK. Others report once a second.
     pub(super) has_remb: bool,
     /// Time of its report within each second, in milliseconds.
     pub(super) phase: u64,
-    /// The sender report behind a cluster that no report has quoted: its time, and how long it
-    /// waited in microseconds.
+    next_sender_report: u64,
+    /// Sender reports under way: time, arrival and round trip in microseconds.
+    sender_reports: Vec<(u32, u64, u64)>,
+    /// The sender report that has arrived last: time, and round trip in microseconds.
     quoted: (u32, u64),
+    /// Packets that the viewer expected so far, and those that it lost.
+    expected: u32,
+    lost: i32,
     /// Time and place of each switch.
     pub(super) switches: Vec<(u64, usize)>,
     /// Place of the rendition in each millisecond.
@@ -126,6 +132,8 @@ impl Watching {
         path.longest_queue = 400_000;
         if !has_feedback {
             path.estimator = PathEstimator::new(path.start, 40_000_000, false);
+            let round_trip = Duration::from_micros(2 * path.delay);
+            path.estimator.note_round_trip(round_trip);
         }
         Self {
             selector: Selector::new(path.start),
@@ -148,7 +156,12 @@ impl Watching {
             keyframe_interval: 1000,
             has_remb: true,
             phase: 0,
+            // Not together with a frame.
+            next_sender_report: 17,
+            sender_reports: Vec::new(),
             quoted: (0, 0),
+            expected: 0,
+            lost: 0,
             switches: Vec::new(),
             places: Vec::new(),
         }
@@ -165,6 +178,9 @@ impl Watching {
             if self.millis.is_multiple_of(5) {
                 self.send_probe();
             }
+            if !self.has_feedback {
+                self.send_report();
+            }
             self.path.now += 1000;
             self.millis += 1;
             if self.has_feedback && self.path.now >= self.path.next_feedback {
@@ -172,8 +188,10 @@ impl Watching {
                 self.path.feed_back();
                 self.decide();
             }
-            if !self.has_feedback && self.millis % 1000 == self.phase {
+            if !self.has_feedback && self.is_report_due() {
                 self.report();
+            }
+            if !self.has_feedback && self.millis.is_multiple_of(50) {
                 self.decide();
             }
             self.places.push(self.present);
@@ -285,46 +303,78 @@ impl Watching {
         let packets = due.div_ceil(PACKET);
         for _ in 0..packets {
             let _ = self.path.send_packet();
+            if !self.has_feedback {
+                // Retransmissions are another stream.
+                self.path.under_way.pop();
+            }
         }
         self.probe_bytes += (packets * PACKET) as u64;
         let now = self.path.instant();
         self.path.estimator.note_probe(now, packets * PACKET);
-        if self.path.estimator.wants_report() {
-            let time = self.path.now as u32 / 1000;
-            self.path.estimator.note_sender_report(now, time);
-            let waits = self.path.free_at.saturating_sub(self.path.now);
-            self.quoted = (time, waits);
+    }
+
+    /// Sends a sender report at the usual interval, and when it is wanted at once.
+    fn send_report(&mut self) {
+        if self.millis < self.next_sender_report && !self.path.estimator.wants_report() {
+            return;
+        }
+        self.next_sender_report = self.millis + 900;
+        let now = self.path.instant();
+        let time = self.millis as u32 + 1;
+        self.path.estimator.note_sender_report(now, time);
+        let waits = self.path.free_at.saturating_sub(self.path.now);
+        if waits <= self.path.longest_queue {
+            let way = self.path.delay + waits + self.path.next_jitter();
+            let arrival = self.path.now + way;
+            let round_trip = way + self.path.delay;
+            self.sender_reports.push((time, arrival, round_trip));
         }
     }
 
-    fn report(&mut self) {
-        let arrived = |(_, at): &(u16, Option<u64>)| at.is_some();
-        let total = self.path.under_way.len().max(1);
-        let lost = total
-            - self
-                .path
-                .under_way
-                .iter()
-                .filter(|entry| arrived(entry))
-                .count();
-        self.path.under_way.clear();
-        // The newest sender report was sent up to a second ago, or just behind a cluster.
-        let waits = self.path.free_at.saturating_sub(self.path.now);
-        let (report, waits) = match std::mem::take(&mut self.quoted) {
-            (0, _) => (1, waits),
-            quoted => quoted,
+    fn is_report_due(&self) -> bool {
+        if !self.has_remb {
+            return self.millis % 1000 == self.phase;
+        }
+        let under_way = &self.path.under_way;
+        let has_arrived = |at: Option<u64>| at.is_some_and(|at| at <= self.path.now);
+        let is_loss_seen = || {
+            let mut after_loss = under_way.iter().skip_while(|(_, at)| at.is_some());
+            after_loss.any(|(_, at)| has_arrived(*at))
         };
-        let jitter = self.path.next_jitter();
-        let round_trip = Duration::from_micros(2 * self.path.delay + waits + jitter);
+        self.millis % 200 == self.phase % 200 || self.millis.is_multiple_of(10) && is_loss_seen()
+    }
+
+    fn report(&mut self) {
+        let now = self.path.now;
+        let has_arrived = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        let last = self
+            .path
+            .under_way
+            .iter()
+            .rposition(|(_, at)| has_arrived(*at));
+        let count = last.map_or(0, |last| last + 1);
+        for (_, arrival) in self.path.under_way.drain(..count) {
+            self.expected += 1;
+            self.lost += i32::from(arrival.is_none());
+        }
+        self.sender_reports.retain(|(time, arrival, round_trip)| {
+            let is_there = *arrival <= now;
+            if is_there {
+                self.quoted = (*time, *round_trip);
+            }
+            !is_there
+        });
+        let (report, round_trip) = self.quoted;
         let block = ReportBlock {
             ssrc: 5,
-            fraction_lost: (256 * lost / total).min(255) as u8,
-            cumulative_lost: 0,
-            highest_sequence: 0,
+            fraction_lost: 0,
+            cumulative_lost: self.lost,
+            highest_sequence: self.expected,
             jitter: 0,
             last_sender_report: report,
             delay: 0,
         };
+        let waits = self.path.free_at.saturating_sub(now);
         let now = self.path.instant();
         let present = self.rate() * 3 / 2;
         let estimator = &mut self.path.estimator;
@@ -336,7 +386,9 @@ impl Watching {
                 _ => present,
             });
         }
-        estimator.handle_report(now, &block, Some(round_trip), self.media_bytes);
+        let round_trip = (report > 0).then_some(Duration::from_micros(round_trip));
+        let sent = (self.media_bytes, self.media_bytes / PACKET as u64);
+        estimator.handle_report(now, &block, round_trip, sent);
     }
 
     fn decide(&mut self) {
@@ -392,11 +444,16 @@ impl Watching {
         longest
     }
 
-    /// Returns the place of the best rendition for which the path has some bandwidth to spare.
+    /// Returns the place of the best rendition for which the path has a third to spare.
     pub(super) fn best(&self, millis: u64) -> usize {
+        self.best_with(millis, 133)
+    }
+
+    /// Returns the place of the best rendition of whose rate the path carries so many percent.
+    pub(super) fn best_with(&self, millis: u64, percent: u64) -> usize {
         let (capacity, other) = (self.course)(millis);
         let carries = capacity.saturating_sub(other);
-        let fits = |rung: &Rung<usize>| rung.rate * 4 / 3 <= carries;
+        let fits = |rung: &Rung<usize>| rung.rate * percent / 100 <= carries;
         let fitting = self.rungs.iter().position(fits);
         fitting.unwrap_or(self.rungs.len() - 1)
     }
