@@ -8,7 +8,7 @@
 //!            core 10.78.0.0/24: NATS
 //! ```
 //!
-//! A machine that is cut off from the core is still reached over the lan.
+//! A machine that is cut off from the core is still reached over the lan, with all its addresses.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,6 +55,8 @@ impl Network {
                 at(&["link", "set", &device, "up"])?;
                 ip(&["link", "set", &port, "master", bridge, "up"])?;
             }
+            let route = [core(node), lan(node)].map(|address| address.to_string());
+            ip(&["route", "add", &route[0], "via", &route[1]])?;
             network.machines.push(machine);
         }
         Ok(network)
