@@ -32,6 +32,9 @@ pub use error::SwarmError;
 /// Resolution of the viewers' timers.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Parts of a tick, each for other viewers: those of the real world do not send at the same moment.
+const SLICES: u32 = 10;
+
 /// A viewer without media for this long after its POST has failed.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -101,7 +104,9 @@ struct Swarm {
     poll: Poll,
     events: Events,
     buffers: ReadBuffers,
-    next_tick: Instant,
+    next_slice: Instant,
+    /// The part of the tick that is next, from 0.
+    slice: u32,
 }
 
 impl Swarm {
@@ -130,7 +135,8 @@ impl Swarm {
             poll,
             events: Events::with_capacity(EVENTS),
             buffers: ReadBuffers::new(),
-            next_tick: Instant::now(),
+            next_slice: Instant::now(),
+            slice: 0,
             config,
         })
     }
@@ -249,9 +255,9 @@ impl Swarm {
         Ok(())
     }
 
-    /// Waits for an event, a tick at most, and handles it.
+    /// Waits for an event, a part of a tick at most, and handles it.
     fn turn(&mut self) -> Result<(), SwarmError> {
-        let wait = self.next_tick.saturating_duration_since(Instant::now());
+        let wait = self.next_slice.saturating_duration_since(Instant::now());
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
@@ -264,10 +270,12 @@ impl Swarm {
                 None => has_replies = true,
             }
         }
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
+        if now >= self.next_slice {
+            self.next_slice = now + TICK / SLICES;
             has_replies = true;
-            for seat in &mut self.seats {
+            let seats = self.seats.iter_mut().skip(self.slice as usize);
+            self.slice = (self.slice + 1) % SLICES;
+            for seat in seats.step_by(SLICES as usize) {
                 seat.handle_timeout(now);
             }
         }
