@@ -15,10 +15,12 @@ mod error;
 pub mod ice_tcp;
 mod inbox;
 mod playout_delay;
+mod receive_pace;
 pub mod session;
 mod setup;
 mod shard;
 mod shard_thread;
+mod socket_events;
 mod state;
 mod udp;
 

@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::command::Command;
+use crate::receive_pace::ReceivePace;
 use crate::shard::Shard;
+use crate::socket_events::SocketEvents;
 use crate::state::EngineState;
 use crate::udp::{ReceiveBuffers, ShardSocket};
 
@@ -50,14 +52,19 @@ pub(crate) fn spawn(
                     Err(error) => return drop(started.send(Err(error))),
                 };
                 drop(started.send(Ok(())));
+                let events = socket.events();
                 let (sink, deliveries) = Sink::channel(QUEUE);
                 let driver = Driver {
-                    index,
                     shard: Shard::new(index, Arc::clone(&shared), socket, sink, clock()),
                     shared,
                     inbox,
                     deliveries,
-                    buffers: ReceiveBuffers::new(),
+                    events,
+                    inlet: Inlet {
+                        index,
+                        pace: ReceivePace::default(),
+                        buffers: ReceiveBuffers::new(),
+                    },
                 };
                 driver.run().await;
             };
@@ -80,11 +87,18 @@ fn clock() -> Instant {
 
 /// A shard and its inputs.
 struct Driver {
-    index: usize,
     shared: Arc<EngineState>,
     shard: Shard<ShardSocket>,
     inbox: mpsc::Receiver<Command>,
     deliveries: mpsc::Receiver<Delivery>,
+    events: SocketEvents,
+    inlet: Inlet,
+}
+
+/// The way of datagrams from the socket to the shard.
+struct Inlet {
+    index: usize,
+    pace: ReceivePace,
     buffers: ReceiveBuffers,
 }
 
@@ -93,12 +107,16 @@ impl Driver {
     async fn run(mut self) {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
+        let mut now = clock();
         loop {
-            let deadline = self.shard.poll_timeout();
+            let receive = self.inlet.pace.poll_timeout();
+            let is_receive_due = receive.is_some_and(|due| due <= now);
+            let deadline = self.shard.poll_timeout().into_iter().chain(receive).min();
             if let Some(deadline) = deadline {
                 arm(timer.as_mut(), deadline);
             }
-            let socket = self.shard.outlet();
+            self.events
+                .wait_for(receive.is_none(), self.shard.has_unsent());
             tokio::select! {
                 command = self.inbox.recv() => {
                     if !self.handle_commands(command) {
@@ -106,19 +124,26 @@ impl Driver {
                     }
                 }
                 Some(delivery) = self.deliveries.recv() => self.handle_deliveries(&delivery),
-                ready = socket.readable() => {
-                    if ready.is_ok() {
-                        self.receive();
+                Ok(ready) = self.events.ready() => {
+                    if ready.has_datagrams() && !self.inlet.receive(&mut self.shard) {
+                        ready.note_empty();
                     }
-                }
-                ready = socket.writable(), if self.shard.has_unsent() => {
-                    if ready.is_ok() {
+                    if ready.has_room() {
                         self.shard.handle_writable(clock());
+                        if self.shard.has_unsent() {
+                            ready.note_full();
+                        }
                     }
                 }
+                // The timer counts whole milliseconds.
+                () = tokio::task::yield_now(), if is_receive_due => {}
                 () = timer.as_mut(), if deadline.is_some() => {}
             }
-            let now = clock();
+            now = clock();
+            let receive = self.inlet.pace.poll_timeout();
+            if receive.is_some_and(|due| due <= now) {
+                self.inlet.receive(&mut self.shard);
+            }
             if self
                 .shard
                 .poll_timeout()
@@ -167,17 +192,28 @@ impl Driver {
         }
         true
     }
+}
 
-    fn receive(&mut self) {
+impl Inlet {
+    /// Receives datagrams that are waiting. Returns whether there may be more.
+    fn receive(&mut self, shard: &mut Shard<ShardSocket>) -> bool {
         let now = clock();
-        match self.shard.outlet().receive(&mut self.buffers) {
-            Ok(datagrams) => {
-                datagrams.for_each(|datagram| self.shard.handle_datagram(datagram, now));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        let result = shard.outlet().receive(&mut self.buffers);
+        let is_empty = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let (has_received, is_more) = match &result {
+            Ok(batch) => (true, batch.is_full()),
+            Err(error) => (false, !is_empty(error)),
+        };
+        self.pace.note(now, has_received, is_more);
+        match result {
+            Ok(batch) => batch
+                .datagrams()
+                .for_each(|datagram| shard.handle_datagram(datagram, now)),
+            Err(error) if is_empty(&error) => {}
             // An ICMP error of an earlier send: its viewer will fall silent.
             Err(error) => tracing::debug!(shard = self.index, %error, "receive failed"),
         }
+        is_more
     }
 }
 

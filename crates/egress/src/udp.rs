@@ -1,15 +1,15 @@
 //! The UDP sockets of the shards: one port, a socket each.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use distributary_net::bind_socket;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::Type;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 use crate::datagrams::{Outlet, Received, SendError};
+use crate::socket_events::SocketEvents;
 
 /// Size of the kernel's receive buffer in bytes; the kernel may grant less.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -31,10 +31,7 @@ const RECEIVE_SIZE: usize = 1 << 16;
 /// # Errors
 /// Returns the system's error if the address cannot be bound, for example because another process
 /// has the port.
-pub(crate) fn bind_shared(
-    listen: SocketAddr,
-    count: usize,
-) -> io::Result<Vec<std::net::UdpSocket>> {
+pub(crate) fn bind_shared(listen: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
     // Without SO_REUSEPORT first: with it a second gateway could bind the same port unnoticed, and
     // would take half of the viewers' datagrams.
     let probe = bind_socket(listen, Type::DGRAM, |_| Ok(()))?;
@@ -46,7 +43,7 @@ pub(crate) fn bind_shared(
     (0..count).map(|_| bind_one(address)).collect()
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+fn bind_one(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = bind_socket(address, Type::DGRAM, |socket| socket.set_reuse_port(true))?;
     // More than the limit of the system is cut by the kernel, not refused.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -93,9 +90,9 @@ pub fn socket_buffers() -> io::Result<SocketBuffers> {
     })
 }
 
-/// A shard's socket.
+/// A shard's socket. It does not block.
 pub(crate) struct ShardSocket {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     state: UdpSocketState,
 }
 
@@ -113,54 +110,67 @@ impl ReceiveBuffers {
 }
 
 impl ShardSocket {
-    /// Takes over a bound socket. Must be called within a tokio runtime.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    /// Takes over a bound socket.
+    ///
+    /// # Errors
+    /// Returns the system's error if the socket cannot be set up.
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         Ok(Self {
-            socket: UdpSocket::from_std(socket)?,
+            socket: Arc::new(socket),
             state,
         })
     }
 
-    /// Waits until datagrams can be received.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
-    }
-
-    /// Waits until datagrams can be sent.
-    pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await
+    /// Returns what waits until this socket is ready.
+    pub(crate) fn events(&self) -> SocketEvents {
+        SocketEvents::new(Arc::clone(&self.socket))
     }
 
     /// Receives waiting datagrams, at most one batch.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing.
-    pub(crate) fn receive<'b>(
-        &self,
-        buffers: &'b mut ReceiveBuffers,
-    ) -> io::Result<impl Iterator<Item = Received<'b>> + use<'b>> {
+    pub(crate) fn receive<'b>(&self, buffers: &'b mut ReceiveBuffers) -> io::Result<Batch<'b>> {
         let mut metas = [RecvMeta::default(); BATCH];
-        let count = self.socket.try_io(Interest::READABLE, || {
-            let mut chunks = buffers.bytes.chunks_exact_mut(RECEIVE_SIZE);
-            let mut slices: [IoSliceMut<'_>; BATCH] =
-                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-            self.state
-                .recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)
-        })?;
-        let chunks = buffers.bytes.chunks_exact_mut(RECEIVE_SIZE);
-        Ok(metas
-            .into_iter()
-            .take(count)
-            .zip(chunks)
-            .flat_map(|(meta, bytes)| {
-                let datagrams = bytes[..meta.len].chunks_mut(meta.stride.max(1));
-                datagrams.map(move |bytes| Received {
-                    source: meta.addr,
-                    local: meta.dst_ip,
-                    bytes,
-                })
-            }))
+        let mut chunks = buffers.bytes.chunks_exact_mut(RECEIVE_SIZE);
+        let mut slices: [IoSliceMut<'_>; BATCH] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let socket = UdpSockRef::from(&*self.socket);
+        let count = self.state.recv(socket, &mut slices, &mut metas)?;
+        Ok(Batch {
+            metas,
+            count,
+            buffers,
+        })
+    }
+}
+
+/// Datagrams that were received with one call.
+pub(crate) struct Batch<'b> {
+    metas: [RecvMeta; BATCH],
+    count: usize,
+    buffers: &'b mut ReceiveBuffers,
+}
+
+impl<'b> Batch<'b> {
+    /// Returns whether more datagrams may be waiting.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count == BATCH
+    }
+
+    /// Returns the datagrams.
+    pub(crate) fn datagrams(self) -> impl Iterator<Item = Received<'b>> {
+        let chunks = self.buffers.bytes.chunks_exact_mut(RECEIVE_SIZE);
+        let received = self.metas.into_iter().take(self.count).zip(chunks);
+        received.flat_map(|(meta, bytes)| {
+            let datagrams = bytes[..meta.len].chunks_mut(meta.stride.max(1));
+            datagrams.map(move |bytes| Received {
+                source: meta.addr,
+                local: meta.dst_ip,
+                bytes,
+            })
+        })
     }
 }
 
@@ -182,11 +192,8 @@ impl Outlet for ShardSocket {
                 segment_size: (contents.len() > segment_size).then_some(segment_size),
                 src_ip: local,
             };
-            let result = self.socket.try_io(Interest::WRITABLE, || {
-                self.state
-                    .try_send(UdpSockRef::from(&self.socket), &transmit)
-            });
-            match result {
+            let socket = UdpSockRef::from(&*self.socket);
+            match self.state.try_send(socket, &transmit) {
                 Ok(()) => sent += contents.len(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err(SendError::Full { sent });
@@ -226,6 +233,8 @@ mod tests {
         let socket = bind_shared("[::]:0".parse().unwrap(), 1).unwrap().remove(0);
         let port = socket.local_addr().unwrap().port();
         let server = ShardSocket::new(socket).unwrap();
+        let mut events = server.events();
+        events.wait_for(true, false);
         let mut buffers = ReceiveBuffers::new();
         for asked in ["127.0.0.2", "::1"] {
             let asked: IpAddr = asked.parse().unwrap();
@@ -234,12 +243,14 @@ mod tests {
             } else {
                 Ipv6Addr::LOCALHOST.into()
             };
-            let client = UdpSocket::bind((any, 0)).await.unwrap();
-            client.send_to(b"check", (asked, port)).await.unwrap();
+            let client = UdpSocket::bind((any, 0)).unwrap();
+            client.send_to(b"check", (asked, port)).unwrap();
             let mut heard = None;
             while heard.is_none() {
-                server.readable().await.unwrap();
-                for datagram in server.receive(&mut buffers).into_iter().flatten() {
+                events.ready().await.unwrap();
+                let batch = server.receive(&mut buffers).unwrap();
+                assert!(!batch.is_full());
+                for datagram in batch.datagrams() {
                     assert_eq!(datagram.bytes, b"check");
                     heard = Some((datagram.source, datagram.local));
                 }
@@ -248,7 +259,7 @@ mod tests {
             server.send(source, local, b"aabbc", 2).unwrap();
             let mut bytes = [0; 16];
             for expected in [&b"aa"[..], b"bb", b"c"] {
-                let (len, from) = client.recv_from(&mut bytes).await.unwrap();
+                let (len, from) = client.recv_from(&mut bytes).unwrap();
                 assert_eq!(&bytes[..len], expected);
                 assert_eq!(
                     from.ip(),

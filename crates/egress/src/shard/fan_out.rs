@@ -8,6 +8,7 @@ use distributary_hub::{Delivery, Sink, StreamEvent};
 use distributary_media::{Frame, TimedData};
 use distributary_net::{FairPermit, canonical_address};
 use distributary_webrtc::data::Notice;
+use distributary_webrtc::demux::DatagramKind;
 use distributary_webrtc::ice::{CandidatePair, Credentials};
 use distributary_webrtc::peer::{CloseReason, PeerEvent};
 use distributary_webrtc::sender::RepairLogs;
@@ -111,8 +112,10 @@ impl<O: Outlet> FanOut<O> {
         let Some(viewer) = self.viewers.get_mut(key) else {
             return;
         };
+        // Feedback shows nothing new about addresses.
+        let is_feedback = DatagramKind::of(datagram) == DatagramKind::Rtcp;
         viewer.peer.handle_packet(now, pair, datagram);
-        if viewer.peer.is_at(pair) {
+        if !is_feedback && viewer.peer.is_at(pair) {
             let is_proven = viewer.peer.is_proven(pair);
             self.viewers.note_address(key, pair.remote, is_proven);
         }
