@@ -41,7 +41,7 @@ impl Log {
                 continue;
             }
             let begins = |expected: &&str| message.starts_with(*expected);
-            if level == "WARN" && EXPECTED.iter().any(|expected| begins(expected)) {
+            if level == "WARN" && EXPECTED.iter().any(begins) {
                 *log.expected.entry(message.to_owned()).or_default() += 1;
             } else if log.unexpected.len() < MAX_MESSAGES || log.unexpected.contains_key(message) {
                 let first = || (0, line.chars().take(MAX_SHOWN).collect());
