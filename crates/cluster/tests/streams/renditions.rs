@@ -45,7 +45,9 @@ impl Maker {
 
     async fn requested_keyframe(&mut self) -> MediaTime {
         let requested = timeout(LIMIT, self.keyframes.recv()).await;
-        requested.expect("it is requested").unwrap()
+        requested
+            .expect("it is requested")
+            .expect("the encoder runs")
     }
 }
 
@@ -69,10 +71,10 @@ async fn make(
             let source = demand.name().published();
             let (sink, mut queue) = Sink::channel(1024);
             let sink = sink.with_audio(AudioForm::Without);
-            let (subscription, cached) = hub.subscribe(&source, sink, 0).unwrap();
+            let (subscription, cached) = hub.subscribe(&source, sink, 0).expect("it is live");
             let origin = RenditionOrigin::Transcoded;
             let publisher = hub.publish_rendition(subscription.stream(), &rung(), origin, now());
-            let publisher = Arc::new(publisher.unwrap());
+            let publisher = Arc::new(publisher.expect("nobody else makes it"));
             publisher.set_video_track(VideoTrack {
                 width: 320,
                 height: 180,
@@ -102,7 +104,9 @@ fn publish_small(publisher: &Publisher, source: &Frame) {
     let mut unit = frame.units[0].to_vec();
     unit.push(SMALL);
     frame.units = vec![unit.into()];
-    publisher.push(Frame::Video(frame), now()).unwrap();
+    publisher
+        .push(Frame::Video(frame), now())
+        .expect("it is live");
 }
 
 /// Watches the rendition on a node as soon as it is offered there.

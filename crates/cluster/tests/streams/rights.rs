@@ -50,7 +50,9 @@ impl Intruder {
             });
         let client = timeout(LIMIT, options.connect(nats.url())).await;
         Self {
-            client: client.expect("it connects in time").unwrap(),
+            client: client
+                .expect("it connects in time")
+                .expect("its certificate is accepted"),
             refusals,
         }
     }
@@ -59,14 +61,14 @@ impl Intruder {
     async fn is_refused(&mut self, subject: &str) {
         let refusal = timeout(LIMIT, self.refusals.recv()).await;
         let refusal = refusal.unwrap_or_else(|_| panic!("{subject} is allowed"));
-        let refusal = refusal.unwrap();
+        let refusal = refusal.expect("the client runs");
         assert!(refusal.contains(subject), "{refusal}");
     }
 
     async fn publish(&self, subject: &str) {
         let published = self.client.publish(subject.to_owned(), "x".into());
-        published.await.unwrap();
-        self.client.flush().await.unwrap();
+        published.await.expect("the client runs");
+        self.client.flush().await.expect("the client runs");
     }
 }
 
