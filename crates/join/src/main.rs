@@ -5,7 +5,7 @@
 //!   ffmpeg ──TUN──► path (this process) ──TUN──► distributary ◄──TUN──► path ◄──TUN──► Chromium
 //! ```
 //!
-//! * [`network`]: three machines as network namespaces; [`line`]: the thread that carries the packets
+//! * [`network`]: three machines as network namespaces; [`mod@line`]: the thread that carries the packets
 //!   between two of them.
 //! * [`path`], [`losses`] and [`bottleneck`]: when each packet arrives, if it does, without sockets and
 //!   clocks.
