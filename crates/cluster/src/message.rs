@@ -9,7 +9,7 @@
 //! | 1 | version, 1 |
 //! | 1 | kind |
 //! | 1 | flags: 1 keyframe, 2 first part, 4 last part, 8 disposable, 16 recovery point |
-//! | 1 | codec: of video 0 H264, 1 H265, 2 AV1, 3 VP9; of audio 0 AAC, 1 Opus; else 0 |
+//! | 1 | codec: of video 0 H264, 1 H265, 2 AV1, 3 VP9; of audio 0 AAC, 1 Opus, 2 MP3, 3 and 4 G.711 A-law and µ-law; else 0 |
 //! | 1 | B-frames: 0 none, 1 non-reference, 2 reference; 16 is added if that is certain |
 //! | 1 | reorder depth |
 //! | 8 | epoch |

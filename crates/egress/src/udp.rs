@@ -19,7 +19,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const SEND_BUFFER: usize = 1 << 20;
 
 /// Datagrams received with one call.
-const BATCH: usize = 32;
+const BATCH: usize = quinn_udp::BATCH_SIZE;
 
 /// Buffer size for one received datagram, or for several of one sender that the kernel joined.
 const RECEIVE_SIZE: usize = 1 << 16;

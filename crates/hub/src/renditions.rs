@@ -78,9 +78,9 @@ impl Hub {
         renditions
     }
 
-    /// Requests a rendition by its name without waiting for it. Returns `false` if nobody makes
-    /// renditions, or the maker is busy. That of a stream from another gateway is requested there. Once it is live it is kept for a moment, in which viewers
-    /// have to subscribe.
+    /// Requests a rendition by its name without waiting for it: of the maker, or, if the stream comes
+    /// from another gateway, of that. Once the rendition is live, it is kept for a moment, in which
+    /// viewers have to subscribe. Returns `false` if nobody makes renditions, or the maker is busy.
     pub fn request_rendition(&self, name: &StreamName) -> bool {
         self.request(name, None)
     }
