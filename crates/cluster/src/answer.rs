@@ -50,7 +50,7 @@ pub(crate) struct Answer {
     pub(crate) progress: Progress,
 }
 
-/// What has been sent of an answer.
+/// The progress of an answer that is being sent.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// The number of the next part.

@@ -47,7 +47,7 @@ pub(crate) struct Branch {
     strand: Strand,
     trunk: watch::Receiver<Option<Trunk>>,
     following: Following,
-    /// What is received, and from which trunk.
+    /// The reception of the branch, and its trunk.
     reception: Option<(Reception, Trunk)>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,

@@ -1,10 +1,10 @@
-//! What of a stream travels on one subject.
+//! The part of a stream that travels on one subject.
 
 use distributary_hub::{AudioForm, Sink};
 use distributary_names::{RenditionId, StreamName};
 use serde::{Deserialize, Serialize};
 
-/// What of a stream travels on one subject.
+/// The part of a stream that travels on one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Fields", into = "Fields")]
 pub(crate) enum Strand {

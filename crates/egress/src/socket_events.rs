@@ -17,7 +17,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// something is waited for.
 pub(crate) struct SocketEvents {
     socket: Arc<UdpSocket>,
-    /// What is waited for.
+    /// The events that [`Self::ready`] waits for.
     interest: Option<Interest>,
     /// The registered socket; `None` while nothing is waited for, and if the kernel has no room for
     /// it.

@@ -14,7 +14,7 @@ const LATE: i64 = 200_000_000;
 /// Time for which everything is usual: publishers may send audio in bursts.
 const LEARNING: Duration = Duration::from_secs(5);
 
-/// What is late for longer than this becomes usual.
+/// Time after which a delay that lasts counts as usual.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The greatest age is forgotten after one or two of these times.
