@@ -13,6 +13,19 @@ const PACE: Duration = Duration::from_millis(2);
 const WINDOW: Duration = Duration::from_millis(100);
 const MANY: u32 = 25;
 
+/// The outcome of a receive call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// Nothing was waiting.
+    Nothing,
+    /// All datagrams that were waiting.
+    All,
+    /// As many datagrams as one call receives: more may be waiting.
+    Batch,
+    /// An error. Datagrams may be waiting behind it, and it may last.
+    Error,
+}
+
 /// Decides when a shard receives.
 #[derive(Debug, Default)]
 pub(crate) struct ReceivePace {
@@ -31,8 +44,8 @@ impl ReceivePace {
         self.next
     }
 
-    /// Records a call at `now`: whether it has received anything, and whether more may be waiting.
-    pub(crate) fn note(&mut self, now: Instant, has_received: bool, is_more: bool) {
+    /// Records the outcome of a call at `now`.
+    pub(crate) fn note(&mut self, now: Instant, receipt: Receipt) {
         let began = *self.window.get_or_insert(now);
         if now.saturating_duration_since(began) >= WINDOW {
             // A window without a call in the time after it was none of many.
@@ -40,11 +53,13 @@ impl ReceivePace {
             self.is_paced = self.calls >= MANY && !is_long;
             (self.window, self.calls) = (Some(now), 0);
         }
-        self.calls += u32::from(has_received);
-        self.next = match (is_more, has_received && self.is_paced) {
-            (true, _) => Some(now),
-            (false, true) => Some(now + PACE),
-            (false, false) => None,
+        self.calls += u32::from(matches!(receipt, Receipt::All | Receipt::Batch));
+        self.next = match receipt {
+            Receipt::Batch => Some(now),
+            Receipt::All if self.is_paced => Some(now + PACE),
+            Receipt::All | Receipt::Nothing => None,
+            // The kernel may not tell of what is behind it.
+            Receipt::Error => Some(now + PACE),
         };
     }
 }
@@ -73,13 +88,21 @@ mod tests {
                     .take()
                     .map(|oldest| due.saturating_duration_since(oldest));
                 longest = longest.max(waited.unwrap_or_default());
-                pace.note(due, waited.is_some(), false);
+                let is_empty = waited.is_none();
+                pace.note(
+                    due,
+                    if is_empty {
+                        Receipt::Nothing
+                    } else {
+                        Receipt::All
+                    },
+                );
             }
             oldest.get_or_insert(at);
             if pace.poll_timeout().is_none() {
                 calls += 1;
                 oldest = None;
-                pace.note(at, true, false);
+                pace.note(at, Receipt::All);
             }
         }
         (calls, longest)
@@ -105,10 +128,25 @@ mod tests {
     fn full_batch_is_followed_by_the_next_at_once() {
         let now = Instant::now();
         let mut pace = ReceivePace::default();
-        pace.note(now, true, true);
+        pace.note(now, Receipt::Batch);
         assert_eq!(pace.poll_timeout(), Some(now));
-        pace.note(now, true, false);
+        pace.note(now, Receipt::All);
         assert_eq!(pace.poll_timeout(), None);
+    }
+
+    #[test]
+    fn error_that_lasts_does_not_keep_the_thread_busy() {
+        let start = Instant::now();
+        let (mut pace, mut now) = (ReceivePace::default(), start);
+        let mut calls = 0;
+        while now < start + Duration::from_secs(1) {
+            calls += 1;
+            pace.note(now, Receipt::Error);
+            now = pace.poll_timeout().unwrap();
+        }
+        assert_eq!(calls, 500);
+        pace.note(now, Receipt::All);
+        assert_eq!(pace.poll_timeout(), None, "errors are no traffic");
     }
 
     #[test]
@@ -116,13 +154,13 @@ mod tests {
         let start = Instant::now();
         let mut pace = ReceivePace::default();
         for n in 0..1000 {
-            pace.note(start + Duration::from_micros(500 * n), true, false);
+            pace.note(start + Duration::from_micros(500 * n), Receipt::All);
         }
         let now = start + Duration::from_millis(502);
         assert!(pace.poll_timeout().is_some());
-        pace.note(now, false, false);
+        pace.note(now, Receipt::Nothing);
         assert_eq!(pace.poll_timeout(), None, "nothing has come");
-        pace.note(now + Duration::from_secs(5), true, false);
+        pace.note(now + Duration::from_secs(5), Receipt::All);
         assert_eq!(pace.poll_timeout(), None, "the first one after a pause");
     }
 }

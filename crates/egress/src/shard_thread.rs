@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::command::Command;
-use crate::receive_pace::ReceivePace;
+use crate::receive_pace::{Receipt, ReceivePace};
 use crate::shard::Shard;
 use crate::socket_events::SocketEvents;
 use crate::state::EngineState;
@@ -125,8 +125,11 @@ impl Driver {
                 }
                 Some(delivery) = self.deliveries.recv() => self.handle_deliveries(&delivery),
                 Ok(ready) = self.events.ready() => {
-                    if ready.has_datagrams() && !self.inlet.receive(&mut self.shard) {
-                        ready.note_empty();
+                    if ready.has_datagrams() {
+                        match self.inlet.receive(&mut self.shard) {
+                            Receipt::Nothing | Receipt::All => ready.note_empty(),
+                            Receipt::Batch | Receipt::Error => {}
+                        }
                     }
                     if ready.has_room() {
                         self.shard.handle_writable(clock());
@@ -195,25 +198,28 @@ impl Driver {
 }
 
 impl Inlet {
-    /// Receives datagrams that are waiting. Returns whether there may be more.
-    fn receive(&mut self, shard: &mut Shard<ShardSocket>) -> bool {
+    /// Receives datagrams that are waiting. Returns what came of it.
+    fn receive(&mut self, shard: &mut Shard<ShardSocket>) -> Receipt {
         let now = clock();
         let result = shard.outlet().receive(&mut self.buffers);
-        let is_empty = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        let (has_received, is_more) = match &result {
-            Ok(batch) => (true, batch.is_full()),
-            Err(error) => (false, !is_empty(error)),
+        let receipt = match &result {
+            Ok(batch) if batch.is_full() => Receipt::Batch,
+            Ok(_) => Receipt::All,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Receipt::Nothing,
+            Err(_) => Receipt::Error,
         };
-        self.pace.note(now, has_received, is_more);
+        self.pace.note(now, receipt);
         match result {
             Ok(batch) => batch
                 .datagrams()
                 .for_each(|datagram| shard.handle_datagram(datagram, now)),
-            Err(error) if is_empty(&error) => {}
             // An ICMP error of an earlier send: its viewer will fall silent.
-            Err(error) => tracing::debug!(shard = self.index, %error, "receive failed"),
+            Err(error) if receipt == Receipt::Error => {
+                tracing::debug!(shard = self.index, %error, "receive failed");
+            }
+            Err(_) => {}
         }
-        is_more
+        receipt
     }
 }
 
