@@ -10,6 +10,10 @@ const BLIND_CLUSTERS: usize = 2;
 /// Clusters older than this do not count.
 const VALID: Duration = Duration::from_secs(30);
 
+/// A proof counts for this long after its last cluster: it says nothing about the time since then. The
+/// clusters of a proof that are large beside the stream are up to seven seconds apart.
+const FRESH: Duration = Duration::from_secs(10);
+
 /// Part of a rate, in percent, that must arrive of clusters at that rate.
 const CARRIED: u64 = 90;
 
@@ -39,8 +43,8 @@ const CLEARLY_SLOWER: u64 = 92;
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
     trials: Vec<Trial>,
-    /// True if nothing of the last cluster arrived.
-    was_lost: bool,
+    /// When the last cluster was noted, if nothing of it arrived.
+    lost_at: Option<Instant>,
 }
 
 /// The result of one cluster.
@@ -70,25 +74,29 @@ impl Proofs {
     /// Records that a cluster at `rate` bits per second arrived at the rate `arrived`. A burst of
     /// losses may take a whole one, so only the second one in a row counts that is lost.
     pub(super) fn note(&mut self, now: Instant, rate: u64, arrived: u64) {
+        let is_valid = |at: Instant| now.saturating_duration_since(at) < VALID;
         let is_lost = arrived == 0;
-        if std::mem::replace(&mut self.was_lost, is_lost) != is_lost && is_lost {
+        let was_lost = self.lost_at.is_some_and(is_valid);
+        self.lost_at = is_lost.then_some(now);
+        if is_lost && !was_lost {
             return;
         }
-        self.trials
-            .retain(|trial| now.saturating_duration_since(trial.at) < VALID);
+        self.trials.retain(|trial| is_valid(trial.at));
         let at = now;
         self.trials.push(Trial { at, rate, arrived });
     }
 
     /// Returns for how long clusters have proven that the path carries `rate` bits per second: the
-    /// time from the first to the last of them. The path carries the rate on average of this time,
-    /// and by the newest clusters. `is_blind`: see
+    /// time from the first to the last of them, which was not long ago. The path carries the rate on
+    /// average of this time, and by the newest clusters. `is_blind`: see
     /// [`PathCondition::is_blind`](crate::bandwidth::PathCondition::is_blind).
     pub(super) fn proven_for(&self, now: Instant, rate: u64, is_blind: bool) -> Duration {
         let least = rate * CARRIED / 100;
         let clusters = if is_blind { BLIND_CLUSTERS } else { CLUSTERS };
         let mut trials = self.newest(now, least);
-        let Some(last) = trials.next().filter(|_| self.is_carried(now, rate)) else {
+        let is_fresh = |last: &&Trial| now.saturating_duration_since(last.at) < FRESH;
+        let last = trials.next().filter(is_fresh);
+        let Some(last) = last.filter(|_| self.is_carried(now, rate)) else {
             return Duration::ZERO;
         };
         let mut later = last.at;
@@ -181,7 +189,7 @@ impl Proofs {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.trials.clear();
+        *self = Self::default();
     }
 
     /// Returns the trials that show whether the path carries `least` bits per second, the newest
@@ -365,5 +373,38 @@ mod tests {
             proofs.note(at(count), rate, 0);
         }
         assert_eq!(proven(&proofs, 13), Duration::ZERO);
+    }
+
+    #[test]
+    fn lost_clusters_are_not_in_a_row_if_one_is_forgotten() {
+        let start = Instant::now();
+        let rate = 3_000_000;
+        let has_failed = |proofs: &Proofs, now| proofs.has_failed(now, rate, VALID, true);
+        let mut proofs = Proofs::default();
+        proofs.note(start, rate, 0);
+        let later = start + VALID;
+        proofs.note(later, rate, 0);
+        assert!(!has_failed(&proofs, later), "the first one was long ago");
+        proofs.clear();
+        let now = later + Duration::from_secs(1);
+        proofs.note(now, rate, 0);
+        assert!(!has_failed(&proofs, now), "it is the first one again");
+        proofs.note(now, rate, 0);
+        assert!(has_failed(&proofs, now));
+    }
+
+    #[test]
+    fn proof_expires_soon_after_its_last_cluster() {
+        let start = Instant::now();
+        let rate = 3_000_000;
+        let mut proofs = Proofs::default();
+        for second in 0..=6 {
+            proofs.note(start + Duration::from_secs(second), rate, rate);
+        }
+        let last = start + Duration::from_secs(6);
+        let proven = |now| proofs.proven_for(now, rate, false);
+        let moment = Duration::from_millis(1);
+        assert_eq!(proven(last + FRESH - moment), Duration::from_secs(6));
+        assert_eq!(proven(last + FRESH), Duration::ZERO);
     }
 }
