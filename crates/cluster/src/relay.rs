@@ -96,8 +96,7 @@ impl Relay {
                 let composition = video.pts.as_nanos().saturating_sub(video.dts.as_nanos());
                 // A keyframe that is much older counts as the first frame.
                 video.dts = self.rebased(video.dts).max(MediaTime::ZERO);
-                let pts = video.dts.as_nanos().saturating_add(composition);
-                video.pts = MediaTime::from_nanos(pts);
+                video.pts = video.dts.shifted(composition);
             }
             Frame::Audio(audio) => audio.pts = self.rebased(audio.pts),
         }

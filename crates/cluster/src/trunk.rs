@@ -1,10 +1,9 @@
 //! A stream of another node in the hub of this one, as its further strands see it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use distributary_hub::Stream;
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, nanos_between};
 
 use crate::anchor::Anchor;
 use crate::config::Label;
@@ -33,12 +32,7 @@ impl Trunk {
         origin: Anchor,
         has_published_audio: bool,
     ) -> Self {
-        let nanos = |later: Instant, earlier: Instant| {
-            let time = later.saturating_duration_since(earlier).as_nanos();
-            i64::try_from(time).unwrap_or(i64::MAX)
-        };
-        let (at, epoch_of_stream) = (origin.at, stream.epoch());
-        let begins = nanos(at, epoch_of_stream) - nanos(epoch_of_stream, at);
+        let begins = nanos_between(stream.epoch(), origin.at);
         Self {
             shift: begins.saturating_sub(origin.time.as_nanos()),
             stream,
@@ -51,7 +45,7 @@ impl Trunk {
 
     /// Returns the time of the stream at a time of its owner.
     pub(crate) fn time_here(&self, there: MediaTime) -> MediaTime {
-        MediaTime::from_nanos(there.as_nanos().saturating_add(self.shift))
+        there.shifted(self.shift)
     }
 
     /// Returns the time of the owner at a time of the stream.

@@ -10,7 +10,7 @@ mod pace;
 
 use std::time::{Duration, Instant};
 
-use distributary_media::{Frame, MediaTime};
+use distributary_media::{Frame, MediaTime, nanos_between};
 
 use fault::{MAX_DISORDER, MAX_STEP};
 use pace::Pace;
@@ -107,12 +107,7 @@ impl Timeline {
 
     /// Prepares for a publisher with timestamps on a timeline with its origin at `origin`.
     pub fn follow(&mut self, origin: Instant) {
-        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
-        let (later, earlier) = (
-            nanos(origin.saturating_duration_since(self.epoch)),
-            nanos(self.epoch.saturating_duration_since(origin)),
-        );
-        self.follows = Some(later - earlier);
+        self.follows = Some(nanos_between(self.epoch, origin));
     }
 
     /// Moves a frame that arrived at `now` from its publisher's clock to this timeline. Returns a
@@ -137,7 +132,7 @@ impl Timeline {
         let shifted = if track.pace.is_useless && self.follows.is_none() {
             arrival
         } else {
-            shift(input, offset)
+            input.shifted(offset)
         };
         let output = track
             .output
@@ -155,7 +150,7 @@ impl Timeline {
             Frame::Video(video) => {
                 let composition = video.pts.as_nanos().saturating_sub(video.dts.as_nanos());
                 video.dts = output;
-                video.pts = shift(output, composition);
+                video.pts = output.shifted(composition);
             }
             Frame::Audio(audio) => audio.pts = output,
         }
@@ -166,9 +161,9 @@ impl Timeline {
     /// time that does not fit the tracks counts as the present.
     pub fn locate(&self, input: MediaTime, now: Instant) -> MediaTime {
         if let Some(offset) = self.follows {
-            return shift(input, offset);
+            return input.shifted(offset);
         }
-        let near = self.offset_near(input).map(|offset| shift(input, offset));
+        let near = self.offset_near(input).map(|offset| input.shifted(offset));
         near.unwrap_or_else(|| self.present(now))
     }
 
@@ -204,7 +199,7 @@ impl Timeline {
         let Some((offset, _)) = other.input.filter(|_| !other.pace.is_useless) else {
             return (own_offset, None);
         };
-        let shared = shift(input, offset);
+        let shared = input.shifted(offset);
         let apart = distance(shared, expected);
         if apart <= most && !own.is_past(shared) {
             return (offset, None);
@@ -240,10 +235,6 @@ fn is_near(a: MediaTime, b: MediaTime) -> bool {
 
 fn distance(a: MediaTime, b: MediaTime) -> Duration {
     a.saturating_since(b).max(b.saturating_since(a))
-}
-
-fn shift(time: MediaTime, nanos: i64) -> MediaTime {
-    MediaTime::from_nanos(time.as_nanos().saturating_add(nanos))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! This crate uses no socket, no clock and no runtime: bytes and times in, frames out.
 //!
-//! * [`time`]: [`MediaTime`], a point on a stream's own timeline.
+//! * [`time`]: [`MediaTime`], a point on a stream's own timeline, and nanoseconds of clocks.
 //! * [`frame`]: [`Frame`], one encoded video or audio frame.
 //! * [`inspector`]: [`FrameInspector`], which finds out what a video frame is; [`b_frames`]: the
 //!   verdict on the B-frames of its stream.
@@ -44,5 +44,5 @@ pub use data::TimedData;
 pub use flv::{FlvDemuxer, FlvError, FlvEvent, FlvReader};
 pub use frame::{AudioFrame, Frame, FrameInfo, VideoFrame};
 pub use inspector::FrameInspector;
-pub use time::MediaTime;
+pub use time::{MediaTime, nanos, nanos_between};
 pub use track::{AudioCodec, AudioTrack, VideoCodec, VideoTrack};

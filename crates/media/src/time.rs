@@ -1,7 +1,7 @@
 //! Media time: a signed distance from an origin that each stream chooses.
 
 use std::ops::{Add, Sub};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A point on a stream's timeline, in nanoseconds from that timeline's origin.
 ///
@@ -35,6 +35,11 @@ impl MediaTime {
         self.0.div_euclid(1_000_000)
     }
 
+    /// Returns the point `nanos` nanoseconds later, or earlier if they are negative.
+    pub const fn shifted(self, nanos: i64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
     /// Returns this point in ticks of a clock that runs at `rate` Hz, rounded to the nearest tick.
     ///
     /// RTP timestamps are this value modulo 2^32: video uses 90 000 Hz (RFC 6184 section 5.1), Opus
@@ -54,10 +59,7 @@ impl Add<Duration> for MediaTime {
     type Output = Self;
 
     fn add(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX)),
-        )
+        self.shifted(nanos(by))
     }
 }
 
@@ -65,11 +67,19 @@ impl Sub<Duration> for MediaTime {
     type Output = Self;
 
     fn sub(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX)),
-        )
+        self.shifted(-nanos(by))
     }
+}
+
+/// Returns the nanoseconds of a duration; `i64::MAX` if there are more.
+pub fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Returns the nanoseconds from one instant to another: negative ones if `to` is earlier.
+pub fn nanos_between(from: Instant, to: Instant) -> i64 {
+    // One of them is zero.
+    nanos(to.saturating_duration_since(from)) - nanos(from.saturating_duration_since(to))
 }
 
 #[cfg(test)]
@@ -82,6 +92,19 @@ mod tests {
         assert_eq!(MediaTime::from_millis(33).ticks(90_000), 2_970);
         assert_eq!(MediaTime::from_nanos(33_333_333).ticks(90_000), 3_000);
         assert_eq!(MediaTime::from_nanos(-33_333_333).ticks(90_000), -3_000);
+    }
+
+    #[test]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "an origin for the simulated clock"
+    )]
+    fn nanoseconds_between_instants_have_a_sign() {
+        let from = Instant::now();
+        let to = from + Duration::from_millis(1);
+        assert_eq!(nanos_between(from, to), 1_000_000);
+        assert_eq!(nanos_between(to, from), -1_000_000);
+        assert_eq!(nanos(Duration::MAX), i64::MAX);
     }
 
     #[test]

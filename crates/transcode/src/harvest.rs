@@ -71,9 +71,7 @@ impl Harvest {
     }
 
     fn on_stream_clock(&self, mut event: FlvEvent) -> FlvEvent {
-        let shift = |time: MediaTime| {
-            MediaTime::from_nanos(self.origin.as_nanos().saturating_add(time.as_nanos()))
-        };
+        let shift = |time: MediaTime| self.origin.shifted(time.as_nanos());
         if let FlvEvent::Frame(Frame::Video(frame)) = &mut event {
             frame.pts = shift(frame.pts);
             frame.dts = shift(frame.dts);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, nanos};
 
 use crate::rtcp::NtpTime;
 use crate::rtcp::ntp::WallClock;
@@ -20,10 +20,7 @@ impl MediaClock {
     /// Returns the time from a point of the stream's timeline to `now`, in nanoseconds: less than zero if it
     /// is yet to come.
     pub fn age(&self, time: MediaTime, now: Instant) -> i64 {
-        let passed = now.saturating_duration_since(self.epoch).as_nanos();
-        i64::try_from(passed)
-            .unwrap_or(i64::MAX)
-            .saturating_sub(time.as_nanos())
+        nanos(now.saturating_duration_since(self.epoch)).saturating_sub(time.as_nanos())
     }
 
     /// Returns the wall-clock time of a point of the stream's timeline.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, nanos};
 
 /// Audio is late if it is older than usual by more than this, in nanoseconds: more than usual jitter.
 const LATE: i64 = 200_000_000;
@@ -81,10 +81,6 @@ impl LateAudio {
         self.late_since = None;
         true
     }
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, nanos};
 
 use crate::offer::JoinAlignment;
 
@@ -69,7 +69,7 @@ impl Alignment {
         if self.keyframes.len() == MAX_KEYFRAMES {
             self.keyframes.pop_front();
         }
-        self.keyframes.push_back(shift(time, self.origins));
+        self.keyframes.push_back(time.shifted(self.origins));
         self.seen += 1;
     }
 
@@ -120,7 +120,7 @@ impl Alignment {
         let Some(nearest) = nearest.min_by_key(|distance| distance.unsigned_abs()) else {
             return;
         };
-        let is_near = nearest.unsigned_abs() <= nanos(max_apart);
+        let is_near = nearest.saturating_abs() <= nanos(max_apart);
         // The member's keyframe may not have come yet.
         let has_passed = self
             .keyframes
@@ -143,24 +143,16 @@ impl Alignment {
     /// Moves a time from the member's clock to that of the stream.
     pub(super) fn place(&self, time: MediaTime) -> MediaTime {
         let correction = self.correction.unwrap_or(0);
-        shift(time, self.origins.saturating_add(correction))
+        time.shifted(self.origins.saturating_add(correction))
     }
 
     /// Returns the distance that the last keyframes have, if it is one.
     fn agreed(&self) -> Option<i64> {
         let least = self.distances.iter().min()?;
         let most = self.distances.iter().max()?;
-        let agree = most.abs_diff(*least) <= nanos(ROUNDING);
+        let agree = most.saturating_sub(*least) <= nanos(ROUNDING);
         (agree && self.distances.len() == AGREEING).then_some(*least)
     }
-}
-
-fn shift(time: MediaTime, nanos: i64) -> MediaTime {
-    MediaTime::from_nanos(time.as_nanos().saturating_add(nanos))
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

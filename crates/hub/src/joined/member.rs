@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack};
+use distributary_media::{Frame, MediaTime, VideoFrame, VideoTrack, nanos_between};
 use distributary_names::RenditionId;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -58,12 +58,7 @@ struct Joined {
 
 impl Joined {
     fn new(hub: Hub, stream: Arc<Stream>, member: Arc<Stream>, id: RenditionId) -> Self {
-        let nanos = |later: Instant, earlier: Instant| {
-            let time = later.saturating_duration_since(earlier).as_nanos();
-            i64::try_from(time).unwrap_or(i64::MAX)
-        };
-        let (own, other) = (member.epoch(), stream.epoch());
-        let origins = nanos(own, other) - nanos(other, own);
+        let origins = nanos_between(stream.epoch(), member.epoch());
         Self {
             hub,
             stream,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distributary_media::{AudioTrack, Frame, MediaTime, TimedData, VideoFrame, VideoTrack};
+use distributary_media::{AudioTrack, Frame, TimedData, VideoFrame, VideoTrack};
 use tracing::warn;
 
 use super::contribution::Contribution;
@@ -81,10 +81,8 @@ impl Publisher {
         let mut place = None;
         self.while_active(|state| place = state.timeline.offset_near(frame.dts));
         if let Some(offset) = place {
-            let shift =
-                |time: MediaTime| MediaTime::from_nanos(time.as_nanos().saturating_add(offset));
-            frame.dts = shift(frame.dts);
-            frame.pts = shift(frame.pts);
+            frame.dts = frame.dts.shifted(offset);
+            frame.pts = frame.pts.shifted(offset);
         }
         place.is_some()
     }

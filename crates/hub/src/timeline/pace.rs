@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use distributary_media::MediaTime;
+use distributary_media::{MediaTime, nanos};
 
 use super::fault::{ClockFault, MAX_DISORDER, MAX_STEP};
 
@@ -84,10 +84,6 @@ impl Window {
         }
         None
     }
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

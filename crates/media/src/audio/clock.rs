@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Samples per second of Opus' clock, whatever it codes (RFC 7587 section 4.1).
 pub const OPUS_RATE: u32 = 48_000;
-use crate::MediaTime;
+use crate::{MediaTime, nanos};
 
 /// Distance of a frame's timestamp from the counted time from which on it is a jump, and the clock
 /// is re-anchored. Shared timestamps, jitter, and encoders that send audio in bursts stay below it.
@@ -127,7 +127,7 @@ impl SampleClock {
     /// Shifts the following times by this many samples at 48 kHz.
     fn correct(&mut self, stretch: i64) {
         let nanos = stretch * 1_000_000_000 / i64::from(OPUS_RATE);
-        self.anchor = MediaTime::from_nanos(self.anchor.as_nanos().saturating_add(nanos));
+        self.anchor = self.anchor.shifted(nanos);
         for error in &mut self.errors {
             *error = error.saturating_sub(nanos);
         }
@@ -167,10 +167,6 @@ fn bounds<'a>(errors: impl Iterator<Item = &'a i64>) -> (i64, i64) {
     let tenth = sorted.len() / 10;
     let at = |place: usize| sorted.get(place).copied().unwrap_or(0);
     (at(tenth), at(sorted.len().saturating_sub(1 + tenth)))
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn exceeds(difference: i64, limit: Duration) -> bool {
