@@ -21,17 +21,19 @@ const STANDBY: &str = "
     read_timeout = \"60s\"
 ";
 
-/// Starts a gateway as a node.
-fn node(nats: &NatsServer, name: &str) -> Gateway {
-    node_with(nats, name, "")
-}
-
-/// The same with a further part of its configuration.
-fn node_with(nats: &NatsServer, name: &str, further: &str) -> Gateway {
+/// Starts the nodes a and b with a further part of their configuration, and waits until they see each
+/// other.
+async fn two_nodes(nats: &NatsServer, further: &str) -> (Gateway, Gateway) {
     let url = nats.url();
-    Gateway::start_configured(&format!(
-        "[cluster]\nnats = [\"{url}\"]\nnode = \"{name}\"\n{further}"
-    ))
+    let start = |name| {
+        Gateway::start_configured(&format!(
+            "[cluster]\nnats = [\"{url}\"]\nnode = \"{name}\"\n{further}"
+        ))
+    };
+    let (a, b) = (start("a"), start("b"));
+    ready(&a, 2).await;
+    ready(&b, 2).await;
+    (a, b)
 }
 
 /// Waits until the owner of the stream shows that another node could take over.
@@ -69,9 +71,7 @@ async fn ready(gateway: &Gateway, nodes: usize) {
 #[tokio::test]
 async fn chromium_on_one_node_plays_what_ffmpeg_publishes_on_another() {
     let nats = NatsServer::start();
-    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
-    ready(&a, 2).await;
-    ready(&b, 2).await;
+    let (a, b) = two_nodes(&nats, "").await;
     let clip = Clip::with_gop(2 * FRAME_RATE);
     let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
     a.wait_live("live/test").await;
@@ -120,9 +120,7 @@ async fn every_node_changes_and_ends_the_sessions_of_another_one() {
     const OFFER: &str =
         include_str!("../../crates/webrtc/tests/fixtures/offers/chromium-offer.sdp");
     let nats = NatsServer::start();
-    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
-    ready(&a, 2).await;
-    ready(&b, 2).await;
+    let (a, b) = two_nodes(&nats, "").await;
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
     a.wait_watchable("live/test").await;
@@ -163,9 +161,7 @@ async fn every_node_changes_and_ends_the_sessions_of_another_one() {
 #[tokio::test]
 async fn dashboard_of_any_node_shows_the_nodes_and_their_streams() {
     let nats = NatsServer::start();
-    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
-    ready(&a, 2).await;
-    ready(&b, 2).await;
+    let (a, b) = two_nodes(&nats, "").await;
     let browser = Browser::start().await;
     browser.load_axe().await;
     browser.open(&b.admin_url()).await;
@@ -189,9 +185,7 @@ async fn dashboard_of_any_node_shows_the_nodes_and_their_streams() {
 #[tokio::test]
 async fn encoder_is_refused_where_another_node_has_its_name() {
     let nats = NatsServer::start();
-    let (a, b) = (node(&nats, "a"), node(&nats, "b"));
-    ready(&a, 2).await;
-    ready(&b, 2).await;
+    let (a, b) = two_nodes(&nats, "").await;
     let clip = Clip::with_gop(FRAME_RATE);
     let _publisher = Publisher::start(&clip, &a.rtmp_url("live/test"));
     a.wait_live("live/test").await;
@@ -213,12 +207,7 @@ async fn encoder_is_refused_where_another_node_has_its_name() {
 #[tokio::test]
 async fn session_goes_on_with_the_encoder_of_another_node_when_one_is_frozen_or_killed() {
     let nats = NatsServer::start();
-    let (a, b) = (
-        node_with(&nats, "a", STANDBY),
-        node_with(&nats, "b", STANDBY),
-    );
-    ready(&a, 2).await;
-    ready(&b, 2).await;
+    let (a, b) = two_nodes(&nats, STANDBY).await;
     let large = Clip::new(640, 360, FRAME_RATE, Encoding::InOrder);
     let small = Clip::new(320, 240, FRAME_RATE, Encoding::InOrder);
     let _first = Publisher::start(&large, &a.rtmp_url("live/test"));

@@ -242,10 +242,35 @@ impl ShardStream {
 )]
 mod tests {
     use super::*;
-    use distributary_hub::{Hub, HubConfig, Sink};
+    use distributary_hub::{Delivery, Hub, HubConfig, Publisher, Sink};
     use distributary_media::test_util::{opus_frame, video_frame};
     use distributary_names::StreamName;
     use std::sync::Arc;
+    use tokio::sync::mpsc;
+
+    /// A stream that a shard has subscribed to.
+    struct Live {
+        hub: Hub,
+        _publisher: Publisher,
+        _queue: mpsc::Receiver<Delivery>,
+        stream: ShardStream,
+    }
+
+    impl Live {
+        fn new(start: Instant) -> Self {
+            let hub = Hub::new(HubConfig::default());
+            let name = StreamName::parse("live/test").unwrap();
+            let publisher = hub.publish(&name, start).unwrap();
+            let (sink, queue) = Sink::channel(8);
+            let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
+            Self {
+                hub,
+                _publisher: publisher,
+                _queue: queue,
+                stream: ShardStream::new(subscription, &EngineConfig::default(), start),
+            }
+        }
+    }
 
     fn audio(millis: i64) -> StreamEvent {
         StreamEvent::Frame(Arc::new(Frame::Audio(opus_frame(millis, &[0xFC, 7]))))
@@ -257,13 +282,10 @@ mod tests {
 
     #[test]
     fn log_gives_way_while_memory_is_short() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
         let start = Instant::now();
-        let _publisher = hub.publish(&name, start).unwrap();
-        let (sink, _queue) = Sink::channel(8);
-        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
-        let mut stream = ShardStream::new(subscription, &EngineConfig::default(), start);
+        let Live {
+            hub, mut stream, ..
+        } = Live::new(start);
         stream.push(&Frame::Video(video_frame(0, true, 3 << 20)), start);
         for second in 0..5 {
             let now = start + Duration::from_secs(second);
@@ -280,13 +302,8 @@ mod tests {
 
     #[test]
     fn late_audio_is_not_logged() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
         let start = Instant::now();
-        let _publisher = hub.publish(&name, start).unwrap();
-        let (sink, _queue) = Sink::channel(8);
-        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
-        let mut stream = ShardStream::new(subscription, &EngineConfig::default(), start);
+        let Live { mut stream, .. } = Live::new(start);
         let mut at = |time: i64, arrival: u64| {
             let now = start + Duration::from_millis(arrival);
             stream.handle(&audio(time), 2, now);
@@ -302,13 +319,8 @@ mod tests {
 
     #[test]
     fn audio_waits_briefly_for_video_when_there_are_many_viewers() {
-        let hub = Hub::new(HubConfig::default());
-        let name = StreamName::parse("live/test").unwrap();
         let start = Instant::now();
-        let _publisher = hub.publish(&name, start).unwrap();
-        let (sink, _queue) = Sink::channel(8);
-        let (subscription, _) = hub.subscribe(&name, sink, 0).unwrap();
-        let mut stream = ShardStream::new(subscription, &EngineConfig::default(), start);
+        let Live { mut stream, .. } = Live::new(start);
         let at = |stream: &mut ShardStream, event: &StreamEvent, millis: u64| {
             let reaction = stream.handle(event, 2, start + Duration::from_millis(millis));
             reaction != Reaction::None

@@ -25,6 +25,14 @@ fn steps(rates: &'static [(u64, u64)]) -> impl Fn(u64) -> (u64, u64) {
     }
 }
 
+/// A path of `rates` bits per second, each for `seconds`.
+fn course_of(rates: Vec<u64>, seconds: u64) -> impl Fn(u64) -> (u64, u64) {
+    move |millis| {
+        let place = (millis / 1000 / seconds) as usize;
+        (rates[place.min(rates.len() - 1)], 0)
+    }
+}
+
 #[test]
 fn path_that_slows_down_and_recovers_takes_one_switch_each_way() {
     let rates = &[(6_000_000, 10), (1_000_000, 20), (6_000_000, 30)];
@@ -461,14 +469,7 @@ proptest! {
         let rates: Vec<u64> = [8_000_000].into_iter().chain(rates).collect();
         let seconds = 20;
         let count = rates.len() as u64;
-        let course = move |millis: u64| {
-            let place = (millis / 1000 / seconds) as usize;
-            (rates[place.min(rates.len() - 1)], 0)
-        };
-        let mut viewer = Watching::new(false, course);
-        viewer.path.longest_queue = queue;
-        viewer.path.loss_permille = loss;
-        viewer.path.random = seed;
+        let mut viewer = Watching::without_feedback(course_of(rates, seconds), queue, loss, seed);
         viewer.has_remb = has_remb;
         viewer.phase = phase;
         viewer.run(seconds * count);
@@ -504,11 +505,7 @@ proptest! {
     ) {
         let seconds = 40;
         let count = rates.len() as u64;
-        let course = move |millis: u64| {
-            let place = (millis / 1000 / seconds) as usize;
-            (rates[place.min(rates.len() - 1)], 0)
-        };
-        let mut viewer = Watching::over(course, queue, loss, seed);
+        let mut viewer = Watching::over(course_of(rates, seconds), queue, loss, seed);
         viewer.path.loss_burst = burst;
         viewer.keyframe_interval = 1000 * gop;
         if has_jitter {
@@ -544,14 +541,7 @@ proptest! {
         let rates: Vec<u64> = [8_000_000].into_iter().chain(rates).collect();
         let seconds = 60;
         let count = rates.len() as u64;
-        let course = move |millis: u64| {
-            let place = (millis / 1000 / seconds) as usize;
-            (rates[place.min(rates.len() - 1)], 0)
-        };
-        let mut viewer = Watching::new(false, course);
-        viewer.path.longest_queue = queue;
-        viewer.path.loss_permille = loss;
-        viewer.path.random = seed;
+        let mut viewer = Watching::without_feedback(course_of(rates, seconds), queue, loss, seed);
         viewer.has_remb = has_remb;
         viewer.phase = phase;
         viewer.keyframe_interval = 1000 * gop;

@@ -1,13 +1,9 @@
 //! One attack with its participants.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
-
-use serde_json::Value;
 
 use super::health::Asker;
 use super::network::{ATTACKER, GATEWAY, ORIGIN};
@@ -57,11 +53,11 @@ impl Scene {
         let publisher = self.publisher(&gateway)?;
         let newcomer = time(newcomer, "/join/first_keyframe/max");
         let publisher = time(publisher, "/publish/max");
-        let attacker = report(attacker)?;
+        let attacker = attacker.report()?;
         let log_growth = size(&log).saturating_sub(log_before);
         let health = asker.stop();
         // Without a gateway there may be no report.
-        let viewer = report(viewer).unwrap_or_default();
+        let viewer = viewer.report().unwrap_or_default();
         thread::sleep(REST);
         Ok(Row {
             attack: plan.name,
@@ -92,21 +88,21 @@ impl Scene {
         let mut viewer = gateway.swarm(&self.programs, 1);
         let seconds = u64::from(self.seconds) + LEAD.as_secs();
         viewer.args(["--duration", &format!("{seconds}s"), "--json"]);
-        spawn(&mut viewer, "whep-swarm")
+        Running::start(&mut viewer, "whep-swarm")
     }
 
     /// Returns an honest newcomer.
     fn newcomer(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut newcomer = gateway.swarm(&self.programs, 1);
         newcomer.args(["--duration", "1s", "--json"]);
-        spawn(&mut newcomer, "whep-swarm")
+        Running::start(&mut newcomer, "whep-swarm")
     }
 
     /// Starts an honest publisher.
     fn publisher(&self, gateway: &Gateway) -> Result<Running, LoadError> {
         let mut publisher = gateway.publisher(&self.programs, "newcomer", &self.clip);
         publisher.args(["--duration", "1s", "--json"]);
-        spawn(&mut publisher, "rtmp-swarm")
+        Running::start(&mut publisher, "rtmp-swarm")
     }
 
     fn attacker(
@@ -127,28 +123,13 @@ impl Scene {
         attacker.args(["--from", ATTACKER, "--origin", ORIGIN]);
         attacker.args(["--duration", &format!("{}s", self.seconds)]);
         attacker.args(["--rate", &self.rate.to_string()]);
-        spawn(&mut attacker, "hostile")
+        Running::start(&mut attacker, "hostile")
     }
-}
-
-fn spawn(command: &mut Command, what: &'static str) -> Result<Running, LoadError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    command.spawn().map(Running).map_err(io_error(what))
-}
-
-/// Returns the JSON that a program prints before it ends.
-fn report(mut program: Running) -> Result<Value, LoadError> {
-    let mut text = String::new();
-    if let Some(mut stdout) = program.0.stdout.take() {
-        let read = stdout.read_to_string(&mut text);
-        read.map_err(io_error("the report of a program"))?;
-    }
-    Ok(serde_json::from_str(&text)?)
 }
 
 /// Returns a value of a program's report, if nothing in it has failed.
 fn time(program: Running, pointer: &str) -> Option<f64> {
-    let report = report(program).ok()?;
+    let report = program.report().ok()?;
     let failures = report["failures"].as_object()?;
     let time = report.pointer(pointer)?.as_f64();
     time.filter(|_| failures.is_empty())

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{LoadError, Programs, io_error};
+use super::{LoadError, Programs, Running, io_error};
 
 /// The name the clip is published under; `rtmp-swarm` numbers its streams.
 pub(crate) const STREAM: &str = "live/bench-0";
@@ -23,17 +23,6 @@ const LIVE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Longest wait for data from the API.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A process that is killed when this is dropped.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A gateway. It is killed when this is dropped.
 pub(crate) struct Gateway {

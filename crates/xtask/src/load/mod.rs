@@ -5,6 +5,7 @@ pub(crate) mod lab;
 pub(crate) mod machine;
 pub(crate) mod namespace;
 pub(crate) mod process;
+mod running;
 
 use std::env;
 use std::fs;
@@ -15,7 +16,8 @@ use std::process::Command;
 use crate::programs::ProgramError;
 use crate::tools::{self, Tool};
 
-pub(crate) use gateway::{Gateway, Running};
+pub(crate) use gateway::Gateway;
+pub(crate) use running::Running;
 
 /// The clip: 20 s of 720p30 at 2.5 Mbit/s with a keyframe every 2 s, and AAC.
 const CLIP: &[&str] = &[

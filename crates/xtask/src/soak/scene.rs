@@ -5,9 +5,7 @@
 )]
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,8 +80,8 @@ impl Scene {
         let publishers = self.publishers(&gateway)?;
         let viewers = self.viewers(&gateway)?;
         self.observe(&gateway, &mut course, &mut reloads)?;
-        let viewers = report(viewers)?;
-        let publishers = report(publishers)?;
+        let viewers = viewers.report()?;
+        let publishers = publishers.report()?;
 
         let mut findings = Vec::new();
         findings.extend(wait_for_end(&gateway)?);
@@ -203,9 +201,7 @@ impl Scene {
             "--duration",
             &format!("{seconds}s"),
         ]);
-        command.arg("--json").stdout(Stdio::piped());
-        let publishers = command.spawn().map_err(io_error("rtmp-swarm"))?;
-        let publishers = Running(publishers);
+        let publishers = Running::start(command.arg("--json"), "rtmp-swarm")?;
         gateway.wait_until_watchable(self.load.publishers as usize)?;
         Ok(publishers)
     }
@@ -219,8 +215,7 @@ impl Scene {
         command.args(["--ramp", &RAMP.to_string()]);
         command.args(["--churn", &self.load.churn.to_string()]);
         command.args(["--duration", &format!("{}s", self.length().as_secs())]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        command.spawn().map(Running).map_err(io_error("whep-swarm"))
+        Running::start(&mut command, "whep-swarm")
     }
 }
 
@@ -242,16 +237,6 @@ fn wait_for_end(gateway: &Gateway) -> Result<Option<String>, LoadError> {
         }
         thread::sleep(Duration::from_secs(1));
     }
-}
-
-/// Returns the JSON that a program prints before it ends.
-fn report(mut program: Running) -> Result<Value, LoadError> {
-    let mut text = String::new();
-    if let Some(mut stdout) = program.0.stdout.take() {
-        let read = stdout.read_to_string(&mut text);
-        read.map_err(io_error("the report of a program"))?;
-    }
-    Ok(serde_json::from_str(&text)?)
 }
 
 /// Returns a sentence about each failure in a report. That a stream is away when a viewer comes is

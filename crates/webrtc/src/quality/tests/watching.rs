@@ -120,11 +120,24 @@ impl Watching {
         loss: u64,
         seed: u64,
     ) -> Self {
-        let mut viewer = Self::new(true, course);
-        viewer.path.longest_queue = queue;
-        viewer.path.loss_permille = loss;
-        viewer.path.random = seed;
-        viewer
+        Self::new(true, course).on_path(queue, loss, seed)
+    }
+
+    /// The same for a viewer without transport-wide feedback.
+    pub(super) fn without_feedback(
+        course: impl Fn(u64) -> (u64, u64) + 'static,
+        queue: u64,
+        loss: u64,
+        seed: u64,
+    ) -> Self {
+        Self::new(false, course).on_path(queue, loss, seed)
+    }
+
+    fn on_path(mut self, queue: u64, loss: u64, seed: u64) -> Self {
+        self.path.longest_queue = queue;
+        self.path.loss_permille = loss;
+        self.path.random = seed;
+        self
     }
 
     pub(super) fn new(has_feedback: bool, course: impl Fn(u64) -> (u64, u64) + 'static) -> Self {
