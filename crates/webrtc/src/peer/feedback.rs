@@ -74,7 +74,7 @@ impl Media {
             let sent = (video.octets + audio.octets, main.packets);
             self.path.handle_report(now, block, round_trip, sent);
             if self.path.wants_report() {
-                self.hurry_report(now);
+                self.reports.hurry(now);
             }
             self.adapt_playout_delay(now);
         }

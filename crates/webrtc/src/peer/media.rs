@@ -8,6 +8,7 @@ use distributary_media::MediaTime;
 use super::config::PeerConfig;
 use super::control::Control;
 use super::playout_delay::{DelayController, DelayPolicy, PathState};
+use super::report_schedule::ReportSchedule;
 use super::stats::PeerStats;
 use crate::bandwidth::{PathEstimator, StreamPart};
 use crate::log::Log;
@@ -22,22 +23,6 @@ use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
 /// Frames of more packets than this are paced.
 const LARGE_FRAME: u64 = 64;
-
-/// Interval of sender reports. It is no part of usual keyframe intervals: reports that always follow
-/// keyframes would show the queues of these alone.
-const REPORT_INTERVAL: Duration = Duration::from_millis(900);
-
-/// Reports that are sent after the last packet, in case one is lost.
-const MAX_QUIET_REPORTS: u8 = 2;
-
-/// The same while nothing is sent, if silence is reported, and later when it lasts: few wait so long.
-const SILENCE_INTERVAL: Duration = Duration::from_millis(250);
-const LATE_SILENCE_INTERVAL: Duration = Duration::from_secs(2);
-const LATE_SILENCE: Duration = Duration::from_secs(20);
-
-/// Sender reports are due at multiples of this interval on the clock of the stream, so that one
-/// wake-up of the driver serves many viewers.
-const REPORT_GRID: Duration = Duration::from_millis(100);
 
 /// Most bits per second of retransmissions to one viewer: a viewer that asks for everything again
 /// must not cost more than one that watches.
@@ -76,18 +61,7 @@ pub(super) struct Media {
     delay: Option<DelayController>,
     /// The viewer's RTCP feedback.
     pub(super) control: Control,
-    /// When sender reports are due.
-    next_report: Instant,
-    /// Set between the report on the video and the one on the audio.
-    is_audio_due: bool,
-    /// See [`PeerConfig::reports_silence`].
-    reports_silence: bool,
-    /// Time of the last packet.
-    sent_at: Instant,
-    /// Time of the last report.
-    reported_at: Instant,
-    /// Packets sent before the last report, and the reports since then without another packet.
-    reported: (u64, u8),
+    pub(super) reports: ReportSchedule,
 }
 
 impl Media {
@@ -130,12 +104,7 @@ impl Media {
             path,
             delay: (config.playout_delay == DelayPolicy::Auto).then(DelayController::default),
             control: Control::default(),
-            next_report: now,
-            is_audio_due: false,
-            reports_silence: config.reports_silence,
-            sent_at: now,
-            reported_at: now,
-            reported: (0, 0),
+            reports: ReportSchedule::new(clock.epoch, config.reports_silence, now),
         }
     }
 
@@ -206,7 +175,7 @@ impl Media {
         self.is_behind = progress == Progress::Behind;
         let total = buffer.len() - before;
         if total > 0 {
-            self.sent_at = now;
+            self.reports.note_sent(now);
         }
         if self.pacer.is_some() && total > 0 {
             self.path.note_catch_up(now, total);
@@ -239,7 +208,7 @@ impl Media {
         }
         if self.begun_tracks() != tracks_before {
             // At once, so that the browser can synchronize audio and video from the first frame.
-            self.next_report = now;
+            self.reports.hurry(now);
         }
         progress
     }
@@ -254,13 +223,8 @@ impl Media {
         }
         self.path.note_probe(now, bytes);
         if self.path.wants_report() {
-            self.hurry_report(now);
+            self.reports.hurry(now);
         }
-    }
-
-    /// Sends the next sender report at once.
-    pub(super) fn hurry_report(&mut self, now: Instant) {
-        self.next_report = self.next_report.min(now);
     }
 
     /// Starts pacing if a frame is too large for the queues of a slow last mile, so that it is
@@ -384,33 +348,15 @@ impl Media {
         self.rtcp_opener.open(datagram)
     }
 
-    /// Returns when the next sender report is due; `None` before anything was sent, and while
-    /// nothing has been sent since the last reports: a receiver learns nothing new from a further
-    /// one, except where silence is reported.
+    /// Returns when the next sender report is due; `None` if none is.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let (packets, quiet_reports) = self.reported;
-        let sent = self.packets();
-        if self.reports_silence && sent > 0 {
-            let silence = self.sent_at + SILENCE_INTERVAL;
-            let is_next = self.reported_at < silence && silence < self.next_report;
-            return Some(if is_next { silence } else { self.next_report });
-        }
-        let is_paused = quiet_reports >= MAX_QUIET_REPORTS && sent == packets;
-        (sent > 0 && !is_paused).then_some(self.next_report)
+        self.reports.poll_timeout(self.packets())
     }
 
     /// Returns the number of packets sent of both tracks.
     fn packets(&self) -> u64 {
         let (video, audio) = self.sender_stats();
         video.packets + audio.packets
-    }
-
-    /// Returns the last point of the report grid at or before `now`.
-    fn on_report_grid(&self, now: Instant) -> Instant {
-        let since_epoch = now.saturating_duration_since(self.clock.epoch);
-        let behind = since_epoch.as_nanos() % REPORT_GRID.as_nanos();
-        // Less than the grid, which fits.
-        now - Duration::from_nanos(behind as u64)
     }
 
     /// Returns the next sender report, sealed, when it is due: one packet per SSRC.
@@ -421,41 +367,19 @@ impl Media {
             // RTP timestamps count modulo 2^32.
             sender.sender_info(since_epoch.ticks(rate) as u32)
         };
-        if !self.is_audio_due {
-            if self.poll_timeout().is_none_or(|due| now < due) {
-                return None;
-            }
-            let packets = self.packets();
-            let (before, quiet_reports) = self.reported;
-            let quiet_reports = if packets == before {
-                quiet_reports.saturating_add(1)
-            } else {
-                0
-            };
-            self.reported = (packets, quiet_reports);
-            self.reported_at = now;
-            self.next_report = self.on_report_grid(now) + self.report_interval(now);
-            // One report is enough to say that the gateway is there.
-            self.is_audio_due = !self.reports_silence || quiet_reports == 0 || self.video.is_none();
-            if let Some(info) = info(&self.video, VIDEO_RATE) {
-                let time = self.clock.wall.at(now).middle();
-                self.path.note_sender_report(now, time);
-                return Some(self.report(info, now));
-            }
+        let video = info(&self.video, VIDEO_RATE);
+        if self.reports.begin(now, self.packets(), video.is_some())
+            && let Some(info) = video
+        {
+            let time = self.clock.wall.at(now).middle();
+            self.path.note_sender_report(now, time);
+            return Some(self.report(info, now));
         }
-        self.is_audio_due = false;
+        if !self.reports.take_audio() {
+            return None;
+        }
         let info = info(&self.audio, AUDIO_RATE)?;
         Some(self.report(info, now))
-    }
-
-    /// Returns the time from a report at `now` to the next one.
-    fn report_interval(&self, now: Instant) -> Duration {
-        match now.saturating_duration_since(self.sent_at) {
-            _ if !self.reports_silence => REPORT_INTERVAL,
-            silence if silence < SILENCE_INTERVAL => REPORT_INTERVAL,
-            silence if silence < LATE_SILENCE => SILENCE_INTERVAL,
-            _ => LATE_SILENCE_INTERVAL,
-        }
     }
 
     fn report(&mut self, info: SenderInfo, now: Instant) -> Vec<u8> {
@@ -560,6 +484,7 @@ mod tests {
     use crate::dtls::DtlsRole;
     use crate::ice::Credentials;
     use crate::log::LogLimits;
+    use crate::peer::report_schedule::{MAX_QUIET_REPORTS, SILENCE_INTERVAL};
     use crate::rtcp::ntp::WallClock;
     use crate::rtp::StreamExtensions;
     use crate::sender::Resend;

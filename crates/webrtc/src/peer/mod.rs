@@ -8,6 +8,7 @@ mod feedback;
 mod media;
 mod output;
 mod playout_delay;
+mod report_schedule;
 mod stats;
 
 use std::collections::VecDeque;
