@@ -16,6 +16,10 @@ const LEAP: i64 = 250_000_000;
 /// faster than in real time. It is more than usual jitter.
 const CAUGHT_UP: i64 = 500_000_000;
 
+/// The oldest frame is forgotten after one or two of these times: the clocks of publishers drift, and an
+/// uplink that was slow long ago is no measure of the present one.
+const MEMORY: Duration = Duration::from_secs(30);
+
 /// Time after a move in which frames are shown as they arrive. Chromium takes up to five seconds to
 /// accept that all frames are early from now on (`TimestampExtrapolator`).
 const HURRY: Duration = Duration::from_secs(10);
@@ -46,8 +50,36 @@ pub(super) struct AnnouncedDelay {
 #[derive(Clone, Copy, Debug)]
 struct Ages {
     last: i64,
-    /// That of the oldest frame since the last leap, on a viewer that was live.
+    /// That of the oldest frame since `since`, and of the oldest one in the time before that. Both count
+    /// from the last leap on, on a viewer that was live.
     oldest: i64,
+    former: i64,
+    since: Instant,
+}
+
+impl Ages {
+    fn new(age: i64, now: Instant) -> Self {
+        Self {
+            last: age,
+            oldest: age,
+            former: age,
+            since: now,
+        }
+    }
+
+    /// Adds the age of the next frame.
+    fn add(&mut self, age: i64, now: Instant) {
+        if now.saturating_duration_since(self.since) >= MEMORY {
+            (self.since, self.former, self.oldest) = (now, self.oldest, age);
+        }
+        self.oldest = self.oldest.max(age);
+        self.last = age;
+    }
+
+    /// Returns whether a frame of this age follows a backlog that has gone out.
+    fn has_caught_up(&self, age: i64) -> bool {
+        self.oldest.max(self.former).saturating_sub(age) > CAUGHT_UP
+    }
 }
 
 impl AnnouncedDelay {
@@ -70,15 +102,14 @@ impl AnnouncedDelay {
     /// Records a frame that is sent at this age, in nanoseconds on any clock. `is_moved`: it is the first
     /// after a move.
     pub(super) fn note_frame(&mut self, now: Instant, age: i64, is_moved: bool) {
-        let ages = self.ages.unwrap_or(Ages {
-            last: age,
-            oldest: age,
-        });
+        let ages = self.ages.get_or_insert_with(|| Ages::new(age, now));
         let is_leap = is_moved && ages.last.saturating_sub(age) > LEAP
-            || self.is_live && ages.oldest.saturating_sub(age) > CAUGHT_UP;
-        let is_first = is_leap || !self.is_live;
-        let oldest = if is_first { age } else { ages.oldest.max(age) };
-        self.ages = Some(Ages { last: age, oldest });
+            || self.is_live && ages.has_caught_up(age);
+        if is_leap || !self.is_live {
+            *ages = Ages::new(age, now);
+        } else {
+            ages.add(age, now);
+        }
         let has_minimum = self
             .bounds
             .is_some_and(|(bounds, _)| !bounds.has_no_minimum());
@@ -164,6 +195,18 @@ mod tests {
         assert_eq!(delay.bounds(later, true), Some(PlayoutDelay::NONE));
         let after = caught_up + LONG_HURRY;
         assert_eq!(delay.bounds(after, true), Some(PlayoutDelay::SMOOTH));
+    }
+
+    #[test]
+    fn clock_that_drifts_is_no_leap_however_long_it_does() {
+        let (mut delay, start) = hurrying();
+        delay.note_live();
+        // 0.1 % fast for an hour: frames are 3.6 s younger in the end.
+        for tenth in 0..36_000 {
+            let now = start + SECOND / 10 * tenth;
+            delay.note_frame(now, -i64::from(tenth) * NANOS / 10_000, false);
+            assert_eq!(delay.bounds(now, true), None, "after {tenth} tenths");
+        }
     }
 
     #[test]
