@@ -17,7 +17,6 @@ use crate::context::{Context, MAX_CHECKS};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edges::Edges;
 use crate::entries::{News, Process};
-use crate::forward::MAX_FORWARDED;
 use crate::keeps::Keeps;
 use crate::link::{Link, LinkDriver, LinkError, LinkState};
 use crate::load;
@@ -27,6 +26,7 @@ use crate::owners::Owners;
 use crate::roster::Rosters;
 use crate::roster_exchange;
 use crate::share::Share;
+use crate::slots::Slots;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
 use crate::subscription::{Subscription, is_from, next, reply_to};
@@ -168,7 +168,7 @@ impl ClusterSetup {
             cpu: AtomicU8::new(load::CPU_UNKNOWN),
             redirect_at: config.redirect_at,
             joins: Context::join_slots(),
-            forwarded: Semaphore::new(MAX_FORWARDED),
+            forwarded: Slots::default(),
             checks: Semaphore::new(MAX_CHECKS),
             nodes: Mutex::new(Nodes::new(node.clone(), instance)),
             node,

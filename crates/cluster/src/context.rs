@@ -16,6 +16,7 @@ use crate::link::Link;
 use crate::message::{self, MessageError};
 use crate::nodes::Nodes;
 use crate::share::Share;
+use crate::slots::Slots;
 use crate::stats::Counters;
 use crate::subject::Subjects;
 use crate::versions::OtherVersions;
@@ -54,7 +55,7 @@ pub(crate) struct Context {
     /// The answers to requests to join that are being sent.
     pub(crate) joins: Arc<Semaphore>,
     /// The requests for sessions of other nodes that wait for their answers.
-    pub(crate) forwarded: Semaphore,
+    pub(crate) forwarded: Slots,
     /// The entries of the arbiter that are being compared or confirmed.
     pub(crate) checks: Semaphore,
 }

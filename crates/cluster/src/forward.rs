@@ -5,26 +5,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Message;
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
 use crate::config::Label;
+use crate::context::Context;
 use crate::link::Reply;
-use crate::subscription::{next, reply_to};
+use crate::slots::Slots;
+use crate::subscription::{asker, next, reply_to};
 
 /// Maximum bytes of a request and of its answer; the NATS servers take 128 KB.
 const MAX_LEN: usize = 96 << 10;
 
 /// Timeout of an answer, at both ends.
 const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Maximum number of requests of other nodes that are answered at a time. Further ones get no answer.
-const MAX_ANSWERS: usize = 64;
-
-/// Maximum number of requests that wait for answers of other nodes. Further ones are refused.
-pub(crate) const MAX_FORWARDED: usize = 64;
 
 /// A request was not answered by its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +31,7 @@ pub enum ForwardError {
     /// The node does not answer.
     #[error("the node does not answer")]
     Silent,
-    /// Too many requests wait for answers.
+    /// Too many requests wait for answers of this node, or of all.
     #[error("too many requests wait for answers")]
     Busy,
     /// The request is too large.
@@ -68,8 +64,8 @@ impl Cluster {
         if request.len() > MAX_LEN {
             return Err(ForwardError::Large);
         }
-        let slot = context.forwarded.try_acquire();
-        let _slot = slot.map_err(|_| ForwardError::Busy)?;
+        let slot = context.forwarded.take(node.as_str());
+        let _slot = slot.ok_or(ForwardError::Busy)?;
         let subject = context.subjects.session(&node);
         match context.link.ask(&subject, request, TIMEOUT).await {
             Reply::Answer(answer) => Ok(answer),
@@ -78,7 +74,8 @@ impl Cluster {
     }
 
     /// Answers requests that other nodes forward to this one, until it is dropped. `answer` returns
-    /// `None` for a malformed request.
+    /// `None` for a malformed request. A node that has too many in progress gets no answer to further
+    /// ones.
     pub async fn answer_forwarded<F>(&self, answer: impl Fn(Bytes) -> F)
     where
         F: Future<Output = Option<Bytes>> + Send + 'static,
@@ -86,12 +83,12 @@ impl Cluster {
         let context = self.context();
         let subject = context.subjects.session(&context.node);
         let mut requests = context.link.subscribe_at_start(&subject).await;
-        let slots = Arc::new(Semaphore::new(MAX_ANSWERS));
+        let slots = Slots::default();
         loop {
             let request = next(&mut requests).await;
-            let slot = Arc::clone(&slots).try_acquire_owned();
+            let slot = slots.take(&asking_node(context, &request));
             let reply = reply_to(&request).map(ToOwned::to_owned);
-            let (Ok(slot), Some(reply)) = (slot, reply) else {
+            let (Some(slot), Some(reply)) = (slot, reply) else {
                 continue;
             };
             if request.payload.len() > MAX_LEN {
@@ -113,4 +110,13 @@ impl Cluster {
             });
         }
     }
+}
+
+/// Returns the name of the node that sends a request: that in the subject of the answer, which only
+/// this node may have the right to receive. Whoever uses the name of another node gets no answer, and
+/// takes the slots of that node alone. Unknown nodes share one name.
+fn asking_node(context: &Context, request: &Message) -> String {
+    let node: Option<Label> = asker(request).and_then(|node| node.parse().ok());
+    let node = node.filter(|node| context.nodes().contains(node));
+    node.map_or_else(String::new, |node| node.to_string())
 }

@@ -49,6 +49,12 @@ pub(crate) fn reply_to(message: &Message) -> Option<&str> {
     reply.filter(|reply| reply.starts_with(INBOX))
 }
 
+/// Returns the name of the node that expects the answer to a message, as the subject of the answer
+/// has it.
+pub(crate) fn asker(message: &Message) -> Option<&str> {
+    reply_to(message)?.strip_prefix(INBOX)?.split('.').next()
+}
+
 /// Returns whether a message came on the subject of the node that it names: only this node may have
 /// the right to send there.
 pub(crate) fn is_from(message: &Message, node: &Label) -> bool {
@@ -90,6 +96,13 @@ mod tests {
         assert_eq!(reply_to(&message(Some("dist.c.owned.b"))), None);
         assert_eq!(reply_to(&message(Some("$JS.API.STREAM.DELETE.KV_x"))), None);
         assert_eq!(reply_to(&message(None)), None);
+    }
+
+    #[test]
+    fn answers_name_the_node_that_asks() {
+        assert_eq!(asker(&message(Some("_INBOX.x.1"))), Some("x"));
+        assert_eq!(asker(&message(Some("dist.c.owned.b"))), None);
+        assert_eq!(asker(&message(None)), None);
     }
 
     #[test]

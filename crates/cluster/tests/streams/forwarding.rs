@@ -5,10 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use distributary_cluster::ForwardError;
 use distributary_cluster::test_util::NatsServer;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::common::{LIMIT, Mortal, Node, name, until, until_async};
+
+/// A request that is never answered.
+const UNANSWERED: &[u8] = b"unanswered";
+
+/// More requests than a node has in progress with all others.
+const MANY: usize = 300;
 
 /// Lets a node answer requests with themselves and its name. Malformed ones are empty.
 fn serve(node: &Node) -> JoinHandle<()> {
@@ -16,7 +22,12 @@ fn serve(node: &Node) -> JoinHandle<()> {
     tokio::spawn(async move {
         let answer = |request: Bytes| {
             let answer = [request.as_ref(), name.as_bytes()].concat();
-            async move { (!request.is_empty()).then(|| answer.into()) }
+            async move {
+                if request == UNANSWERED {
+                    std::future::pending::<()>().await;
+                }
+                (!request.is_empty()).then(|| answer.into())
+            }
         };
         cluster.answer_forwarded(answer).await;
     })
@@ -81,4 +92,54 @@ async fn node_that_is_dead_or_cannot_read_a_request_costs_a_bounded_time() {
     let before = c.cluster.status().counters.malformed;
     assert_eq!(forward(&a, "c", b"").await, Err(ForwardError::Silent));
     assert_eq!(c.cluster.status().counters.malformed, before + 1);
+}
+
+/// Waits until a node answers another one.
+async fn answers(from: &Node, to: &str) {
+    knows(from, to).await;
+    until_async("the node answers", async || {
+        forward(from, to, b"x").await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_node_does_not_hold_up_requests_for_another_one() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let c = Node::start(&nats, "c").await;
+    let (_b, _c) = (serve(&b), serve(&c));
+    answers(&a, "b").await;
+    answers(&a, "c").await;
+    let mut requests = JoinSet::new();
+    for _ in 0..MANY {
+        let cluster = a.cluster.clone();
+        requests.spawn(async move { cluster.forward("b", UNANSWERED.into()).await });
+    }
+    let first = timeout(LIMIT, requests.join_next()).await;
+    let first = first.expect("it comes to an end").unwrap().unwrap();
+    assert_eq!(first, Err(ForwardError::Busy));
+    assert_eq!(forward(&a, "c", b"x").await, Ok("xc".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_with_many_requests_does_not_hold_up_those_of_another_one() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let c = Node::start(&nats, "c").await;
+    let _b = serve(&b);
+    answers(&a, "b").await;
+    answers(&c, "b").await;
+    // The node has more in progress than it should.
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    for number in 0..MANY {
+        let (subject, reply) = (
+            "dist.distributary.n.b.session",
+            format!("_INBOX.a.{number}"),
+        );
+        let request = client.publish_with_reply(subject, reply, UNANSWERED.into());
+        request.await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(forward(&c, "b", b"x").await, Ok("xb".into()));
 }
