@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use distributary_hub::Snapshot;
 use distributary_media::{Frame, MediaTime, TimedData};
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::clock::{micros, now};
@@ -115,6 +116,13 @@ pub(crate) async fn refuse(context: &Context, reply: &str, reason: EndReason) {
     for part in encode(&header, &[&reason.to_body()], 0, clock) {
         context.link.publish(reply, part).await;
     }
+}
+
+/// Refuses several requests to join together: a connection that takes nothing holds up all of them
+/// once.
+pub(crate) async fn refuse_all(context: &Context, replies: Vec<String>, reason: EndReason) {
+    let refused = replies.iter().map(|reply| refuse(context, reply, reason));
+    join_all(refused).await;
 }
 
 pub(crate) fn data_header(data: &TimedData, epoch: u64) -> Header {

@@ -97,11 +97,13 @@ impl Branch {
         self.is_watched = false;
     }
 
-    /// Requests a keyframe that is later than `after`, in the time of the stream.
-    pub(crate) async fn request_keyframe(&self, after: MediaTime) {
-        if let Some((reception, trunk)) = &self.reception {
-            reception.request_keyframe(trunk.time_there(after)).await;
-        }
+    /// Requests a keyframe that is later than `after`, in the time of the stream. Returns whether that
+    /// is done: the connection has taken the request, or nothing is received and joining again brings
+    /// one.
+    pub(crate) fn request_keyframe(&self, after: MediaTime) -> bool {
+        let reception = self.reception.as_ref();
+        reception
+            .is_none_or(|(reception, trunk)| reception.request_keyframe(trunk.time_there(after)))
     }
 
     /// Returns the next event. It may be dropped and called again.

@@ -21,12 +21,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
 use crate::anchor::Place;
-use crate::answer::{Answer, Progress, age_field, bound, data_header, refuse};
+use crate::answer::{Answer, Progress, age_field, bound, data_header, refuse, refuse_all};
 use crate::clock::now;
 use crate::config::Label;
 use crate::content::{EndReason, data_body};
 use crate::context::Context;
 use crate::interest::Interest;
+use crate::keyframe_requests::KeyframeRequests;
 use crate::message::{Header, Kind, encode, encode_frame};
 use crate::offers::{are_near, offers};
 use crate::strand::Strand;
@@ -47,8 +48,13 @@ const MAX_COMMANDS: usize = 64;
 pub(crate) enum FeedCommand {
     /// A node joins; the answer goes to the subject `reply`.
     Join { node: Label, reply: String },
-    /// A node still watches, with this loss of audio packets in percent.
-    Keep { node: Label, loss: u8 },
+    /// A node still watches, with this loss of audio packets in percent. It may need a keyframe of a
+    /// rendition that is later than a time.
+    Keep {
+        node: Label,
+        loss: u8,
+        keyframe_after: Option<MediaTime>,
+    },
 }
 
 /// A feed that runs until its commands are dropped, or nobody watches any more.
@@ -69,6 +75,7 @@ pub(crate) struct Feed {
     /// The number of the next part.
     sequence: u64,
     interest: Interest,
+    keyframes: KeyframeRequests,
     commands: mpsc::Receiver<FeedCommand>,
     queue: mpsc::Receiver<Delivery>,
     /// The subscription to the stream, until the feed ends.
@@ -107,6 +114,7 @@ impl Feed {
             subject: media.into(),
             sequence: 0,
             interest: Interest::default(),
+            keyframes: KeyframeRequests::new(),
             commands,
             queue,
             subscription: Some(subscription),
@@ -132,6 +140,7 @@ impl Feed {
                     None => break,
                 },
                 Some(delivery) = self.queue.recv() => self.deliver(delivery).await,
+                () = self.keyframes.due() => self.request_keyframe(),
                 _ = tick.tick() => {
                     if !self.interest.expire(now()) && self.commands.is_empty() {
                         return self.leave().await;
@@ -157,18 +166,29 @@ impl Feed {
         debug!(stream = %self.stream.name(), "no other node watches");
         self.commands.close();
         // Whoever has just come asks again.
+        let mut joins = Vec::new();
         while let Some(command) = self.commands.recv().await {
             if let FeedCommand::Join { reply, .. } = command {
-                refuse(&self.context, &reply, EndReason::Moved).await;
+                joins.push(reply);
             }
         }
+        refuse_all(&self.context, joins, EndReason::Moved).await;
     }
 
     async fn handle(&mut self, command: FeedCommand) {
         match command {
             // Whoever watches joins again once it is live.
             FeedCommand::Keep { .. } if self.is_offline => {}
-            FeedCommand::Keep { node, loss } => self.interest.renew(&node, loss, now()),
+            FeedCommand::Keep {
+                node,
+                loss,
+                keyframe_after,
+            } => {
+                self.interest.renew(&node, loss, now());
+                if let Some(after) = keyframe_after.filter(|_| self.is_rendition()) {
+                    self.keyframes.add(after);
+                }
+            }
             FeedCommand::Join { reply, .. } if self.is_offline => {
                 refuse(&self.context, &reply, EndReason::Lost).await;
             }
@@ -176,6 +196,24 @@ impl Feed {
                 self.interest.renew(&node, 0, now());
                 self.answer(reply).await;
             }
+        }
+    }
+
+    fn is_rendition(&self) -> bool {
+        matches!(self.strand, Strand::Rendition(_))
+    }
+
+    /// Passes on that viewers of other nodes need a keyframe of the rendition.
+    fn request_keyframe(&mut self) {
+        let Some(after) = self.keyframes.take().filter(|_| !self.is_offline) else {
+            return;
+        };
+        let (hub, name) = (&self.context.hub, self.stream.name());
+        // No viewer has more. With a later time, none would get the keyframe that it needs.
+        let source = hub.stream(&name.published());
+        let present = source.and_then(|source| source.reached(now()));
+        if let Some(present) = present {
+            hub.request_keyframe(name, after.min(present));
         }
     }
 

@@ -36,7 +36,7 @@
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
 //!   for a name that another node has; `owned_name`:
 //!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one strand of a stream;
-//!   `answer`: the answer to a request to join it;
+//!   `answer`: the answer to a request to join it; `keyframe_requests`: requests for keyframes;
 //!   `liveness`: tells when it is live.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
 //!   `relay`: what the hub has of it. `reception`: the messages of one strand; `held`: what waits while it
@@ -78,6 +78,7 @@ mod forward;
 mod held;
 mod interest;
 mod keeps;
+mod keyframe_requests;
 mod link;
 mod liveness;
 mod load;

@@ -181,6 +181,12 @@ impl Link {
         sent.is_some_and(|sent| sent.is_ok())
     }
 
+    /// Publishes a message if the connection takes it at once. Returns whether it was sent.
+    pub(crate) fn try_publish(&self, subject: &str, message: Bytes) -> bool {
+        let sent = self.client.publish(subject.to_owned(), message);
+        self.is_up() && matches!(sent.now_or_never(), Some(Ok(())))
+    }
+
     /// Publishes a request whose answers arrive on the subject `reply`.
     pub(crate) async fn request(&self, subject: &str, reply: &str, message: Bytes) -> bool {
         let (subject, reply) = (subject.to_owned(), reply.to_owned());

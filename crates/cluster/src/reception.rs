@@ -191,8 +191,9 @@ impl Reception {
             })
     }
 
-    /// Requests a keyframe that is later than `after` on the owner's timeline.
-    pub(crate) async fn request_keyframe(&self, after: MediaTime) {
+    /// Requests a keyframe that is later than `after` on the owner's timeline. Returns whether the
+    /// connection has taken the request.
+    pub(crate) fn request_keyframe(&self, after: MediaTime) -> bool {
         let kept = Kept {
             stream: self.source.name.clone(),
             epoch: self.source.epoch,
@@ -205,7 +206,7 @@ impl Reception {
             streams: vec![kept],
         };
         let subject = self.context.subjects.keep(&self.source.owner);
-        self.context.link.publish(&subject, keep.to_json()).await;
+        self.context.link.try_publish(&subject, keep.to_json())
     }
 }
 

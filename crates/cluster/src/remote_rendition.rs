@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use crate::branch::{Branch, BranchEvent};
 use crate::clock::now;
+use crate::keyframe_requests::KeyframeRequests;
 use crate::trunk::Trunk;
 
 /// Time for which a rendition without viewers is received. Its owner keeps it for longer.
@@ -30,6 +31,7 @@ pub(crate) struct RemoteRendition {
     branch: Branch,
     demands: mpsc::Receiver<Demand>,
     waiting: Vec<Demand>,
+    keyframes: KeyframeRequests,
     track: Option<VideoTrack>,
     publisher: Option<Publisher>,
     audience: Option<Audience>,
@@ -65,6 +67,7 @@ impl RemoteRendition {
             branch,
             demands,
             waiting: Vec::new(),
+            keyframes: KeyframeRequests::new(),
             track: None,
             publisher: None,
             audience: None,
@@ -80,7 +83,8 @@ impl RemoteRendition {
                 event = self.branch.next() => if let Err(end) = self.handle(event) {
                     break end;
                 },
-                Some(demand) = self.demands.recv() => self.answer(demand).await,
+                Some(demand) = self.demands.recv() => self.answer(demand),
+                () = self.keyframes.due() => self.request_keyframe(),
                 () = gone(self.audience.as_mut()) => break End::Unwatched,
                 () = sleep_until(self.given_up_at), if self.publisher.is_none() => {
                     break End::Missing;
@@ -98,7 +102,7 @@ impl RemoteRendition {
     }
 
     /// Lets a viewer wait until the rendition is live, or passes on that one needs a keyframe.
-    async fn answer(&mut self, demand: Demand) {
+    fn answer(&mut self, demand: Demand) {
         let Some(audience) = self.audience.as_mut().filter(|_| self.publisher.is_some()) else {
             self.waiting.retain(|demand| !demand.is_abandoned());
             if self.waiting.len() < MAX_WAITING {
@@ -108,9 +112,18 @@ impl RemoteRendition {
         };
         audience.expect();
         if let Some(after) = demand.keyframe_after() {
-            self.branch.request_keyframe(after).await;
+            self.keyframes.add(after);
         }
         demand.answer(Ok(()));
+    }
+
+    /// Passes on that viewers need a keyframe; later if the connection takes nothing now.
+    fn request_keyframe(&mut self) {
+        if let Some(after) = self.keyframes.take()
+            && !self.branch.request_keyframe(after)
+        {
+            self.keyframes.add(after);
+        }
     }
 
     fn handle(&mut self, event: BranchEvent) -> Result<(), End> {

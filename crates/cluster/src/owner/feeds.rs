@@ -110,14 +110,13 @@ impl Feeds {
         let Some(feed) = feed.filter(|_| kept.epoch == self.epoch) else {
             return;
         };
+        let command = FeedCommand::Keep {
+            node,
+            loss: kept.loss,
+            keyframe_after: kept.keyframe_after.map(MediaTime::from_nanos),
+        };
         // Fails if the feed is busy, or has just ended; the node renews it or joins again.
-        let loss = kept.loss;
-        let _ = feed.commands.try_send(FeedCommand::Keep { node, loss });
-        if let (Strand::Rendition(id), Some(after)) = (kept.strand, kept.keyframe_after) {
-            let rendition = self.name.rendition(&id);
-            let after = MediaTime::from_nanos(after);
-            self.context.hub.request_keyframe(&rendition, after);
-        }
+        let _ = feed.commands.try_send(command);
     }
 
     /// Ends all feeds, which tell other nodes so.

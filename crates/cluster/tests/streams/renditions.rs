@@ -1,8 +1,12 @@
 //! Renditions, and the audio as published, between nodes.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client;
+use bytes::Bytes;
 use distributary_cluster::test_util::NatsServer;
 use distributary_hub::{
     AudioForm, Demand, Publisher, RenditionOffer, RenditionOrigin, Sink, StreamEvent,
@@ -10,11 +14,13 @@ use distributary_hub::{
 use distributary_media::test_util::video_frame;
 use distributary_media::{AudioCodec, AudioFrame, AudioTrack, Frame, MediaTime, VideoTrack};
 use distributary_names::{RenditionId, StreamName};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::common::{LIMIT, Node, TestViewer, mark, name, now, until};
+use super::common::{LIMIT, Node, TestViewer, mark, name, now, until, until_async};
 
 /// The mark of frames of the rendition, with which those of the stream are not.
 const SMALL: u8 = 36;
@@ -62,12 +68,14 @@ async fn make(
     mut demands: mpsc::Receiver<Demand>,
     requested: mpsc::UnboundedSender<MediaTime>,
 ) {
-    let mut made: Option<(Arc<Publisher>, JoinHandle<()>)> = None;
+    let mut made: Option<Arc<Publisher>> = None;
+    // Ends with this.
+    let mut encoders = JoinSet::new();
     while let Some(demand) = demands.recv().await {
         if let Some(after) = demand.keyframe_after() {
             let _ = requested.send(after);
         }
-        if made.as_ref().is_none_or(|(one, _)| !one.is_active()) {
+        if made.as_ref().is_none_or(|one| !one.is_active()) {
             let source = demand.name().published();
             let (sink, mut queue) = Sink::channel(1024);
             let sink = sink.with_audio(AudioForm::Without);
@@ -81,7 +89,7 @@ async fn make(
                 ..super::common::video_track()
             });
             let copy = Arc::clone(&publisher);
-            let task = tokio::spawn(async move {
+            encoders.spawn(async move {
                 let _subscription = subscription;
                 for frame in cached {
                     publish_small(&copy, &frame);
@@ -92,7 +100,7 @@ async fn make(
                     }
                 }
             });
-            made = Some((publisher, task));
+            made = Some(publisher);
         }
         demand.answer(Ok(()));
     }
@@ -177,11 +185,144 @@ async fn rendition_is_made_by_the_owner_alone_and_ends_with_its_viewers() {
     until("the owner is left", || *made.subscribers().borrow() == 0).await;
     viewer.sees(1).await;
     assert!(b.hub.live_rendition(&test, &rung()).is_none());
+
+    // A late request for a keyframe does not start the encoder: the first one comes from a viewer.
+    let stranger = Stranger::connect(&nats, &test).await;
+    stranger
+        .keep(json!({"keyframe_after": requested.as_nanos()}))
+        .await;
+    stranger.is_heard(&a, KEEP).await;
+    let mut small = watch_rendition(&b, &test).await;
+    small.sees(SMALL).await;
+    let sent = small.video().await.dts();
+    assert!(b.hub.request_keyframe(&test.rendition(&rung()), sent));
+    assert_ne!(maker.requested_keyframe().await, requested);
     running.abort();
 }
 
-fn since(time: MediaTime) -> Duration {
-    time.saturating_since(MediaTime::ZERO)
+/// A program that sends a node what other nodes do, and more.
+struct Stranger {
+    client: Client,
+    stream: StreamName,
+    epoch: u64,
+}
+
+impl Stranger {
+    /// Connects, and learns in which epoch the node "a" has the stream.
+    async fn connect(nats: &NatsServer, stream: &StreamName) -> Self {
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let question = json!({"v": 1, "node": "x", "instance": 1}).to_string();
+        let subject = format!("dist.distributary.own.{stream}");
+        let answer = client.request(subject, question.into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        Self {
+            epoch: answer["epoch"].as_u64().unwrap(),
+            stream: stream.clone(),
+            client,
+        }
+    }
+
+    /// Returns what says which rendition is meant, with further fields.
+    fn strand(&self, more: Value) -> Value {
+        let mut strand = json!({
+            "stream": self.stream.as_str(),
+            "epoch": self.epoch,
+            "form": "opus",
+            "rendition": rung().to_string(),
+        });
+        let fields = strand.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        strand
+    }
+
+    async fn publish(&self, subject: &str, message: Bytes) {
+        let published = self.client.publish(subject.to_owned(), message);
+        published.await.unwrap();
+        self.client.flush().await.unwrap();
+    }
+
+    /// Says that the rendition is watched.
+    async fn keep(&self, more: Value) {
+        let keep = json!({"v": 1, "node": "x", "streams": [self.strand(more)]});
+        self.publish(KEEP, keep.to_string().into()).await;
+    }
+
+    /// Waits until a node has handled what was said on a subject before.
+    async fn is_heard(&self, node: &Node, subject: &str) {
+        let malformed = || node.cluster.status().counters.malformed;
+        let before = malformed();
+        self.publish(subject, "?".into()).await;
+        until("the node hears", || malformed() > before).await;
+    }
+}
+
+/// The subject on which the node "a" learns what is watched.
+const KEEP: &str = "dist.distributary.n.a.keep";
+
+/// Returns the most requests that are passed on since an instant: one each 0.1 s, at both ends of the
+/// time, too.
+fn most_since(began: Instant) -> usize {
+    began.elapsed().as_millis() as usize / 100 + 2
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let mut maker = Maker::start(&a);
+    let test = name("live/test");
+    let running = a.publish(&test).await.unwrap().run(1);
+    let mut viewer = b.watch(&test).await;
+    viewer.sees(1).await;
+    let mut small = watch_rendition(&b, &test).await;
+    small.sees(SMALL).await;
+    let stranger = Stranger::connect(&nats, &test).await;
+
+    // What lies in the future would keep everybody from getting a keyframe.
+    stranger.keep(json!({"keyframe_after": i64::MAX})).await;
+    let requested = maker.requested_keyframe().await;
+    assert!(since(requested) < LIMIT * 10, "{requested:?}");
+
+    // At the owner.
+    let began = Instant::now();
+    for after in 0..200 {
+        stranger.keep(json!({"keyframe_after": after})).await;
+    }
+    let (mut passed_on, last) = (0, MediaTime::from_nanos(200));
+    until_async("the last request is passed on", async || {
+        // It gets lost where too many wait.
+        stranger.keep(json!({"keyframe_after": 200})).await;
+        let mut is_last = false;
+        while let Ok(after) = maker.keyframes.try_recv() {
+            passed_on += 1;
+            is_last |= after == last;
+        }
+        is_last
+    })
+    .await;
+    assert!(passed_on <= most_since(began), "{passed_on}");
+
+    // At the node of the viewers.
+    let mut sent = stranger.client.subscribe(KEEP).await.unwrap();
+    stranger.client.flush().await.unwrap();
+    let began = Instant::now();
+    let time = small.video().await.dts();
+    for _ in 0..50 {
+        assert!(b.hub.request_keyframe(&test.rendition(&rung()), time));
+    }
+    // The next keep of all streams comes after two seconds at most.
+    let mut requests = 0;
+    let mut is_kept = false;
+    while requests == 0 || !is_kept {
+        let message = timeout(LIMIT, sent.next()).await.unwrap().unwrap();
+        let keep: Value = serde_json::from_slice(&message.payload).unwrap();
+        match keep["streams"][0]["keyframe_after"].as_i64() {
+            Some(_) => requests += 1,
+            None => is_kept = true,
+        }
+    }
+    assert!(requests <= most_since(began), "{requests}");
+    running.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,6 +39,11 @@ impl Stream {
         }
     }
 
+    /// Returns the time that the stream has reached at `now`; `None` before its first frame.
+    pub fn reached(&self, now: Instant) -> Option<MediaTime> {
+        self.lock().timeline.reached(now)
+    }
+
     /// Returns the tracks.
     pub fn tracks(&self) -> Tracks {
         let state = self.lock();
