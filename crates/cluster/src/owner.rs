@@ -1,8 +1,10 @@
 //! The owner of one name that publishers of this node use.
 //!
 //! * `claiming`: claims the name. `waiting`: waits for a name that another node has.
-//! * `feeds`: sends the stream to other nodes.
+//! * `feeds`: sends the stream to other nodes. `awaited`: their requests for renditions that are about to
+//!   be made.
 
+mod awaited;
 mod claiming;
 mod feeds;
 mod waiting;
@@ -22,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::answer::refuse;
+use crate::answer::refuse_all;
 use crate::backoff::Backoff;
 use crate::claim::Claim;
 use crate::claimant::{Check, compare, confirm};
@@ -220,7 +222,9 @@ impl Owner {
                         check_at = self.next_check();
                     }
                 },
-                Some(awaited) = self.feeds.next_awaited() => self.feeds.answer(awaited).await,
+                Some(awaited) = self.feeds.next_awaited() => {
+                    self.feeds.answer_awaited(awaited).await;
+                }
                 // Also what has arrived during the claim.
                 () = shared.changed() => {
                     if shared.is_released() {
@@ -268,7 +272,7 @@ impl Owner {
                         }
                         Check::Gone => {
                             // It is claimed again, as if it had never been confirmed.
-                            self.change_epoch(provisional(wall_clock()));
+                            self.change_epoch(provisional(wall_clock())).await;
                             check_at = Some(Instant::now());
                         }
                         Check::Lost => return Served::Lost,
@@ -308,15 +312,15 @@ impl Owner {
     async fn confirmed(&mut self, epoch: u64) {
         self.context.counters.claims_confirmed.note();
         info!("the arbiter has confirmed the name");
-        self.change_epoch(epoch);
+        self.change_epoch(epoch).await;
         self.announce().await;
     }
 
     /// Uses another epoch from now on. Nodes that watch have to join again.
-    fn change_epoch(&mut self, epoch: u64) {
+    async fn change_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.shared.grant(self.is_provisional());
-        self.feeds.change_epoch(epoch);
+        self.feeds.change_epoch(epoch).await;
     }
 
     /// Handles that another node has the name: publishers of this node stand by, or are dismissed.
@@ -431,14 +435,15 @@ impl Owner {
     /// publishers that wait.
     async fn close(&mut self, reason: EndReason) -> Vec<Admission> {
         self.commands.close();
-        let mut late = Vec::new();
+        let (mut late, mut joins) = (Vec::new(), Vec::new());
         while let Some(command) = self.commands.recv().await {
             match command {
                 Command::Admit(admission) => late.push(admission),
-                Command::Join(_, reply) => refuse(&self.context, &reply, reason).await,
+                Command::Join(_, reply) => joins.push(reply),
                 Command::Keep(..) | Command::Announce => {}
             }
         }
+        refuse_all(&self.context, joins, reason).await;
         late
     }
 }

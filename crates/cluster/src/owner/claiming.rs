@@ -50,12 +50,12 @@ impl Owner {
         let error = match verdict {
             Verdict::Owned(epoch) => {
                 counters.claims_owned.note();
-                self.change_epoch(epoch);
+                self.change_epoch(epoch).await;
                 return Ok(());
             }
             Verdict::Provisional => {
                 counters.claims_provisional.note();
-                self.change_epoch(provisional(wall_clock()));
+                self.change_epoch(provisional(wall_clock())).await;
                 warn!(
                     "the arbiter of stream names does not answer: the name is used provisionally"
                 );

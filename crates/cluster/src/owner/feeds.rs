@@ -1,4 +1,4 @@
-//! The feeds of one stream, and the requests to join a rendition that is about to be made.
+//! The feeds of one stream.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use distributary_media::MediaTime;
 use distributary_names::{RenditionId, StreamName};
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::answer::refuse;
+use super::awaited::{Awaited, AwaitedJoins};
+use crate::answer::{refuse, refuse_all};
 use crate::clock::now;
 use crate::config::Label;
 use crate::content::EndReason;
@@ -19,14 +20,8 @@ use crate::feed::{Feed, FeedCommand, RunningFeed};
 use crate::offers::offers;
 use crate::strand::Strand;
 
-/// Maximum time for which a feed tells other nodes that it ends.
+/// Maximum time for which the feeds tell other nodes that they end.
 const FEED_END: Duration = Duration::from_millis(300);
-
-/// Maximum time for which a request to join a rendition waits for it.
-const RENDITION_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// Maximum number of such requests.
-const MAX_AWAITED: usize = 256;
 
 /// The feeds of one stream, and the requests to join a rendition that is about to be made.
 pub(super) struct Feeds {
@@ -34,64 +29,60 @@ pub(super) struct Feeds {
     name: StreamName,
     epoch: u64,
     running: HashMap<Strand, RunningFeed>,
-    awaited: JoinSet<Awaited>,
-}
-
-/// A request to join a rendition that has been waited for.
-pub(super) struct Awaited {
-    join: Join,
-    reply: String,
+    awaited: AwaitedJoins,
 }
 
 impl Feeds {
     pub(super) fn new(context: Arc<Context>, name: StreamName) -> Self {
         Self {
+            awaited: AwaitedJoins::new(context.hub.clone(), name.clone()),
             context,
             name,
             epoch: 0,
             running: HashMap::new(),
-            awaited: JoinSet::new(),
         }
     }
 
-    /// Uses another epoch from now on. Nodes that watch have to join again.
-    pub(super) fn change_epoch(&mut self, epoch: u64) {
+    /// Uses another epoch from now on. Nodes that watch, or wait, have to join again.
+    pub(super) async fn change_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.running.clear();
+        self.end_waiting().await;
     }
 
     /// Answers the request of a node to join a strand. A rendition that is not live is requested first.
     pub(super) async fn join(&mut self, join: Join, reply: String) {
-        if let Strand::Rendition(id) = join.strand
-            && self.context.hub.live_rendition(&self.name, &id).is_none()
-            && join.epoch == self.epoch
-        {
-            if !self.is_offered(id) {
-                return refuse(&self.context, &reply, EndReason::Lost).await;
-            }
-            if self.awaited.len() >= MAX_AWAITED {
-                return refuse(&self.context, &reply, EndReason::Busy).await;
-            }
-            let (hub, rendition) = (self.context.hub.clone(), self.name.rendition(&id));
-            self.awaited.spawn(async move {
-                // Whether it is live is looked up afterwards.
-                let _ = timeout(RENDITION_TIMEOUT, hub.ensure_live(&rendition)).await;
-                Awaited { join, reply }
-            });
-            return;
+        let Strand::Rendition(id) = join.strand else {
+            return self.answer(join, reply).await;
+        };
+        let is_live = self.context.hub.live_rendition(&self.name, &id).is_some();
+        if is_live || join.epoch != self.epoch {
+            return self.answer(join, reply).await;
         }
-        self.answer(Awaited { join, reply }).await;
+        if !self.is_offered(id) {
+            return refuse(&self.context, &reply, EndReason::Lost).await;
+        }
+        if self.awaited.are_full() {
+            return refuse(&self.context, &reply, EndReason::Busy).await;
+        }
+        self.awaited.add(Awaited { id, join, reply });
     }
 
-    /// Returns the next request whose rendition has been waited for; `None` if there is none. It may be
-    /// dropped and called again.
-    pub(super) async fn next_awaited(&mut self) -> Option<Awaited> {
-        self.awaited.join_next().await?.ok()
+    /// Returns the next requests whose rendition has been waited for; `None` if there are none. It may
+    /// be dropped and called again.
+    pub(super) async fn next_awaited(&mut self) -> Option<Vec<Awaited>> {
+        self.awaited.next().await
+    }
+
+    /// Answers requests whose rendition has been waited for.
+    pub(super) async fn answer_awaited(&mut self, awaited: Vec<Awaited>) {
+        for Awaited { join, reply, .. } in awaited {
+            self.answer(join, reply).await;
+        }
     }
 
     /// Answers a request from the feed of its strand, which is started if there is none.
-    pub(super) async fn answer(&mut self, awaited: Awaited) {
-        let Awaited { join, reply } = awaited;
+    async fn answer(&mut self, join: Join, reply: String) {
         if join.epoch != self.epoch {
             return refuse(&self.context, &reply, EndReason::Moved).await;
         }
@@ -119,14 +110,17 @@ impl Feeds {
         let _ = feed.commands.try_send(command);
     }
 
-    /// Ends all feeds, which tell other nodes so.
+    /// Ends all feeds, which tell other nodes so, and the requests that wait.
     pub(super) async fn end(&mut self) {
-        for (_, feed) in self.running.drain() {
-            let RunningFeed { commands, task } = feed;
-            drop(commands);
-            // Others are told at once that the stream ends here, or learn it later by its silence.
-            let _ = timeout(FEED_END, task).await;
-        }
+        let feeds: Vec<_> = self.running.drain().map(|(_, feed)| feed).collect();
+        tokio::join!(end_all(feeds), self.end_waiting());
+    }
+
+    /// Refuses the requests that wait for a rendition.
+    async fn end_waiting(&mut self) {
+        let requests = self.awaited.end().into_iter();
+        let replies = requests.map(|request| request.reply).collect();
+        refuse_all(&self.context, replies, EndReason::Moved).await;
     }
 
     /// Returns whether nodes may ask for a rendition.
@@ -151,5 +145,50 @@ impl Feeds {
         }
         let feed = self.running.get(&strand);
         feed.is_some_and(|feed| feed.commands.try_send(command).is_ok())
+    }
+}
+
+/// Ends feeds, and waits a moment until they have told other nodes so. Those learn it later otherwise,
+/// by the silence.
+async fn end_all(feeds: Vec<RunningFeed>) {
+    // All of them know before the first is waited for.
+    let tasks: Vec<_> = feeds.into_iter().map(|feed| feed.task).collect();
+    let _ = timeout(FEED_END, join_all(tasks)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn feeds_end_together_within_one_limit() {
+        let stuck = |_| RunningFeed {
+            commands: mpsc::channel(1).0,
+            task: tokio::spawn(std::future::pending()),
+        };
+        let began = Instant::now();
+        end_all((0..8).map(stuck).collect()).await;
+        assert_eq!(began.elapsed(), FEED_END);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_feeds_know_that_they_end_before_the_first_has_ended() {
+        let (last, mut last_commands) = mpsc::channel(1);
+        let waits = RunningFeed {
+            commands: mpsc::channel(1).0,
+            task: tokio::spawn(async move {
+                let command: Option<FeedCommand> = last_commands.recv().await;
+                assert!(command.is_none());
+            }),
+        };
+        let last = RunningFeed {
+            commands: last,
+            task: tokio::spawn(async {}),
+        };
+        let began = Instant::now();
+        end_all(vec![waits, last]).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
+use distributary_cluster::content::{Content, EndReason};
+use distributary_cluster::message::Part;
 use distributary_cluster::test_util::NatsServer;
 use distributary_hub::{
     AudioForm, Demand, Publisher, RenditionOffer, RenditionOrigin, Sink, StreamEvent,
@@ -189,7 +191,7 @@ async fn rendition_is_made_by_the_owner_alone_and_ends_with_its_viewers() {
     // A late request for a keyframe does not start the encoder: the first one comes from a viewer.
     let stranger = Stranger::connect(&nats, &test).await;
     stranger
-        .keep(json!({"keyframe_after": requested.as_nanos()}))
+        .keep(&json!({"keyframe_after": requested.as_nanos()}))
         .await;
     stranger.is_heard(&a, KEEP).await;
     let mut small = watch_rendition(&b, &test).await;
@@ -223,7 +225,7 @@ impl Stranger {
     }
 
     /// Returns what says which rendition is meant, with further fields.
-    fn strand(&self, more: Value) -> Value {
+    fn strand(&self, more: &Value) -> Value {
         let mut strand = json!({
             "stream": self.stream.as_str(),
             "epoch": self.epoch,
@@ -242,7 +244,7 @@ impl Stranger {
     }
 
     /// Says that the rendition is watched.
-    async fn keep(&self, more: Value) {
+    async fn keep(&self, more: &Value) {
         let keep = json!({"v": 1, "node": "x", "streams": [self.strand(more)]});
         self.publish(KEEP, keep.to_string().into()).await;
     }
@@ -258,6 +260,9 @@ impl Stranger {
 
 /// The subject on which the node "a" learns what is watched.
 const KEEP: &str = "dist.distributary.n.a.keep";
+
+/// The subject on which the node "a" is asked to let others join.
+const JOIN: &str = "dist.distributary.n.a.join";
 
 /// Returns the most requests that are passed on since an instant: one each 0.1 s, at both ends of the
 /// time, too.
@@ -279,19 +284,19 @@ async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
     let stranger = Stranger::connect(&nats, &test).await;
 
     // What lies in the future would keep everybody from getting a keyframe.
-    stranger.keep(json!({"keyframe_after": i64::MAX})).await;
+    stranger.keep(&json!({"keyframe_after": i64::MAX})).await;
     let requested = maker.requested_keyframe().await;
     assert!(since(requested) < LIMIT * 10, "{requested:?}");
 
     // At the owner.
     let began = Instant::now();
     for after in 0..200 {
-        stranger.keep(json!({"keyframe_after": after})).await;
+        stranger.keep(&json!({"keyframe_after": after})).await;
     }
     let (mut passed_on, last) = (0, MediaTime::from_nanos(200));
     until_async("the last request is passed on", async || {
         // It gets lost where too many wait.
-        stranger.keep(json!({"keyframe_after": 200})).await;
+        stranger.keep(&json!({"keyframe_after": 200})).await;
         let mut is_last = false;
         while let Ok(after) = maker.keyframes.try_recv() {
             passed_on += 1;
@@ -323,6 +328,44 @@ async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
     }
     assert!(requests <= most_since(began), "{requests}");
     running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_that_waits_for_a_rendition_learns_at_once_that_the_owner_has_lost_the_stream() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let test = name("live/test");
+    // The encoder never comes.
+    let mut demands = a.hub.provide_renditions(|_| vec![offer()]);
+    let first = a.publish(&test).await.unwrap().run(1);
+    let stranger = Stranger::connect(&nats, &test).await;
+    let mut inbox = stranger.client.subscribe("_INBOX.x.1").await.unwrap();
+    let join = stranger.strand(&json!({"v": 1, "node": "x"})).to_string();
+    until("the video is known", || {
+        a.hub.renditions(&test, now()).len() == 2
+    })
+    .await;
+    for _ in 1..=2 {
+        let (reply, request) = ("_INBOX.x.1", join.clone().into());
+        let asked = stranger.client.publish_with_reply(JOIN, reply, request);
+        asked.await.unwrap();
+    }
+    let demand = timeout(LIMIT, demands.recv()).await.unwrap().unwrap();
+    stranger.is_heard(&a, JOIN).await;
+    let second = b.take_over(&test).await.unwrap().run(2);
+    for _ in 1..=2 {
+        let answer = timeout(LIMIT, inbox.next()).await.expect("it is answered");
+        let part = Part::decode(&answer.unwrap().payload).unwrap();
+        let content = Content::read(&part.header, part.body).unwrap();
+        assert_eq!(content, Content::End(EndReason::Moved));
+    }
+    assert!(demand.is_abandoned(), "nobody waits for it");
+    first.abort();
+    second.abort();
+}
+
+fn since(time: MediaTime) -> Duration {
+    time.saturating_since(MediaTime::ZERO)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
