@@ -123,8 +123,8 @@ impl Branch {
                 *current = trunk;
             } else {
                 self.reception = None;
-                if !self.open(trunk).await {
-                    return BranchEvent::Offline;
+                if let Err(event) = self.open(trunk).await {
+                    return event;
                 }
             }
             if let Some(event) = self.receive().await {
@@ -133,9 +133,13 @@ impl Branch {
         }
     }
 
-    /// Begins to receive. Returns `false` if that is not possible now.
-    async fn open(&mut self, trunk: Trunk) -> bool {
+    /// Begins to receive. Returns the event if that is not possible now.
+    async fn open(&mut self, trunk: Trunk) -> Result<(), BranchEvent> {
         sleep_until(self.retry_at.into()).await;
+        if !trunk.further.has(self.strand) {
+            self.fail();
+            return Err(BranchEvent::Refused);
+        }
         let source = Source {
             name: self.name.clone(),
             strand: self.strand,
@@ -149,11 +153,11 @@ impl Branch {
             Ok(reception) => {
                 self.reception = Some((reception, trunk));
                 self.must_join = false;
-                true
+                Ok(())
             }
             Err(_) => {
                 self.fail();
-                false
+                Err(BranchEvent::Offline)
             }
         }
     }

@@ -49,7 +49,11 @@ impl Branches {
 
     /// Lets the strands follow the owner of the main one, or pause.
     pub(crate) fn set_trunk(&mut self, trunk: Option<Trunk>) {
-        if trunk.as_ref().is_some_and(|one| one.has_published_audio) && !self.has_audio {
+        if trunk
+            .as_ref()
+            .is_some_and(|one| one.further.published_audio)
+            && !self.has_audio
+        {
             self.has_audio = true;
             let branch = self.branch(Strand::PublishedAudio);
             self.tasks
@@ -101,8 +105,10 @@ impl Branches {
 
     /// Returns whether the owner has a rendition, or may have it.
     fn is_offered(&self, id: RenditionId) -> bool {
+        let trunk = self.trunk.borrow();
+        let may_have = trunk.as_ref().is_none_or(|one| one.further.renditions);
         let offers = self.context.hub.rendition_offers(&self.name, now());
-        id == RenditionId::H264 || offers.iter().any(|offer| offer.id == id)
+        may_have && (id == RenditionId::H264 || offers.iter().any(|offer| offer.id == id))
     }
 
     fn branch(&self, strand: Strand) -> Branch {

@@ -59,10 +59,6 @@ impl Offers {
         list
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn list(&self) -> &[RenditionOffer] {
         &self.0
     }

@@ -69,8 +69,8 @@ impl Passage {
     pub(crate) fn trunk(&self, epoch: u64) -> Option<Trunk> {
         let relay = self.relay.as_ref().filter(|relay| self.is_current(relay))?;
         let tracks = self.tracks.as_ref();
-        let has_audio = tracks.is_some_and(TrackSet::has_published_audio);
-        Some(relay.trunk(epoch, has_audio))
+        let further = tracks.map(TrackSet::further).unwrap_or_default();
+        Some(relay.trunk(epoch, further))
     }
 
     /// Returns whether a publisher of this node has the stream.

@@ -11,6 +11,7 @@ use distributary_names::StreamName;
 use crate::anchor::Anchor;
 use crate::config::Label;
 use crate::context::Context;
+use crate::strand::Further;
 use crate::tracks::TrackSet;
 use crate::trunk::Trunk;
 
@@ -76,17 +77,10 @@ impl Relay {
     }
 
     /// Returns it as further strands see it.
-    pub(crate) fn trunk(&self, epoch: u64, has_published_audio: bool) -> Trunk {
+    pub(crate) fn trunk(&self, epoch: u64, further: Further) -> Trunk {
         let stream = Arc::clone(self.publisher.stream());
         let (owner, origin) = (self.node.clone(), self.origin);
-        Trunk::new(
-            stream,
-            owner,
-            epoch,
-            self.timeline,
-            origin,
-            has_published_audio,
-        )
+        Trunk::new(stream, owner, epoch, self.timeline, origin, further)
     }
 
     /// Passes a frame on that arrived at its owner at `arrived`.

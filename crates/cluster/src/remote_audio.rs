@@ -62,7 +62,8 @@ async fn listener(branch: &mut Branch) -> bool {
 /// Returns whether somebody listens to audio that the owner has in another form.
 fn is_heard(branch: &Branch) -> bool {
     let trunk = branch.trunk();
-    trunk.is_some_and(|trunk| trunk.has_published_audio && trunk.stream.has_published_listener())
+    trunk
+        .is_some_and(|trunk| trunk.further.published_audio && trunk.stream.has_published_listener())
 }
 
 /// Delivers a frame, unless it is not later than the ones before.

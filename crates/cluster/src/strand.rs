@@ -16,6 +16,27 @@ pub(crate) enum Strand {
     Rendition(RenditionId),
 }
 
+/// The strands of a stream beside the main one that can be requested of its owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Further {
+    /// The audio as published, in another form than the main strand has it.
+    pub(crate) published_audio: bool,
+    /// Renditions. To an owner that does not list any, requests for one are requests for the main
+    /// strand.
+    pub(crate) renditions: bool,
+}
+
+impl Further {
+    /// Returns whether a strand can be requested.
+    pub(crate) fn has(self, strand: Strand) -> bool {
+        match strand {
+            Strand::Main => true,
+            Strand::PublishedAudio => self.published_audio,
+            Strand::Rendition(_) => self.renditions,
+        }
+    }
+}
+
 /// The fields of control messages that say which strand is meant. Nodes of earlier versions know only
 /// the first one.
 #[derive(Serialize, Deserialize)]

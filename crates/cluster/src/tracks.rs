@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::anchor::Place;
 use crate::offers::Offers;
+use crate::strand::Further;
 use crate::video_kind::VideoKind;
 
 pub use crate::offers::MAX_OFFERS;
@@ -36,9 +37,9 @@ pub struct TrackSet {
     /// The audio track as published, where it differs. RTMP players can get it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     published: Option<Audio>,
-    /// The renditions that the owner has, or makes on request.
-    #[serde(default, skip_serializing_if = "Offers::is_empty")]
-    renditions: Offers,
+    /// The renditions that the owner has, or makes on request; `None` if it cannot be asked for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renditions: Option<Offers>,
     /// The encoder's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoder: Option<String>,
@@ -96,7 +97,7 @@ impl TrackSet {
             published: published
                 .filter(|track| track.codec != AudioCodec::Opus)
                 .and_then(Audio::of),
-            renditions: Offers::default(),
+            renditions: Some(Offers::default()),
             encoder: info.and_then(|info| info.encoder.clone()),
             frame_rate: info.and_then(|info| info.frame_rate),
             video_kbps: info.and_then(|info| info.video_kbps),
@@ -107,7 +108,7 @@ impl TrackSet {
 
     /// Returns it with the renditions that the owner has.
     pub(crate) fn with_renditions(self, offers: &[RenditionOffer]) -> Self {
-        let renditions = Offers::new(offers);
+        let renditions = Some(Offers::new(offers));
         Self { renditions, ..self }
     }
 
@@ -157,12 +158,15 @@ impl TrackSet {
 
     /// Returns the renditions that the owner has.
     pub fn renditions(&self) -> &[RenditionOffer] {
-        self.renditions.list()
+        self.renditions.as_ref().map_or(&[], Offers::list)
     }
 
-    /// Returns whether the owner has the audio in another form, as published.
-    pub(crate) fn has_published_audio(&self) -> bool {
-        self.published.is_some()
+    /// Returns the strands beside the main one that can be requested of the owner.
+    pub(crate) fn further(&self) -> Further {
+        Further {
+            published_audio: self.published.is_some(),
+            renditions: self.renditions.is_some(),
+        }
     }
 
     /// Returns the audio track, as published.
@@ -286,11 +290,15 @@ mod tests {
         assert_eq!(read, published);
         assert_eq!((read.video(), read.audio()), (Some(video), Some(audio)));
         assert_eq!(read.info().encoder.as_deref(), Some("Lavf61"));
-        assert!(read.has_published_audio());
+        let further = Further {
+            published_audio: true,
+            renditions: true,
+        };
+        assert_eq!(read.further(), further);
     }
 
     #[test]
-    fn nodes_of_earlier_versions_see_opus_and_send_no_other_audio() {
+    fn nodes_of_earlier_versions_see_opus_and_have_nothing_else() {
         let aac = AudioTrack {
             codec: AudioCodec::Aac,
             sample_rate: 44_100,
@@ -306,7 +314,8 @@ mod tests {
         assert_eq!(sent["audio"]["codec"], "opus");
         let theirs = format!("{{\"audio\":{}}}", sent["audio"]);
         let read = TrackSet::from_json(theirs.as_bytes()).unwrap();
-        assert!(!read.has_published_audio() && read.renditions().is_empty());
+        assert_eq!(read.further(), Further::default());
+        assert!(read.renditions().is_empty());
         let opus = read.audio().unwrap();
         assert_eq!(
             (opus.codec, opus.sample_rate, opus.channels),

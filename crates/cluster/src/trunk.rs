@@ -7,6 +7,7 @@ use distributary_media::{MediaTime, nanos_between};
 
 use crate::anchor::Anchor;
 use crate::config::Label;
+use crate::strand::Further;
 
 /// A stream of another node in the hub of this one, as its further strands see it.
 #[derive(Clone, Debug)]
@@ -18,8 +19,8 @@ pub(crate) struct Trunk {
     pub(crate) timeline: u64,
     /// The time of the stream when that of the owner is zero, in nanoseconds.
     shift: i64,
-    /// The owner has the audio as published, too.
-    pub(crate) has_published_audio: bool,
+    /// The strands that can be requested of the owner.
+    pub(crate) further: Further,
 }
 
 impl Trunk {
@@ -30,7 +31,7 @@ impl Trunk {
         epoch: u64,
         timeline: u64,
         origin: Anchor,
-        has_published_audio: bool,
+        further: Further,
     ) -> Self {
         let begins = nanos_between(stream.epoch(), origin.at);
         Self {
@@ -39,7 +40,7 @@ impl Trunk {
             owner,
             epoch,
             timeline,
-            has_published_audio,
+            further,
         }
     }
 
@@ -59,7 +60,7 @@ impl Trunk {
             let Self {
                 epoch, timeline, ..
             } = *one;
-            (epoch, timeline, one.shift, one.has_published_audio)
+            (epoch, timeline, one.shift, one.further)
         };
         Arc::ptr_eq(&self.stream, &other.stream)
             && self.owner == other.owner

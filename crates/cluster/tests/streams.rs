@@ -11,6 +11,8 @@ mod renditions;
 mod rights;
 #[path = "streams/standby.rs"]
 mod standby;
+#[path = "streams/versions.rs"]
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
