@@ -85,7 +85,9 @@ impl RemoteRendition {
                 },
                 Some(demand) = self.demands.recv() => self.answer(demand),
                 () = self.keyframes.due() => self.request_keyframe(),
-                () = gone(self.audience.as_mut()) => break End::Unwatched,
+                () = gone(self.audience.as_mut()), if self.waiting.is_empty() => {
+                    break End::Unwatched;
+                }
                 () = sleep_until(self.given_up_at), if self.publisher.is_none() => {
                     break End::Missing;
                 }
@@ -187,10 +189,8 @@ impl RemoteRendition {
             publisher.set_video_track(track.clone());
         }
         info!(rendition = %self.id, owner = %trunk.owner, "a rendition is watched from another node");
-        let audience = self
-            .audience
-            .get_or_insert_with(|| Audience::new(publisher.stream(), IDLE_TIMEOUT));
-        audience.expect();
+        // If all viewers left while it was offline, this is another stream of the hub.
+        self.audience = Some(Audience::new(publisher.stream(), IDLE_TIMEOUT));
         self.publisher = Some(publisher);
         for demand in self.waiting.drain(..) {
             demand.answer(Ok(()));

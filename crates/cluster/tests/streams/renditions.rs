@@ -400,6 +400,30 @@ async fn viewers_of_a_rendition_go_on_when_another_node_takes_the_stream_over() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rendition_that_comes_back_is_kept_for_its_new_viewers() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let encoder = Maker::start(&a);
+    let test = name("live/test");
+    let running = a.publish(&test).await.unwrap().run(1);
+    let mut viewer = b.watch(&test).await;
+    viewer.sees(1).await;
+    let mut small = watch_rendition(&b, &test).await;
+    small.sees(SMALL).await;
+    drop(encoder);
+    small.goes_offline().await;
+    // The next viewer comes before it is missed.
+    drop(small);
+    let _encoder = Maker::start(&a);
+    let mut small = watch_rendition(&b, &test).await;
+    // For longer than a rendition is kept that nobody watches.
+    for _ in 0..100 {
+        assert_eq!(mark(&*small.video().await), SMALL);
+    }
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rendition_that_the_owner_cannot_make_is_refused() {
     let nats = NatsServer::start();
     let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
