@@ -56,7 +56,7 @@ pub(crate) enum Event {
     Away,
     /// Questions arrive from now on.
     Listening,
-    /// Questions do not arrive: the connection takes no subscription.
+    /// Questions do not arrive: the connection is lost, or takes no subscription.
     NotListening,
     /// The entry was written, at this revision.
     Written(u64),
@@ -93,7 +93,7 @@ pub(crate) enum Verdict {
     Owned(u64),
     /// The name may be used until the arbiter answers.
     Provisional,
-    /// Another node owns it.
+    /// Another node owns it, or may own it.
     Elsewhere(Option<Label>),
     /// The arbiter does not answer.
     NoArbiter,
@@ -174,6 +174,8 @@ impl Claim {
             Event::Nobody if self.must_find_owner() => self.retry(Step::AskLater),
             Event::Nobody => Ok(Step::Listen),
             Event::Silent => self.retry(Step::Ask),
+            // This node alone may be cut off: it goes on waiting.
+            Event::Away | Event::NotListening if self.stands_by => Err(Verdict::Elsewhere(None)),
             // The arbiter may have been away for the same reason.
             Event::Away if self.entry.is_none() => self.again(Step::Read),
             Event::Away => self.again(Step::Ask),

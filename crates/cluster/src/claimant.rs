@@ -54,7 +54,8 @@ pub(crate) async fn take_step(
             match context.arbiter.write(key, entry.to_json(), revision).await {
                 Written::Revision(revision) => Event::Written(revision),
                 Written::Conflict => Event::Conflict,
-                Written::Unavailable => Event::Unavailable,
+                Written::Unavailable if context.link.is_up() => Event::Unavailable,
+                Written::Unavailable => Event::NotListening,
             }
         }
     }

@@ -160,6 +160,38 @@ fn without_a_server_the_policy_decides_after_a_few_questions() {
 }
 
 #[test]
+fn node_that_stands_by_goes_on_waiting_when_it_loses_its_connection() {
+    let waiting = || {
+        let (claim, step) = begin(false);
+        (claim.after_waiting(), step)
+    };
+    let read = (Step::Read, entry(4, true));
+    let nobody = (Step::Ask, Event::Nobody);
+    let listening = (Step::Listen, Event::Listening);
+    for events in [
+        vec![(Step::Read, Event::Unavailable), (Step::Ask, Event::Away)],
+        vec![read.clone(), (Step::Ask, Event::Away)],
+        vec![
+            read.clone(),
+            nobody.clone(),
+            (Step::Listen, Event::NotListening),
+        ],
+        vec![
+            read,
+            nobody.clone(),
+            listening.clone(),
+            (Step::Write(4), Event::NotListening),
+        ],
+    ] {
+        let verdict = run(waiting(), &events);
+        assert_eq!(verdict, Err(Verdict::Elsewhere(None)), "{events:?}");
+    }
+    // The arbiter alone does not answer.
+    let events = [(Step::Read, Event::Unavailable), nobody, listening];
+    assert_eq!(run(waiting(), &events), Err(Verdict::Provisional));
+}
+
+#[test]
 fn silence_before_a_claim_counts_once() {
     let (claim, step) = begin(false);
     let events = [
