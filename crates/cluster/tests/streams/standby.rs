@@ -67,6 +67,38 @@ async fn standby_takes_over_when_the_node_of_the_publisher_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publisher_that_stands_by_is_taken_over_by_one_that_does_not() {
+    let nats = NatsServer::start();
+    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+    let c = Node::start(&nats, "c").await;
+    let test = name("live/test");
+    let first = a.stand_by(&test).await.unwrap();
+    let sending = first.clone().run(1);
+    let waits = b.stand_by(&test).await.unwrap();
+    let waiting = waits.clone().run(2);
+    let mut viewers = [a.subscribe(&test), b.watch_soon(&test).await];
+    succeeded_by(&a, &test, &["b"]).await;
+    for viewer in &mut viewers {
+        viewer.sees(1).await;
+    }
+    // The policy of this node is another one.
+    let third = c.take_over(&test).await.unwrap();
+    let running = third.clone().run(3);
+    for viewer in &mut viewers {
+        viewer.sees(3).await;
+    }
+    a.watch(&test).await.sees(3).await;
+    assert_eq!(standing(&third), Standing::Active);
+    for publisher in [&first, &waits] {
+        assert_eq!(standing(publisher), Standing::Standby);
+    }
+    succeeded_by(&c, &test, &["a", "b"]).await;
+    for task in [sending, waiting, running] {
+        task.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publisher_that_leaves_passes_its_stream_to_a_standby_of_another_node() {
     let nats = NatsServer::start();
     let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
