@@ -106,6 +106,17 @@ impl NatsServer {
         self.await_port();
     }
 
+    /// Withdraws the rights of the gateways whose line has one of these texts, from the next start on.
+    pub fn withdraw(&mut self, rights: &[&str]) {
+        let files = self.member.iter_mut().flat_map(|member| &mut member.files);
+        for (_, text) in files {
+            let left = text
+                .lines()
+                .filter(|line| !rights.iter().any(|right| line.contains(right)));
+            *text = left.collect::<Vec<_>>().join("\n");
+        }
+    }
+
     /// Kills the server.
     pub fn kill(&mut self) {
         let _ = self.process.kill();

@@ -221,6 +221,48 @@ async fn arbiter_does_not_speak_for_a_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_to_change_the_bucket_is_needed_until_it_is_there() {
+    let authority = Authority::new();
+    let mut nats = NatsServer::start_secured(&authority);
+    let node = start(&nats, &authority, "node1").await;
+    let claims = || node.cluster.status().counters.claims_owned;
+    let _first = node.publish(&name("live/first")).await.unwrap();
+    assert_eq!(claims(), 1);
+    // The documentation says what another node can do with it.
+    let intruder = Intruder::connect(&nats, &authority, "node3").await;
+    let bucket = "KV_dist_distributary";
+    let mut config = jetstream::new(intruder.client.clone())
+        .get_stream(bucket)
+        .await
+        .unwrap()
+        .cached_info()
+        .config
+        .clone();
+    let session = "dist.distributary.n.node1.session";
+    config.subjects.push(session.to_owned());
+    let jetstream = jetstream::new(intruder.client.clone());
+    jetstream.update_stream(&config).await.unwrap();
+    config.subjects.pop();
+    jetstream.update_stream(&config).await.unwrap();
+
+    nats.kill();
+    node.disconnected().await;
+    nats.withdraw(&["STREAM.CREATE", "STREAM.UPDATE"]);
+    nats.restart();
+    node.connected().await;
+    let mut intruder = Intruder::connect(&nats, &authority, "node3").await;
+    let update = format!("$JS.API.STREAM.UPDATE.{bucket}");
+    intruder.publish(&update).await;
+    intruder.is_refused(&update).await;
+    until("the arbiter answers", || {
+        node.cluster.status().arbiter.is_reachable
+    })
+    .await;
+    let _second = node.publish(&name("live/second")).await.unwrap();
+    assert_eq!(claims(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificate_of_another_authority_or_without_rights_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let nats = NatsServer::start_secured(&authority);
