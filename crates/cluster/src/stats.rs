@@ -24,6 +24,8 @@ pub(crate) struct Counters {
     pub(crate) dropped_large: Counter,
     pub(crate) malformed: Counter,
     pub(crate) other_version: Counter,
+    pub(crate) redirects_load: Counter,
+    pub(crate) redirects_drain: Counter,
 }
 
 /// The counters of the cluster since the start.
@@ -70,6 +72,10 @@ pub struct ClusterCounters {
     pub malformed: u64,
     /// Messages that were dropped because their sender speaks another version.
     pub other_version: u64,
+    /// New viewers sent to another node because this one had too much load.
+    pub redirects_load: u64,
+    /// New viewers sent to another node because this one drained.
+    pub redirects_drain: u64,
 }
 
 /// A number that only grows.
@@ -112,6 +118,8 @@ impl Counters {
             dropped_large: self.dropped_large.get(),
             malformed: self.malformed.get(),
             other_version: self.other_version.get(),
+            redirects_load: self.redirects_load.get(),
+            redirects_drain: self.redirects_drain.get(),
         }
     }
 }

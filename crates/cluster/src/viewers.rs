@@ -44,6 +44,16 @@ impl Cluster {
         choice::less_loaded(&nodes, zone, load, limit, has_stream, &mut random)
     }
 
+    /// Counts a new viewer that is sent to another node because this one has too much load.
+    pub fn note_redirect_by_load(&self) {
+        self.context().counters.redirects_load.note();
+    }
+
+    /// Counts a new viewer that is sent to another node because this one drains.
+    pub fn note_redirect_by_drain(&self) {
+        self.context().counters.redirects_drain.note();
+    }
+
     /// Returns where players reach this node and no other, if it says so.
     pub fn public_url(&self) -> Option<String> {
         let url = base(&self.context().url);

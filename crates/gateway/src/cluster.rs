@@ -12,7 +12,9 @@ use distributary_whep::admin::{
     ArbiterReport, ClusterCounts, ClusterReport, ClusterView, NodeReport, RemoteStreamReport,
     cpu_time,
 };
-use distributary_whep::{Admission, Nodes, NotForwarded, OtherNodes, Router, answer_forwarded};
+use distributary_whep::{
+    Admission, Nodes, NotForwarded, OtherNodes, RedirectReason, Router, answer_forwarded,
+};
 use tokio::time::Instant;
 
 /// Interval at which the CPU time is measured.
@@ -45,6 +47,13 @@ impl OtherNodes for Others {
 
     fn less_loaded(&self, stream: &StreamName) -> Option<String> {
         self.0.less_loaded(stream)
+    }
+
+    fn note_redirect(&self, reason: RedirectReason) {
+        match reason {
+            RedirectReason::Load => self.0.note_redirect_by_load(),
+            RedirectReason::Drain => self.0.note_redirect_by_drain(),
+        }
     }
 
     fn this_name(&self) -> &str {
@@ -208,5 +217,7 @@ fn counts(counters: &ClusterCounters) -> ClusterCounts {
         dropped_large: counters.dropped_large,
         malformed: counters.malformed,
         other_version: counters.other_version,
+        redirects_load: counters.redirects_load,
+        redirects_drain: counters.redirects_drain,
     }
 }

@@ -74,7 +74,7 @@ pub use elsewhere::answer_forwarded;
 pub use front_door::{FrontDoor, ServerInfo};
 pub use ice_server::{IceServer, IceServerError, TurnCredentials};
 pub use offer::{MAX_OFFER_LEN, OFFER_TIMEOUT};
-pub use other_nodes::{Nodes, NotForwarded, OtherNodes};
+pub use other_nodes::{Nodes, NotForwarded, OtherNodes, RedirectReason};
 pub use public_path::{PublicPath, PublicPathError};
 pub use redirect::{Redirect, RedirectError};
 pub use refusals::Refusals;

@@ -32,6 +32,9 @@ pub trait OtherNodes: Send + Sync {
     /// has too much load.
     fn less_loaded(&self, stream: &StreamName) -> Option<String>;
 
+    /// Notes that a new viewer is sent to another gateway.
+    fn note_redirect(&self, reason: RedirectReason);
+
     /// Returns the name of this gateway, which its sessions carry.
     fn this_name(&self) -> &str;
 
@@ -47,6 +50,15 @@ pub trait OtherNodes: Send + Sync {
     /// Sends a request to the gateway of this name, which answers it with
     /// [`answer_forwarded`](crate::answer_forwarded).
     fn forward(&self, node: &str, request: Bytes) -> BoxFuture<'_, Result<Bytes, NotForwarded>>;
+}
+
+/// The reason why a new viewer is sent to another gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectReason {
+    /// This one has too much load.
+    Load,
+    /// This one drains.
+    Drain,
 }
 
 /// A request was not answered by another gateway.
@@ -76,6 +88,12 @@ impl Nodes {
     pub(crate) fn alternates(&self, stream: &StreamName) -> Vec<String> {
         let urls = self.0.iter().flat_map(|nodes| nodes.alternates());
         urls.map(|url| endpoint(&url, stream)).collect()
+    }
+
+    fn note_redirect(&self, reason: RedirectReason) {
+        if let Some(nodes) = &self.0 {
+            nodes.note_redirect(reason);
+        }
     }
 
     /// Returns whether a new viewer of a stream would be redirected because of too much load.
@@ -140,15 +158,17 @@ pub(crate) fn redirect(
     if query.split('&').any(|part| part == REDIRECTED) {
         return Ok(None);
     }
-    let endpoints = if front.admission.is_draining() {
-        front.nodes.alternates(stream)
+    let (endpoints, reason) = if front.admission.is_draining() {
+        (front.nodes.alternates(stream), RedirectReason::Drain)
     } else {
         let url = front.nodes.less_loaded(stream);
-        url.iter().map(|url| endpoint(url, stream)).collect()
+        let endpoints: Vec<_> = url.iter().map(|url| endpoint(url, stream)).collect();
+        (endpoints, RedirectReason::Load)
     };
     let Some(first) = endpoints.first() else {
         return Ok(None);
     };
+    front.nodes.note_redirect(reason);
     let allowed = &front.config.current().whep.allowed_origins;
     if *allowed != AllowedOrigins::Any && is_of_other_site(headers) {
         return Err(elsewhere(&endpoints));

@@ -120,6 +120,15 @@ fn collect_counts(counts: &ClusterCounts, registry: &mut Registry) {
         "Requests to join streams of other nodes, by outcome",
         joins,
     );
+    let redirects = [
+        ("load", counts.redirects_load),
+        ("drain", counts.redirects_drain),
+    ];
+    registry.register(
+        "redirects",
+        "New viewers sent to another node, by reason",
+        family(redirects.map(|(reason, value)| (Reason { reason }, value))),
+    );
 }
 
 fn collect_media(counts: &ClusterCounts, registry: &mut Registry) {
@@ -173,6 +182,7 @@ mod tests {
             counters: ClusterCounts {
                 fenced: 2,
                 bytes_in: 7,
+                redirects_load: 4,
                 ..ClusterCounts::default()
             },
             ..ClusterReport::default()
@@ -186,6 +196,7 @@ mod tests {
             "cluster_owned 3",
             "cluster_fenced_total 2",
             "cluster_bytes_total{direction=\"in\"} 7",
+            "cluster_redirects_total{reason=\"load\"} 4",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in {text}");
         }

@@ -1,5 +1,7 @@
 //! The other gateways of a cluster: where else viewers can go.
 
+use std::sync::{Arc, Mutex};
+
 use crate::front::{Answer, Front, OFFER};
 use crate::operations::{access, from_address};
 use crate::prepared::{offer, open};
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use distributary_auth::AuthConfig;
 use distributary_names::StreamName;
 use distributary_whep::{
-    AllowedOrigins, Drain, FrontConfig, NotForwarded, OtherNodes, answer_forwarded,
+    AllowedOrigins, Drain, FrontConfig, NotForwarded, OtherNodes, RedirectReason, answer_forwarded,
 };
 use futures_util::future::BoxFuture;
 
@@ -21,6 +23,8 @@ struct Others {
     alternates: Vec<&'static str>,
     less_loaded: Option<&'static str>,
     this_url: Option<&'static str>,
+    /// The viewers that were sent to other gateways.
+    redirects: Arc<Mutex<Vec<RedirectReason>>>,
     /// The routes of the gateway b.
     b: Option<Router>,
 }
@@ -33,6 +37,10 @@ impl OtherNodes for Others {
     fn less_loaded(&self, stream: &StreamName) -> Option<String> {
         let has_less = stream.as_str().starts_with("live/");
         self.less_loaded.filter(|_| has_less).map(ToOwned::to_owned)
+    }
+
+    fn note_redirect(&self, reason: RedirectReason) {
+        self.redirects.lock().unwrap().push(reason);
     }
 
     fn this_name(&self) -> &'static str {
@@ -128,7 +136,12 @@ async fn page_may_connect_to_gateways_that_join_later() {
 
 #[tokio::test]
 async fn loaded_gateway_redirects_new_viewers_once() {
-    let front = front(&[], Some("https://b.example"));
+    let redirects = Arc::<Mutex<Vec<_>>>::default();
+    let front = Front::beside(Others {
+        less_loaded: Some("https://b.example"),
+        redirects: Arc::clone(&redirects),
+        ..Others::default()
+    });
     let answer = front.post("/whep/live/test?token=x", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
     let location = "https://b.example/whep/live/test?token=x&redirected=1";
@@ -140,6 +153,7 @@ async fn loaded_gateway_redirects_new_viewers_once() {
 
     let answer = front.post("/whep/live/test?redirected=1", SDP, OFFER).await;
     assert_eq!(answer.status, StatusCode::CREATED, "one hop only");
+    assert_eq!(*redirects.lock().unwrap(), [RedirectReason::Load; 2]);
 }
 
 #[tokio::test]
@@ -147,8 +161,10 @@ async fn page_of_another_site_gets_the_endpoints_in_the_place_of_a_redirect() {
     let mut config = FrontConfig::default();
     config.whep.allowed_origins =
         AllowedOrigins::parse(&["https://www.example", "http://a.example"]).unwrap();
+    let redirects = Arc::<Mutex<Vec<_>>>::default();
     let others = Others {
         alternates: vec!["https://b.example", "https://c.example"],
+        redirects: Arc::clone(&redirects),
         ..Others::default()
     };
     let front = Front::configured_beside(others, config);
@@ -171,6 +187,7 @@ async fn page_of_another_site_gets_the_endpoints_in_the_place_of_a_redirect() {
     // A browser follows a redirect from the gateway's own page with this page's origin.
     let answer = post("http://a.example").await;
     assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(*redirects.lock().unwrap(), [RedirectReason::Drain; 2]);
 }
 
 #[tokio::test]
