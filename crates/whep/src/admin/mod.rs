@@ -53,13 +53,16 @@ mod metrics;
 mod openapi;
 mod process;
 mod process_metrics;
+mod publisher_status;
 mod recorder;
 mod rendition_metrics;
 mod renditions;
 mod server;
 mod shared_snapshots;
 mod streams;
+mod track_status;
 mod viewer_samples;
+mod viewer_totals;
 mod viewers;
 mod watching;
 

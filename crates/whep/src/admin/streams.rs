@@ -1,25 +1,22 @@
 //! The admin API: the live streams.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use distributary_hub::{
-    Gop, Hub, PublisherInfo, PublisherStats, Rendition, StandbyStats, Stream, StreamReport,
-    StreamStats, advice,
-};
-use distributary_media::{AudioTrack, BFrames, VideoTrack};
-use distributary_names::StreamName;
-use distributary_net::canonical_address;
+use distributary_hub::{Hub, Stream, StreamReport, StreamStats, advice};
+use distributary_media::BFrames;
 use serde::Serialize;
 
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
 use super::process;
+use super::publisher_status::{PublisherStatus, StandbyNode, StandbyStatus};
 use super::renditions::{RenditionStatus, is_transcoded};
-use super::watching::{Watching, watching};
+use super::track_status::{AudioStatus, VideoStatus};
+use super::viewer_totals::{ViewerTotals, Viewers};
+use super::watching::watching;
 use crate::name::PathStream;
 use crate::path::has_page;
 use crate::problem::Problem;
@@ -66,20 +63,6 @@ pub(super) struct StreamStatus {
     dropped_frames: u64,
 }
 
-/// The video track, and its stats over the last seconds.
-#[derive(Serialize)]
-pub(super) struct VideoStatus {
-    codec: String,
-    width: u32,
-    height: u32,
-    /// `profile-level-id` of RFC 6184 section 8.1, six hexadecimal digits.
-    profile_level_id: String,
-    pub(super) frame_rate: f64,
-    pub(super) bitrate_bps: u64,
-    /// The last complete GOP.
-    gop: Option<GopStatus>,
-}
-
 /// The best transcoded video of a stream, and its transcoder.
 #[derive(Serialize)]
 struct TranscodeStatus {
@@ -98,95 +81,6 @@ struct CacheStatus {
     /// The configuration key whose bound the GOP has outgrown: new viewers then wait for the next
     /// keyframe.
     overflow: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct GopStatus {
-    seconds: f64,
-    frames: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct AudioStatus {
-    codec: String,
-    sample_rate: u32,
-    channels: u8,
-    pub(super) bitrate_bps: u64,
-    /// The recent peak in decibels relative to full scale, -100 at least; `None` while the gateway
-    /// does not decode the audio: it decodes all but Opus, for viewers.
-    level_dbfs: Option<f64>,
-}
-
-/// The publisher: its address, the evenness of its sending, and its own description.
-#[derive(Default, Serialize)]
-pub(super) struct PublisherStatus {
-    /// Its number among the publishers of the stream; `null` while a standby is about to take over.
-    id: Option<u64>,
-    /// `null` for a pulled stream.
-    address: Option<String>,
-    encoder: Option<String>,
-    /// Jitter of the arrival of video frames.
-    pub(super) jitter_ms: f64,
-    frame_rate: Option<f64>,
-    video_kbps: Option<f64>,
-    audio_kbps: Option<f64>,
-    /// Tracks other than the two in use.
-    other_tracks: Vec<TrackStatus>,
-}
-
-/// A publisher that stands by.
-#[derive(Serialize)]
-struct StandbyStatus {
-    id: u64,
-    address: Option<String>,
-    encoder: Option<String>,
-    connected_seconds: u64,
-    /// Seconds since its last frame.
-    silent_seconds: f64,
-    /// It takes over with its next keyframe.
-    next: bool,
-    video: Option<VideoStatus>,
-    audio: Option<AudioStatus>,
-}
-
-/// Another node of the cluster with publishers that stand by.
-#[derive(Serialize)]
-struct StandbyNode {
-    node: String,
-    standbys: usize,
-    /// One of them sends what viewers can begin with.
-    ready: bool,
-}
-
-#[derive(Serialize)]
-struct TrackStatus {
-    kind: String,
-    id: u8,
-    codec: String,
-}
-
-/// Totals of the viewers of a stream.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct ViewerTotals {
-    /// Viewers that receive media.
-    pub(super) connected: usize,
-    /// RTMP players among them.
-    rtmp: usize,
-    /// Viewers among them that receive a transcoded video.
-    transcoded: usize,
-    /// Viewers among them whose path is slower than the stream.
-    limited: usize,
-    /// Bits of media per second that are sent to all of them together.
-    pub(super) bitrate_bps: u64,
-}
-
-/// The connected viewers.
-#[derive(Debug, Default)]
-struct Viewers {
-    /// Totals by name of the stream, of all its renditions together, without those of transcodes.
-    totals: HashMap<String, ViewerTotals>,
-    /// The number of viewers of each rendition.
-    by_rendition: HashMap<StreamName, usize>,
 }
 
 pub(super) async fn list(State(door): State<AdminDoor>) -> Response {
@@ -220,43 +114,6 @@ pub(super) fn statuses(door: &AdminDoor, now: Instant) -> Vec<StreamStatus> {
         .collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     streams
-}
-
-impl Viewers {
-    /// Adds up the viewers of each stream and of each rendition.
-    fn of(watching: &[Watching]) -> Self {
-        let mut viewers = Self::default();
-        for viewer in watching.iter().filter(|viewer| viewer.is_connected()) {
-            let stream = viewer.stream();
-            *viewers.by_rendition.entry(stream.clone()).or_default() += 1;
-            let name = stream.as_str().to_owned();
-            let sum = viewers.totals.entry(name).or_default();
-            sum.connected += 1;
-            sum.bitrate_bps += viewer.bitrate();
-            match viewer {
-                Watching::Session(report) => {
-                    sum.limited += usize::from(report.stats.peer.is_limited);
-                }
-                Watching::Player(_) => sum.rtmp += 1,
-            }
-        }
-        viewers
-    }
-
-    fn of_rendition(&self, rendition: &Rendition) -> usize {
-        let viewers = self.by_rendition.get(&rendition.stream);
-        viewers.copied().unwrap_or_default()
-    }
-
-    /// Returns the totals of a stream with these renditions.
-    fn totals(&self, stream: &Stream, renditions: &[Rendition]) -> ViewerTotals {
-        let totals = self.totals.get(stream.name().as_str());
-        let transcodes = renditions.iter().filter(|one| is_transcoded(one));
-        ViewerTotals {
-            transcoded: transcodes.map(|one| self.of_rendition(one)).sum(),
-            ..totals.copied().unwrap_or_default()
-        }
-    }
 }
 
 impl StreamStatus {
@@ -298,31 +155,13 @@ impl StreamStatus {
             node: node.map(|node| node.to_string()),
             uptime_seconds: now.saturating_duration_since(live_since?).as_secs(),
             video: video.as_deref().map(|track| VideoStatus::of(track, &rates)),
-            audio: audio.map(|track| AudioStatus {
-                bitrate_bps: rates.audio_bps,
-                level_dbfs: audio_peak.map(decibels),
-                ..AudioStatus::from(&*track)
-            }),
-            publisher: PublisherStatus {
-                id: publisher_id,
-                jitter_ms: tenths(millis(rates.jitter)),
-                ..info
-                    .as_deref()
-                    .map(PublisherStatus::from)
-                    .unwrap_or_default()
-            },
+            audio: audio.map(|track| AudioStatus::of(&track, &rates, audio_peak)),
+            publisher: PublisherStatus::of(publisher_id, info.as_deref(), &rates),
             standbys: standbys
                 .iter()
                 .map(|standby| StandbyStatus::of(standby, now))
                 .collect(),
-            standby_nodes: successors
-                .iter()
-                .map(|successor| StandbyNode {
-                    node: successor.node.to_string(),
-                    standbys: successor.standbys,
-                    ready: successor.is_ready,
-                })
-                .collect(),
+            standby_nodes: successors.iter().map(StandbyNode::from).collect(),
             b_frames: b_frames.map(BFrames::as_str),
             advice,
             transcode: transcode
@@ -343,31 +182,6 @@ impl StreamStatus {
             bytes,
             dropped_frames: dropped,
         })
-    }
-}
-
-impl StandbyStatus {
-    /// Describes a standby at `now`.
-    fn of(standby: &StandbyStats, now: Instant) -> Self {
-        let (info, rates) = (standby.info.as_deref(), standby.measured);
-        let video = standby.video.as_deref();
-        let audio = standby.audio.as_deref();
-        let PublisherStatus {
-            address, encoder, ..
-        } = info.map(PublisherStatus::from).unwrap_or_default();
-        Self {
-            id: standby.id,
-            address,
-            encoder,
-            connected_seconds: now.saturating_duration_since(standby.since).as_secs(),
-            silent_seconds: tenths(standby.silent_for.as_secs_f64()),
-            next: standby.is_next,
-            video: video.map(|track| VideoStatus::of(track, &rates)),
-            audio: audio.map(|track| AudioStatus {
-                bitrate_bps: rates.audio_bps,
-                ..AudioStatus::from(track)
-            }),
-        }
     }
 }
 
@@ -396,81 +210,6 @@ impl TranscodeStatus {
     }
 }
 
-impl From<Gop> for GopStatus {
-    fn from(gop: Gop) -> Self {
-        Self {
-            seconds: gop.duration.as_millis() as f64 / 1000.0,
-            frames: gop.frames,
-        }
-    }
-}
-
-/// Converts a duration to milliseconds.
-pub(super) fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-/// Converts a peak, where 1 is full scale, to decibels.
-fn decibels(peak: f32) -> f64 {
-    tenths((20.0 * f64::from(peak).log10()).max(-100.0))
-}
-
-/// Rounds to one decimal; more digits would be noise.
-pub(super) fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-impl VideoStatus {
-    fn of(track: &VideoTrack, rates: &PublisherStats) -> Self {
-        let [profile, constraints, level] = track.profile_level_id;
-        Self {
-            codec: track.codec.to_string(),
-            width: track.width,
-            height: track.height,
-            profile_level_id: format!("{profile:02x}{constraints:02x}{level:02x}"),
-            frame_rate: tenths(rates.frame_rate),
-            bitrate_bps: rates.video_bps,
-            gop: rates.gop.map(GopStatus::from),
-        }
-    }
-}
-
-impl From<&PublisherInfo> for PublisherStatus {
-    fn from(info: &PublisherInfo) -> Self {
-        let others = info.other_tracks.iter();
-        Self {
-            id: None,
-            address: info
-                .address
-                .map(|address| canonical_address(address).to_string()),
-            jitter_ms: 0.0,
-            encoder: info.encoder.clone(),
-            frame_rate: info.frame_rate,
-            video_kbps: info.video_kbps,
-            audio_kbps: info.audio_kbps,
-            other_tracks: others
-                .map(|track| TrackStatus {
-                    kind: track.kind.to_string(),
-                    id: track.id,
-                    codec: track.codec.clone(),
-                })
-                .collect(),
-        }
-    }
-}
-
-impl From<&AudioTrack> for AudioStatus {
-    fn from(track: &AudioTrack) -> Self {
-        Self {
-            codec: track.codec.to_string(),
-            sample_rate: track.sample_rate,
-            channels: track.channels,
-            bitrate_bps: 0,
-            level_dbfs: None,
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(
     clippy::disallowed_methods,
@@ -479,17 +218,19 @@ impl From<&AudioTrack> for AudioStatus {
 mod tests {
     use super::*;
 
+    use std::collections::HashMap;
+    use std::time::Duration;
+
     use bytes::Bytes;
-    use distributary_hub::{HubConfig, MissingVideo, Permit, RenditionOrigin, Successor};
+    use distributary_hub::{
+        HubConfig, MissingVideo, Permit, PublisherInfo, RenditionOrigin, Successor,
+    };
     use distributary_media::flv::{OtherTrack, TagKind};
     use distributary_media::test_util::h264_track;
-    use distributary_media::{AudioCodec, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame};
-    use distributary_names::RenditionId;
-
-    #[test]
-    fn peaks_are_decibels_below_full_scale() {
-        assert_eq!([1.0, 0.5, 0.0].map(decibels), [0.0, -6.0, -100.0]);
-    }
+    use distributary_media::{
+        AudioCodec, AudioTrack, Frame, FrameInfo, MediaTime, VideoCodec, VideoFrame,
+    };
+    use distributary_names::{RenditionId, StreamName};
 
     #[test]
     fn stream_status_has_its_tracks_and_uptime() {

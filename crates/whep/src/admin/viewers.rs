@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{fresh, now};
 use super::door::AdminDoor;
 use super::renditions::Transcodes;
-use super::streams::{millis, tenths};
+use super::track_status::{millis, tenths};
 use super::watching::{Watching, watching};
 use crate::problem::Problem;
 use crate::query::Parameters;
