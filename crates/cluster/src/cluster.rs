@@ -17,6 +17,7 @@ use crate::context::{Context, MAX_CHECKS};
 use crate::control::{Announced, Beacon, Control, Join, Keep};
 use crate::edges::Edges;
 use crate::entries::{News, Process};
+use crate::forward;
 use crate::keeps::Keeps;
 use crate::link::{Link, LinkDriver, LinkError, LinkState};
 use crate::load;
@@ -26,7 +27,6 @@ use crate::owners::Owners;
 use crate::roster::Rosters;
 use crate::roster_exchange;
 use crate::share::Share;
-use crate::slots::Slots;
 use crate::stats::{ClusterCounters, Counters};
 use crate::subject::Subjects;
 use crate::subscription::{Subscription, is_from, next, reply_to};
@@ -168,7 +168,7 @@ impl ClusterSetup {
             cpu: AtomicU8::new(load::CPU_UNKNOWN),
             redirect_at: config.redirect_at,
             joins: Context::join_slots(),
-            forwarded: Slots::default(),
+            forwarded: forward::slots(),
             checks: Semaphore::new(MAX_CHECKS),
             nodes: Mutex::new(Nodes::new(node.clone(), instance)),
             node,

@@ -19,10 +19,12 @@ use crate::share::Share;
 use crate::slots::Slots;
 use crate::stats::Counters;
 use crate::subject::Subjects;
+use crate::subscription::asker;
 use crate::versions::OtherVersions;
 
-/// Maximum number of answers to requests to join that are sent at a time. Each holds a GOP.
-const MAX_JOINS: usize = 16;
+/// Maximum number of answers to requests to join that are sent at a time to one node, and to all. Each
+/// holds a GOP.
+const MAX_JOINS: (usize, usize) = (12, 16);
 
 /// Maximum number of entries that are compared or confirmed at a time: after an outage there is one
 /// for each name.
@@ -53,7 +55,7 @@ pub(crate) struct Context {
     pub(crate) cpu: AtomicU8,
     pub(crate) redirect_at: Share,
     /// The answers to requests to join that are being sent.
-    pub(crate) joins: Arc<Semaphore>,
+    pub(crate) joins: Slots,
     /// The requests for sessions of other nodes that wait for their answers.
     pub(crate) forwarded: Slots,
     /// The entries of the arbiter that are being compared or confirmed.
@@ -61,8 +63,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn join_slots() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MAX_JOINS))
+    pub(crate) fn join_slots() -> Slots {
+        Slots::new(MAX_JOINS.0, MAX_JOINS.1)
     }
 
     /// Returns the table of nodes.
@@ -74,6 +76,15 @@ impl Context {
     /// ended, or it was a former process of this node.
     pub(crate) fn has_left(&self, node: &Label) -> bool {
         *node == self.node || self.nodes().has_left(node)
+    }
+
+    /// Returns the name of the node that expects an answer on the subject `reply`, which only this node
+    /// may have the right to receive there: whoever uses the name of another one gets no answer. Unknown
+    /// nodes share one name.
+    pub(crate) fn asking_node(&self, reply: &str) -> String {
+        let node: Option<Label> = asker(reply).and_then(|node| node.parse().ok());
+        let node = node.filter(|node| self.nodes().contains(node));
+        node.map_or_else(String::new, |node| node.to_string())
     }
 
     /// Reads a control message of another node.

@@ -352,7 +352,8 @@ impl Feed {
 
     /// Answers a request to join, beside the live stream.
     async fn answer(&self, reply: String) {
-        let Ok(slot) = Arc::clone(&self.context.joins).try_acquire_owned() else {
+        let asking = self.context.asking_node(&reply);
+        let Some(slot) = self.context.joins.take(&asking) else {
             return refuse(&self.context, &reply, EndReason::Busy).await;
         };
         let now = now();

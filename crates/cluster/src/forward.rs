@@ -5,22 +5,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Message;
 use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
 use crate::config::Label;
-use crate::context::Context;
 use crate::link::Reply;
 use crate::slots::Slots;
-use crate::subscription::{asker, next, reply_to};
+use crate::subscription::{next, reply_to};
 
 /// Maximum bytes of a request and of its answer; the NATS servers take 128 KB.
 const MAX_LEN: usize = 96 << 10;
 
 /// Timeout of an answer, at both ends.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Maximum number of requests that are in progress with one node and with all, in each direction.
+/// Further ones are refused, or get no answer.
+const MAX_REQUESTS: (usize, usize) = (32, 256);
+
+/// Returns slots for requests in one direction.
+pub(crate) fn slots() -> Slots {
+    Slots::new(MAX_REQUESTS.0, MAX_REQUESTS.1)
+}
 
 /// A request was not answered by its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,12 +90,13 @@ impl Cluster {
         let context = self.context();
         let subject = context.subjects.session(&context.node);
         let mut requests = context.link.subscribe_at_start(&subject).await;
-        let slots = Slots::default();
+        let slots = slots();
         loop {
             let request = next(&mut requests).await;
-            let slot = slots.take(&asking_node(context, &request));
-            let reply = reply_to(&request).map(ToOwned::to_owned);
-            let (Some(slot), Some(reply)) = (slot, reply) else {
+            let Some(reply) = reply_to(&request).map(ToOwned::to_owned) else {
+                continue;
+            };
+            let Some(slot) = slots.take(&context.asking_node(&reply)) else {
                 continue;
             };
             if request.payload.len() > MAX_LEN {
@@ -110,13 +118,4 @@ impl Cluster {
             });
         }
     }
-}
-
-/// Returns the name of the node that sends a request: that in the subject of the answer, which only
-/// this node may have the right to receive. Whoever uses the name of another node gets no answer, and
-/// takes the slots of that node alone. Unknown nodes share one name.
-fn asking_node(context: &Context, request: &Message) -> String {
-    let node: Option<Label> = asker(request).and_then(|node| node.parse().ok());
-    let node = node.filter(|node| context.nodes().contains(node));
-    node.map_or_else(String::new, |node| node.to_string())
 }

@@ -46,7 +46,7 @@
 //! * `ask`: the question who owns a stream.
 //! * `roster_exchange`: says which streams this node has, and learns those of the others.
 //! * `viewers`: what viewers need of other nodes; `load`: the load of this one. `forward`: requests for
-//!   sessions of other nodes; `slots`: how many at a time.
+//!   sessions of other nodes; `slots`: what is in progress with other nodes.
 //! * [`config`]: the section `[cluster]`. `stats`: counters; `versions`: the versions of
 //!   messages. `context`: what all tasks share; `clock`: their clocks.
 

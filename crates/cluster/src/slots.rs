@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Maximum slots of one node.
-pub(crate) const MAX_PER_NODE: usize = 32;
-
-/// Maximum slots of all nodes together.
-const MAX_ALL: usize = 256;
-
-/// Slots for what is in progress with other nodes. Each node has some of its own, so that one that is
-/// silent or busy leaves the others theirs. A clone is a handle to the same slots.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Slots(Arc<Mutex<HashMap<String, usize>>>);
+/// Slots for what is in progress with other nodes. No node can take all of them, so that one that is
+/// silent or busy leaves some to the others. A clone is a handle to the same slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots {
+    /// Maximum slots of one node.
+    of_one: usize,
+    /// Maximum slots of all nodes together.
+    of_all: usize,
+    taken: Arc<Mutex<HashMap<String, usize>>>,
+}
 
 /// A slot of a node, until it is dropped.
 #[derive(Debug)]
@@ -22,12 +22,21 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
+    /// Returns free slots, `of_one` for one node at most, and `of_all` for all together.
+    pub(crate) fn new(of_one: usize, of_all: usize) -> Self {
+        Self {
+            of_one,
+            of_all,
+            taken: Arc::default(),
+        }
+    }
+
     /// Takes a slot of a node; `None` if it has no free one.
     pub(crate) fn take(&self, node: &str) -> Option<Slot> {
         let mut taken = self.lock();
         let all: usize = taken.values().sum();
         let own = taken.get(node).copied().unwrap_or(0);
-        if own >= MAX_PER_NODE || all >= MAX_ALL {
+        if own >= self.of_one || all >= self.of_all {
             return None;
         }
         taken.insert(node.to_owned(), own + 1);
@@ -38,7 +47,7 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,8 +69,8 @@ mod tests {
 
     #[test]
     fn node_without_a_free_slot_leaves_the_others_theirs() {
-        let slots = Slots::default();
-        let mut of_a: Vec<_> = (0..MAX_PER_NODE).map(|_| slots.take("a")).collect();
+        let slots = Slots::new(3, 8);
+        let mut of_a: Vec<_> = (0..3).map(|_| slots.take("a")).collect();
         assert!(of_a.iter().all(Option::is_some));
         assert!(slots.take("a").is_none());
         assert!(slots.take("b").is_some());
@@ -73,8 +82,8 @@ mod tests {
 
     #[test]
     fn number_of_slots_is_bounded() {
-        let slots = Slots::default();
-        let nodes = (0..MAX_ALL).map(|node| node.to_string());
+        let slots = Slots::new(3, 8);
+        let nodes = (0..8).map(|node| node.to_string());
         let taken: Vec<_> = nodes.map(|node| slots.take(&node)).collect();
         assert!(taken.iter().all(Option::is_some));
         assert!(slots.take("a").is_none());
