@@ -5,6 +5,7 @@ mod authority;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -224,9 +225,11 @@ impl NatsCluster {
     #[must_use]
     pub fn start() -> Self {
         // Each server has to know the ports of the others before they run. This process has an address
-        // of its own for them.
+        // of its own for them, and each cluster of it has ports of its own.
+        static CLUSTERS: AtomicU16 = AtomicU16::new(0);
         let [_, b, c, d] = std::process::id().to_be_bytes();
-        let route = |number: u16| format!("127.{b}.{c}.{d}:{}", 6221 + number);
+        let first = 6221 + 3 * CLUSTERS.fetch_add(1, Ordering::Relaxed);
+        let route = |number: u16| format!("127.{b}.{c}.{d}:{}", first + number);
         let place = NatsPlace {
             address: Ipv4Addr::LOCALHOST.into(),
             prefix: Vec::new(),
