@@ -299,6 +299,13 @@ pub(crate) fn mark(frame: &Frame) -> u8 {
     }
 }
 
+/// Waits until the server has handled what a client has sent: its answer comes afterwards.
+pub(crate) async fn handled(client: &async_nats::Client) {
+    let asked = client.request("nobody.listens", "".into());
+    let answer = timeout(LIMIT, asked).await.expect("the server answers");
+    assert!(answer.is_err(), "nobody else does");
+}
+
 pub(crate) fn name(text: &str) -> StreamName {
     StreamName::parse(text).unwrap()
 }

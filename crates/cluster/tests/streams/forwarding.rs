@@ -8,7 +8,7 @@ use distributary_cluster::test_util::NatsServer;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::common::{LIMIT, Mortal, Node, name, until, until_async};
+use crate::common::{LIMIT, Mortal, Node, handled, name, until, until_async};
 
 /// A request that is never answered.
 const UNANSWERED: &[u8] = b"unanswered";
@@ -140,6 +140,6 @@ async fn node_with_many_requests_does_not_hold_up_those_of_another_one() {
         let request = client.publish_with_reply(subject, reply, UNANSWERED.into());
         request.await.unwrap();
     }
-    client.flush().await.unwrap();
+    handled(&client).await;
     assert_eq!(forward(&c, "b", b"x").await, Ok("xb".into()));
 }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::common::{LIMIT, Node, TestViewer, mark, name, now, until, until_async};
+use super::common::{LIMIT, Node, TestViewer, handled, mark, name, now, until, until_async};
 
 /// The mark of frames of the rendition, with which those of the stream are not.
 const SMALL: u8 = 36;
@@ -309,7 +309,7 @@ async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
 
     // At the node of the viewers.
     let mut sent = stranger.client.subscribe(KEEP).await.unwrap();
-    stranger.client.flush().await.unwrap();
+    handled(&stranger.client).await;
     let began = Instant::now();
     let time = small.video().await.dts();
     for _ in 0..50 {

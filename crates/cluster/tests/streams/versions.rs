@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
-use super::common::{LIMIT, Node, name};
+use super::common::{LIMIT, Node, handled, name};
 
 /// The epoch in which the node of an earlier version has the stream.
 const EPOCH: u64 = 7;
@@ -42,7 +42,7 @@ impl EarlierOwner {
             client: client.clone(),
             next: 0,
         };
-        client.flush().await.unwrap();
+        handled(&client).await;
         tokio::spawn(owner.run())
     }
 
