@@ -86,3 +86,10 @@ fn forged_check_of_a_viewer_of_another_shard_takes_no_address() {
 fn pause_right_after_the_first_frame_keeps_its_length() {
     pass(4090..4091);
 }
+
+/// A newcomer was sent no lost packet again that was published long before it came, as soon as there was
+/// a newer keyframe.
+#[test]
+fn packet_that_a_newcomer_has_lost_is_sent_again_although_it_is_old() {
+    pass(637..638);
+}

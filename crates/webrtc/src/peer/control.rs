@@ -2,18 +2,16 @@
 
 use std::time::Instant;
 
+use super::repairs::MAX_LOST;
 use super::stats::PeerStats;
 use crate::rtcp::{FirRequests, NackPairs, ReferenceTime};
-
-/// Lost packets remembered between two calls of [`Media::retransmit`].
-const MAX_PENDING_NACKS: usize = 512;
 
 /// The viewer's feedback that waits to be acted upon.
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pub(super) stats: PeerStats,
     /// Sequence numbers of lost video packets.
-    pub(super) nacks: Vec<u16>,
+    nacks: Vec<u16>,
     wants_keyframe: bool,
     /// Number of the last full intra request.
     fir_number: Option<u8>,
@@ -47,9 +45,14 @@ impl Control {
     pub(super) fn note_nack(&mut self, pairs: &NackPairs<'_>) {
         for sequence in pairs.sequences() {
             self.stats.nacks += 1;
-            if self.nacks.len() < MAX_PENDING_NACKS && !self.nacks.contains(&sequence) {
+            if self.nacks.len() < MAX_LOST {
                 self.nacks.push(sequence);
             }
         }
+    }
+
+    /// Returns the lost packets that were recorded since the last call.
+    pub(super) fn take_nacks(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.nacks)
     }
 }

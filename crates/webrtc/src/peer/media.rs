@@ -1,13 +1,14 @@
 //! The media of a viewer once the handshake is done: keys, and an RTP stream per track.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use distributary_media::MediaTime;
 
 use super::config::PeerConfig;
 use super::control::Control;
 use super::playout_delay::{DelayController, DelayPolicy, PathState};
+use super::repairs::{self, Repairs};
 use super::report_schedule::ReportSchedule;
 use super::stats::PeerStats;
 use crate::bandwidth::{PathEstimator, StreamPart};
@@ -23,18 +24,6 @@ use crate::srtp::{SrtcpError, SrtcpOpener, SrtcpSealer, SrtpKeys, SrtpSealer};
 
 /// Frames of more packets than this are paced.
 const LARGE_FRAME: u64 = 64;
-
-/// Most bits per second of retransmissions to one viewer: a viewer that asks for everything again
-/// must not cost more than one that watches.
-const RETRANSMIT_RATE: u64 = 10_000_000;
-
-/// A packet is not sent again more often than once in a round trip, which is taken to be within
-/// these bounds.
-const RESEND_INTERVAL: (Duration, Duration) =
-    (Duration::from_millis(10), Duration::from_millis(500));
-
-/// Interval between retransmissions of a packet before the round trip is known.
-const FIRST_RESEND_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Ticks per second of the media clocks (RFC 6184 section 5.1, RFC 7587 section 4.1).
 const VIDEO_RATE: u32 = 90_000;
@@ -55,7 +44,7 @@ pub(super) struct Media {
     is_behind: bool,
     /// True if the pacer spreads a large frame of a viewer that was at the live edge.
     spreads_frame: bool,
-    retransmit_pacer: Pacer,
+    pub(super) repairs: Repairs,
     pub(super) path: PathEstimator,
     /// Set if the playout delay follows the path.
     delay: Option<DelayController>,
@@ -100,7 +89,7 @@ impl Media {
             pacer: Some(Pacer::new(config.start_pacing, now)),
             is_behind: true,
             spreads_frame: false,
-            retransmit_pacer: Pacer::new(RETRANSMIT_RATE, now),
+            repairs: Repairs::new(now),
             path,
             delay: (config.playout_delay == DelayPolicy::Auto).then(DelayController::default),
             control: Control::default(),
@@ -299,27 +288,19 @@ impl Media {
                 .get_or_insert_with(|| pacer(&self.path, rate, now));
             self.is_behind = true;
         }
-        if self.control.nacks.is_empty() {
+        let requested = self.control.take_nacks();
+        if !requested.is_empty() {
+            self.path.handle_nack(now);
+            self.repairs.add(now, &requested, video, logs);
+        }
+        if self.repairs.is_empty() {
             return;
         }
-        self.path.handle_nack(now);
-        let (least, most) = RESEND_INTERVAL;
-        // A retransmission may be overtaken as well.
-        let interval = round_trip.map_or(FIRST_RESEND_INTERVAL, |time| time.clamp(least, most))
-            + self.path.reordering();
-        let mut credit = self.retransmit_pacer.credit(now);
-        if let Some(pacer) = self.pacer.as_mut().filter(|_| is_slow) {
-            credit = credit.min(pacer.credit(now));
-        }
+        let interval = repairs::resend_interval(round_trip, self.path.reordering());
+        let pacer = self.pacer.as_mut().filter(|_| is_slow);
+        let credit = pacer.map_or(usize::MAX, |pacer| pacer.credit(now));
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
-        let mut total = 0;
-        for sequence in self.control.nacks.drain(..) {
-            if total >= credit {
-                break;
-            }
-            total += video.retransmit(sequence, logs, interval, &mut wire);
-        }
-        self.retransmit_pacer.spend(total);
+        let total = self.repairs.send(video, logs, interval, credit, &mut wire);
         if is_slow {
             self.spend(total);
         }
@@ -334,7 +315,7 @@ impl Media {
         let stats = video.stats();
         let path = PathState {
             packets: stats.packets,
-            resent: stats.retransmitted,
+            resent: stats.retransmitted - stats.of_outages,
             round_trip: self.path.round_trip(),
             reordering: self.path.reordering(),
             is_queueing: self.path.is_queueing(),
@@ -475,7 +456,7 @@ fn random_start() -> RandomStart {
     reason = "an origin for the simulated clock"
 )]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use distributary_media::VideoCodec;
     use distributary_media::test_util::video_frame;

@@ -8,6 +8,7 @@ mod feedback;
 mod media;
 mod output;
 mod playout_delay;
+mod repairs;
 mod report_schedule;
 mod stats;
 
@@ -212,8 +213,10 @@ impl Peer {
         let handshake = (!self.is_handshake_complete).then_some(self.created + HANDSHAKE_TIMEOUT);
         let data = self.data.as_ref().and_then(|data| data.poll_timeout());
         let proof = self.unproven_since.map(|since| since + PROOF_TIMEOUT);
-        let report = self.report_due();
-        let deadlines = [handshake, report, self.dtls.poll_timeout(), data, proof];
+        let media = self.media.as_ref();
+        let repairs = media.and_then(|media| media.repairs.poll_timeout());
+        let (report, dtls) = (self.report_due(), self.dtls.poll_timeout());
+        let deadlines = [handshake, report, repairs, dtls, data, proof];
         let deadlines = deadlines.into_iter().flatten();
         Some(deadlines.fold(self.ice.poll_timeout(), Instant::min))
     }
@@ -251,6 +254,9 @@ impl Peer {
         if self.unproven_since.is_some_and(is_unproven_for_long) {
             self.close_because(CloseReason::Unproven);
             return;
+        }
+        if let Some(media) = &mut self.media {
+            media.repairs.handle_timeout(now);
         }
         while let Some(report) = self.media.as_mut().and_then(|media| media.poll_report(now)) {
             self.transmit(report);
@@ -413,7 +419,7 @@ impl Peer {
         self.is_connected() && self.media.as_ref().is_some_and(Media::is_catching_up)
     }
 
-    /// Writes lost packets that the viewer asked for into `buffer`, and schedules a replay of the
+    /// Writes lost packets that the viewer asked for into `buffer`, at a pace, and schedules a replay of the
     /// GOP if it asked for a keyframe: it is behind afterwards, like a newcomer.
     pub fn retransmit(&mut self, video: RepairLogs<'_>, now: Instant, buffer: &mut SendBuffer) {
         let has_address = self.has_proven_address();

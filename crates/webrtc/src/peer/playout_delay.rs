@@ -54,7 +54,7 @@ const STEP: Duration = Duration::from_millis(30);
 pub(super) struct PathState {
     /// Packets sent.
     pub(super) packets: u64,
-    /// Packets retransmitted.
+    /// Packets retransmitted that no outage had lost.
     pub(super) resent: u64,
     /// The round-trip time, once it is known.
     pub(super) round_trip: Option<Duration>,

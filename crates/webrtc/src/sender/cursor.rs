@@ -359,6 +359,20 @@ impl Cursor {
         })
     }
 
+    /// Returns the index under which the newest keyframe was sent; `None` if it was not.
+    pub(super) fn keyframe_index(&self, log: &Log) -> Option<u64> {
+        let keyframe = log.keyframe()?;
+        let mut end = self.next_index;
+        let placements = self.placements.iter().rev();
+        let mut placements = placements.take_while(|placement| placement.log == Source::Present);
+        placements.find_map(|placement| {
+            let index = keyframe.wrapping_add(placement.offset);
+            let is_sent = (placement.since..end).contains(&index);
+            end = placement.since;
+            is_sent.then_some(index)
+        })
+    }
+
     /// Schedules a replay of the GOP if that helps a viewer that asks for a keyframe: not if one
     /// was just sent or comes soon, and at most once per interval. Returns whether it did.
     pub(super) fn replay(&mut self, log: &Log, now: Instant, round_trip: Duration) -> bool {

@@ -4,12 +4,14 @@
 //! * [`SenderConfig`]: the negotiated parameters.
 //! * `announced_delay`: the bounds of the playout delay that packets carry.
 //! * `cursor`: the position in the log, and which packets are skipped.
+//! * `outage`: the packets that an outage of the network has lost.
 //! * `reception`: which packets the viewer is known to have.
 //! * `resend`: the limit of retransmissions of one packet.
 
 mod announced_delay;
 mod config;
 mod cursor;
+mod outage;
 mod reception;
 mod resend;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use crate::send_buffer::SendBuffer;
 use crate::srtp::SrtpSealer;
 use announced_delay::AnnouncedDelay;
 use cursor::{Cursor, Position, SentPacket, Source};
+use outage::Outages;
 use reception::Reception;
 use resend::RecentResends;
 
@@ -42,6 +45,11 @@ const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
 /// time.
 const REPEATED: u64 = 24;
 const MAX_REPEATS: usize = 128;
+
+/// A packet from before the newest keyframe is not sent again if it is older than the first value, and
+/// the keyframe was sent longer ago than the second: by then players go on with the keyframe. Repairs
+/// take less time, unless the network was cut.
+const STALE: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(1));
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
@@ -83,6 +91,17 @@ pub struct RepairLogs<'a> {
     pub former: Option<&'a Log>,
 }
 
+impl RepairLogs<'_> {
+    /// Returns a packet that was sent, while it is in its log.
+    fn get(&self, sent: &SentPacket) -> Option<&LoggedPacket> {
+        let log = match sent.log {
+            Source::Present => Some(self.present),
+            Source::Former => self.former,
+        };
+        log?.get(sent.number)
+    }
+}
+
 /// Sends a track to one viewer.
 ///
 /// It holds no packets: its sequence numbers are those of the log plus an offset, so a packet to
@@ -104,6 +123,7 @@ pub struct RtpSender {
     delay: AnnouncedDelay,
     recent_resends: RecentResends,
     reception: Reception,
+    outages: Outages,
     stats: SenderStats,
 }
 
@@ -116,6 +136,8 @@ pub struct SenderStats {
     pub octets: u64,
     /// Packets retransmitted.
     pub retransmitted: u64,
+    /// Those of them that an outage of the network had lost.
+    pub of_outages: u64,
     /// Times that the viewer was behind and was moved to the newest keyframe.
     pub skips: u64,
     /// Disposable frames dropped because the path was slower than the stream.
@@ -159,6 +181,7 @@ impl RtpSender {
             delay: AnnouncedDelay::default(),
             recent_resends: RecentResends::default(),
             reception: Reception::default(),
+            outages: Outages::default(),
             stats: SenderStats::default(),
             config,
         }
@@ -357,9 +380,29 @@ impl RtpSender {
         }
     }
 
+    /// Records a request of the viewer for the packets with these sequence numbers.
+    pub fn note_nack(&mut self, now: Instant, lost: &[u16], logs: RepairLogs<'_>) {
+        self.reception.note_nack(now);
+        let sent = lost.iter().filter_map(|sequence| {
+            let sent = self.cursor.sent_as(*sequence)?;
+            Some((sent.index, logs.get(&sent)?.at))
+        });
+        self.outages.note_lost(sent);
+    }
+
+    /// Puts lost packets into the order in which the viewer needs them: those since the newest keyframe go
+    /// first, because it can go on with these alone.
+    pub fn sort_by_need(&self, lost: &mut Vec<u16>, logs: RepairLogs<'_>) {
+        let oldest = self.cursor.next_index().wrapping_sub(1 << 15);
+        let first = self.cursor.keyframe_index(logs.present).unwrap_or(oldest);
+        // Sequence numbers are the low bits of indices.
+        lost.sort_unstable_by_key(|sequence| sequence.wrapping_sub(first as u16));
+        lost.dedup();
+    }
+
     /// Retransmits the packet with this sequence number, in the RTX stream if one was negotiated,
     /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in its
-    /// log any more or the buffer is full.
+    /// log any more, is of no use any more, or the buffer is full.
     pub fn retransmit(
         &mut self,
         sequence: u16,
@@ -367,17 +410,14 @@ impl RtpSender {
         interval: Duration,
         wire: &mut Wire<'_>,
     ) -> usize {
-        self.reception.note_nack(wire.now);
-        let Some(SentPacket { index, log, number }) = self.cursor.sent_as(sequence) else {
+        let sent = self.cursor.sent_as(sequence);
+        let Some((index, packet)) = sent.and_then(|sent| Some((sent.index, logs.get(&sent)?)))
+        else {
             return 0;
         };
-        let log = match log {
-            Source::Present => Some(logs.present),
-            Source::Former => logs.former,
-        };
-        let Some(packet) = log.and_then(|log| log.get(number)) else {
+        if self.is_stale(index, packet, logs.present, wire.now) {
             return 0;
-        };
+        }
         let len = match &self.rtx_header {
             Some(header) => header.len() + OSN_LEN + packet.payload.len() + wire.sealer.tag_len(),
             None => self.len_of(packet, wire),
@@ -393,7 +433,21 @@ impl RtpSender {
             None => self.write(packet, index, len, wire),
         }
         self.stats.retransmitted += 1;
+        self.stats.of_outages += u64::from(self.outages.cover(index));
         len
+    }
+
+    /// Returns whether a lost packet is of no use any more.
+    fn is_stale(&self, index: u64, packet: &LoggedPacket, log: &Log, now: Instant) -> bool {
+        let (of_packet, of_keyframe) = STALE;
+        let is_past = |at, time| now.saturating_duration_since(at) >= time;
+        let sent = self.cursor.keyframe_sent;
+        is_past(packet.at, of_packet)
+            && sent.is_some_and(|at| is_past(at, of_keyframe))
+            && self
+                .cursor
+                .keyframe_index(log)
+                .is_some_and(|keyframe| index < keyframe)
     }
 
     /// Returns the length of a media packet with header, padding and tag.
@@ -535,6 +589,11 @@ fn pad(packet: &mut [u8], behind: usize, count: u8) {
 }
 
 impl<'a> Wire<'a> {
+    /// Returns the time at which the packets are sent.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Returns the number of bytes in the buffer.
     pub(crate) fn written(&self) -> usize {
         self.buffer.len()

@@ -11,7 +11,7 @@ fn viewer_that_is_behind_skips_to_the_newest_keyframe_without_a_sequence_gap() {
     for mark in 1..4 {
         viewer.frame(mark, false);
     }
-    viewer.now += Duration::from_millis(1500);
+    viewer.now += Duration::from_millis(1200);
     viewer.frame(4, true);
     viewer.frame(5, false);
     viewer.received();
