@@ -1,35 +1,10 @@
 //! The automatic choice of a rendition.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::budget::Budget;
-use super::proof::Proofs;
-use super::{Preference, Rung};
-use crate::bandwidth::{PathCondition, PathEstimator, ProbeOutcome, ProbeResult};
-
-/// Rate of clusters for a rendition, in percent of that rendition's. Nine tenths of it have to
-/// arrive: more than is taken for too slow, so that a viewer that has moved up stays.
-const MARGIN: u64 = 130;
-
-/// The same for a viewer that does not report the arrival of each packet. It is moved down only by a
-/// queue or by loss.
-const BLIND_MARGIN: u64 = 120;
-
-/// Most that a cluster tries, in percent of what the path is known to carry: a cluster far beyond the
-/// path would hold up the frames behind it.
-const MOST_LEAP: u64 = 250;
-
-/// Time without a queue and without loss before the first cluster.
-const CLEAR: Duration = Duration::from_secs(1);
-
-/// The same before a viewer moves up for which clusters show nothing.
-const CLEAR_BLIND: Duration = Duration::from_secs(5);
-
-/// Clusters in a row without a clear result after which clusters show nothing, if the viewer does
-/// not report the arrival of each packet, and the time for which a clear failure before counts.
-const DOUBTFUL: u32 = 3;
-const DOUBTFUL_TIME: Duration = Duration::from_secs(20);
+use super::climb::{Climb, Up};
+use super::{Preference, Reason, Rung, Step};
+use crate::bandwidth::{PathCondition, ProbeResult};
 
 /// Loss in 256ths, together with a queue, from which on a path counts as slower than the rendition
 /// although its queue is too short for more, and the time for which it is so.
@@ -72,38 +47,6 @@ const USABLE: u64 = 90;
 /// arrived by then.
 const DISTURBED: Duration = Duration::from_millis(1500);
 
-/// Interval of clusters while the path carries them, and the shortest and the longest after one
-/// that it did not carry.
-const CARRIED_INTERVAL: Duration = Duration::from_millis(400);
-const FAILED_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
-
-/// Additional time before a cluster of which only the queue is seen, in turn from none to a few times
-/// this: if all followed keyframes, they would show the queues of these.
-const DITHER: Duration = Duration::from_millis(70);
-const DITHERS: u32 = 5;
-
-/// Time from the first to the last of the clusters that prove a rate: shapers let a burst pass, and
-/// a path that swings every few seconds would have the viewer down again at once. The second value
-/// is for a rendition while clusters still try a better one, and the third the same for the rarer
-/// clusters of a viewer that does not report the arrival of each packet.
-const PROOF: Duration = Duration::from_secs(5);
-const LONG_PROOF: Duration = Duration::from_secs(7);
-const LONG_BLIND_PROOF: Duration = Duration::from_secs(12);
-
-/// Further time for which a viewer waits for the proof of a better rendition.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Time for which clusters may go on before the proof begins: they try one rendition after the
-/// other.
-const SEARCH: Duration = Duration::from_secs(1);
-
-/// Time in which the result of a cluster comes.
-const RESULT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Time for which no cluster is sent at a rate that the path did not carry, if it carries a lower
-/// one.
-const FAILED_VALID: Duration = Duration::from_secs(8);
-
 /// Time for which a viewer stays down: the first value after a move down, twice the previous one,
 /// up to the second, if the move up before it has failed. People notice every switch, so there is
 /// at most one in ten seconds unless the path goes on to slow down.
@@ -111,52 +54,6 @@ const STAY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs
 
 /// A move up has failed if the path is too slow again within this time.
 const TRIAL: Duration = Duration::from_secs(10);
-
-/// The reason for a switch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The path is slower than the rendition.
-    Congestion,
-    /// The path carries a better one.
-    Bandwidth,
-    /// The viewer asks for it, or its player shows it at another size.
-    Viewer,
-    /// The rendition does not exist any longer.
-    Gone,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Congestion => "congestion",
-            Self::Bandwidth => "bandwidth",
-            Self::Viewer => "viewer",
-            Self::Gone => "gone",
-        })
-    }
-}
-
-/// The next step of a viewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Move to the rendition at this place.
-    Move {
-        /// Its place among the renditions.
-        to: usize,
-        /// Why.
-        reason: Reason,
-    },
-    /// Have the rendition at this place made, if that takes time: the viewer may need it soon.
-    Prepare {
-        /// Its place among the renditions.
-        to: usize,
-    },
-    /// Send a cluster at this rate, in bits per second.
-    Probe {
-        /// The rate.
-        rate: u64,
-    },
-}
 
 /// Chooses the rendition for one viewer.
 ///
@@ -171,10 +68,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Selector {
     began: Instant,
-    budget: Budget,
-    proofs: Proofs,
-    /// Time since which the path has shown neither queue nor loss.
-    clear_since: Option<Instant>,
+    climb: Climb,
     /// Time since which a short queue has overflowed.
     strained_since: Option<Instant>,
     /// The last comparison of queues: its time, the queue, and true if it had become shorter.
@@ -187,12 +81,6 @@ pub struct Selector {
     prepared: Option<Instant>,
     /// Nothing is taken for a property of the path until then.
     disturbed_until: Instant,
-    /// Clusters so far, modulo 2^32.
-    clusters: u32,
-    next_probe: Instant,
-    probe_interval: Duration,
-    /// Clusters in a row whose result was not clear.
-    doubtful: u32,
     /// When the viewer last moved up.
     moved_up: Option<Instant>,
     /// The viewer stays down until then, and for how long it did so last.
@@ -205,19 +93,13 @@ impl Selector {
     pub fn new(now: Instant) -> Self {
         Self {
             began: now,
-            budget: Budget::new(now),
-            proofs: Proofs::default(),
-            clear_since: None,
+            climb: Climb::new(now),
             strained_since: None,
             compared: (now, Duration::ZERO, false),
             settling: None,
             is_moving: false,
             prepared: None,
             disturbed_until: now,
-            clusters: 0,
-            next_probe: now,
-            probe_interval: FAILED_INTERVAL.0,
-            doubtful: 0,
             moved_up: None,
             stays_until: now,
             stay: STAY.0,
@@ -228,15 +110,12 @@ impl Selector {
     pub fn note_moved(&mut self, now: Instant, path: &PathCondition) {
         self.settling = Some((now + SETTLING, path.queue));
         self.is_moving = false;
-        self.clear_since = None;
-        self.doubtful = 0;
         self.strained_since = None;
-        if self.moved_up.is_some_and(|at| at > now) {
+        let is_up = self.moved_up.is_some_and(|at| at > now);
+        if is_up {
             self.moved_up = Some(now);
-            // What clusters have shown of still better renditions counts on.
-        } else {
-            self.proofs.clear();
         }
+        self.climb.note_moved(is_up);
     }
 
     /// Records that something has held up the packets of all viewers: their delay is no property of
@@ -279,9 +158,9 @@ impl Selector {
             self.is_moving &= wanted == present;
             return by_viewer(wanted);
         }
-        self.budget.update(now, rung.rate);
+        self.climb.save(now, rung.rate);
         if let Some(probe) = probe {
-            self.handle_probe(now, probe, path.is_blind);
+            self.climb.handle_probe(now, probe, path.is_blind);
         }
         self.note_path(now, path);
         if now < self.disturbed_until {
@@ -334,44 +213,7 @@ impl Selector {
         } else {
             self.strained_since = None;
         }
-        if !path.is_clear || path.carried.is_some() {
-            self.clear_since = None;
-            if path.carried.is_some() {
-                self.proofs.clear();
-            }
-        } else {
-            self.clear_since.get_or_insert(now);
-        }
-    }
-
-    fn handle_probe(&mut self, now: Instant, probe: ProbeResult, is_blind: bool) {
-        self.doubtful = match probe.outcome {
-            ProbeOutcome::Carried(_) | ProbeOutcome::Exceeded(_) => 0,
-            ProbeOutcome::Unclear => self.doubtful + 1,
-        };
-        match probe.outcome {
-            ProbeOutcome::Carried(arrived) => {
-                self.proofs.note(now, probe.rate, arrived);
-                self.probe_interval = FAILED_INTERVAL.0;
-                self.next_probe = now + CARRIED_INTERVAL;
-            }
-            ProbeOutcome::Exceeded(arrived) => {
-                self.proofs.note(now, probe.rate, arrived);
-                // A lower rate that it carries goes on to be proven.
-                let is_single =
-                    !is_blind && !self.proofs.has_failed(now, probe.rate, FAILED_VALID, false);
-                self.next_probe = if is_single || self.proofs.has_begun(now) {
-                    now + CARRIED_INTERVAL
-                } else {
-                    now + self.probe_interval
-                };
-                self.probe_interval = (2 * self.probe_interval).min(FAILED_INTERVAL.1);
-            }
-            ProbeOutcome::Unclear => self.next_probe = now + CARRIED_INTERVAL,
-        }
-        if is_blind {
-            self.next_probe += DITHER * (self.clusters % DITHERS);
-        }
+        self.climb.note_path(now, path);
     }
 
     /// Returns the step to the best rendition that a path carries which is slower than the present
@@ -428,88 +270,19 @@ impl Selector {
         above: &[Rung<I>],
         present: u64,
     ) -> Option<Up> {
-        let clear_for = now.saturating_duration_since(self.clear_since?);
-        let is_settling = self.settling.is_some_and(|(until, _)| now < until);
-        // Once a proof has begun, it must not miss the times in which the path is slower.
-        let clear = if self.proofs.has_begun(now) {
-            Duration::ZERO
-        } else {
-            CLEAR
-        };
-        if clear_for < clear || is_settling {
+        if self.settling.is_some_and(|(until, _)| now < until) {
             return None;
         }
-        let margin = if path.is_blind { BLIND_MARGIN } else { MARGIN };
-        let needs = |place: usize| above[place].rate * margin / 100;
-        let next = needs(above.len() - 1);
-        let shows_nothing = path.is_blind
-            && self.doubtful >= DOUBTFUL
-            && !self.proofs.has_failed(now, next, DOUBTFUL_TIME, true);
-        if !path.can_probe || shows_nothing {
-            // Receivers raise their estimate to about one and a half times of what they get.
-            let allows = |remb| remb >= present * BLIND_MARGIN / 100;
-            let is_due = clear_for >= CLEAR_BLIND && now >= self.stays_until;
-            if is_due && path.remb.is_none_or(allows) {
-                return Some(self.move_up(now, above.len() - 1));
-            }
-        }
-        if !path.can_probe {
-            return None;
-        }
-        let proofs = &self.proofs;
-        // One switch is better than two: first the clusters find out how far it goes.
-        let carried = (0..above.len()).find(|place| proofs.is_carried(now, needs(*place)));
-        let has_failed =
-            |place: usize| proofs.has_failed(now, needs(place), FAILED_VALID, path.is_blind);
-        let aim = match carried {
-            None => above.len() - 1,
-            Some(0) => 0,
-            Some(place) if has_failed(place - 1) => place,
-            Some(place) => place - 1,
-        };
-        let long_proof = if path.is_blind {
-            LONG_BLIND_PROOF
-        } else {
-            LONG_PROOF
-        };
-        let is_proven = |place: &usize| {
-            let span = match *place {
-                place if place == aim => PROOF,
-                // Soon the better one is proven, and one switch is better than two.
-                _ if proofs.is_carried(now, needs(aim)) => long_proof + PATIENCE,
-                _ => long_proof,
-            };
-            proofs.proven_for(now, needs(*place), path.is_blind) >= span
-        };
         let stays = self.stays_until.saturating_duration_since(now);
-        if let Some(to) = (aim..above.len()).find(is_proven)
-            && stays.is_zero()
-        {
-            // A better one may have its proof by now, a little after the lesser one.
-            let has_proof =
-                |place: &usize| proofs.proven_for(now, needs(*place), path.is_blind) >= PROOF;
-            let to = (aim..to).find(has_proof).unwrap_or(to);
-            return Some(self.move_up(now, to));
+        let step = self.climb.poll(now, path, above, present, stays)?;
+        if let Up::Move(_) = step {
+            // Counts from the switch on, see [`Self::note_moved`].
+            self.moved_up = Some(now + MOVE_TIMEOUT);
+            // A move down that has not happened yet does not happen any more.
+            self.is_moving = false;
+            self.settling = Some((now + MOVE_TIMEOUT, Duration::MAX));
         }
-        let known = proofs.carried(now).unwrap_or(0).max(present);
-        let rate = needs(aim).min(known * MOST_LEAP / 100);
-        let bytes = PathEstimator::probe_bytes(rate, present, path.is_blind);
-        if now < self.next_probe || stays > long_proof + SEARCH || !self.budget.spend(bytes) {
-            return None;
-        }
-        // Until the result comes.
-        self.next_probe = now + RESULT_TIMEOUT;
-        self.clusters = self.clusters.wrapping_add(1);
-        Some(Up::Probe(rate))
-    }
-
-    fn move_up(&mut self, now: Instant, to: usize) -> Up {
-        // Counts from the switch on, see [`Self::note_moved`].
-        self.moved_up = Some(now + MOVE_TIMEOUT);
-        // A move down that has not happened yet does not happen any more.
-        self.is_moving = false;
-        self.settling = Some((now + MOVE_TIMEOUT, Duration::MAX));
-        Up::Move(to)
+        Some(step)
     }
 }
 
@@ -520,10 +293,4 @@ fn lesser<I>(rungs: &[Rung<I>], present: usize, carried: u64) -> Option<usize> {
     let least = below.len().checked_sub(1)?;
     let fits = below.iter().position(|rung| rung.rate <= carried);
     Some(present + 1 + fits.unwrap_or(least))
-}
-
-/// A step up, by place among the renditions above the present one.
-enum Up {
-    Move(usize),
-    Probe(u64),
 }
