@@ -35,7 +35,7 @@
 //! * A viewer at the live edge, whose path has lost and held back nothing, gets each frame of its track
 //!   as long as the publisher is the same.
 //! * Times only go forward, and are as far apart as those of the publisher. Audio has no gap that the
-//!   network has not made.
+//!   network has not made, but for frames that their publisher sends late.
 //! * What a path loses gently is retransmitted, also after a move to another track, unless it was lost
 //!   before a pause of the publisher. A path that loses nothing misses nothing.
 //! * No datagram is larger than 1200 bytes. An address that has not proved itself is sent at most

@@ -18,6 +18,10 @@ use crate::content::{Stamp, audio_packet, video_track, video_unit};
 /// Duration of an audio frame in milliseconds.
 const AUDIO_MILLIS: u64 = 20;
 
+/// Time in milliseconds after which an audio frame is late. The gateway drops those that are 200 ms older
+/// than usual when they come.
+const LATE: u64 = 150;
+
 /// A publisher that has sent a frame within this time is sending.
 const RECENT: Duration = Duration::from_millis(100);
 
@@ -52,6 +56,8 @@ pub struct Record {
     pub video: Vec<u64>,
     /// Of each audio frame.
     pub audio: Vec<u64>,
+    /// Numbers of the audio frames that were sent late, in order: after a short pause.
+    late_audio: Vec<u32>,
 }
 
 impl Record {
@@ -59,6 +65,11 @@ impl Record {
     pub(crate) fn sent_at(&self, number: u32) -> Option<Instant> {
         let time = self.video.get(number as usize)?;
         Some(self.began? + Duration::from_millis(*time))
+    }
+
+    /// Returns whether an audio frame was sent so late that the gateway may drop it.
+    pub(crate) fn is_late(&self, number: u32) -> bool {
+        self.late_audio.binary_search(&number).is_ok()
     }
 
     /// Returns whether a video frame was sent shortly before `at`.
@@ -229,6 +240,9 @@ impl Publisher {
             video += self.media.interval;
         }
         while self.media.has_audio && audio <= elapsed {
+            if elapsed - audio > LATE {
+                self.record.late_audio.push(self.record.audio.len() as u32);
+            }
             self.send_audio(audio);
             audio += AUDIO_MILLIS;
         }

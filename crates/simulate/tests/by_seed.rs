@@ -93,3 +93,10 @@ fn pause_right_after_the_first_frame_keeps_its_length() {
 fn packet_that_a_newcomer_has_lost_is_sent_again_although_it_is_old() {
     pass(637..638);
 }
+
+/// The gateway drops audio that comes late, as after a short pause of the publisher.
+#[test]
+fn audio_that_its_publisher_sends_late_may_be_missing() {
+    pass(603..604);
+    pass(668..669);
+}
