@@ -48,3 +48,40 @@ fn viewer_is_at_the_live_edge_within_a_second_after_an_outage() {
         }
     }
 }
+
+#[test]
+fn live_video_goes_on_where_a_quarter_of_all_packets_is_lost() {
+    for seed in 1..6 {
+        let mut simulation = Simulation::with_client(seed, 60, &[], client());
+        simulation.network.delay = Duration::from_millis(25);
+        simulation.connect(1);
+        simulation.network.loss_permille = 250;
+        simulation.run(20 * SECOND);
+        let stats = simulation.peer.stats();
+        assert!(!stats.is_limited, "{stats:?}");
+        let frames = simulation.frames().len();
+        assert!(frames > 550, "{frames} frames in 20 seconds");
+    }
+}
+
+#[test]
+fn repairs_after_an_outage_do_not_hold_up_live_video_on_a_slow_path() {
+    let mut simulation = Simulation::with_client(1, 60, &[], client());
+    simulation.network.delay = Duration::from_millis(25);
+    simulation.network.longest_queue = Duration::from_millis(400);
+    simulation.connect(1);
+    simulation.run(2 * SECOND);
+    simulation.set_bottleneck(Some(1_500_000));
+    simulation.run(3 * SECOND);
+    simulation.network.loss_permille = 1000;
+    simulation.run(3 * SECOND);
+    simulation.network.loss_permille = 0;
+    let end = simulation.now;
+    simulation.run(6 * SECOND);
+    assert!(simulation.peer.stats().is_limited);
+    let mut times = simulation.video_received_at();
+    times.retain(|at| *at > end);
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    let longest = gaps.max();
+    assert!(longest < Some(SECOND / 2), "{longest:?}");
+}

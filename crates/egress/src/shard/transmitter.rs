@@ -113,20 +113,25 @@ impl<O: Outlet> Transmitter<O> {
         viewer.is_held_back = true;
     }
 
-    /// Retransmits packets that a viewer has asked for.
+    /// Retransmits packets that a viewer has asked for, if the kernel takes them: otherwise they wait for
+    /// the viewer's next report.
     pub(super) fn retransmit(&mut self, viewer: &mut Viewer, video: RepairLogs<'_>, now: Instant) {
         let Some(pair) = viewer.peer.pair() else {
             return;
         };
         self.buffer.clear();
-        viewer.peer.retransmit(video, now, &mut self.buffer);
         if let Transport::Tcp(id) = pair.transport {
             let connection = viewer.connection(id).filter(|other| other.has_room());
-            if let Some(connection) = connection {
-                queue_runs(connection, &self.buffer);
+            if let Some(connection) = connection.map(Arc::clone) {
+                viewer.peer.retransmit(video, now, &mut self.buffer);
+                queue_runs(&connection, &self.buffer);
             }
             return;
         }
+        if self.is_full() {
+            return;
+        }
+        viewer.peer.retransmit(video, now, &mut self.buffer);
         for (bytes, segment) in self.buffer.runs() {
             // A full kernel buffer loses the retransmission; the viewer asks again.
             let _ = self.outlet.send(pair.remote, pair.local, bytes, segment);

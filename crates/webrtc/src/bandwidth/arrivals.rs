@@ -22,9 +22,10 @@ const SHORT_QUEUE: i64 = 30_000;
 /// Window of the delivered rate, in microseconds (draft-ietf-rmcat-gcc-02 section 5.5).
 const RATE_SPAN: i64 = 500_000;
 
-/// Loss from which on the path counts as slower than the stream. Wireless links lose up to a tenth
-/// without congestion, and retransmission repairs that.
-const HIGH_LOSS: f64 = 0.2;
+/// Loss from which on the path counts as slower than the stream. Wireless links lose a tenth without
+/// congestion, and bad ones a fifth; retransmission repairs that. A path that is slower and has no queue
+/// loses more and more, because what it loses is sent again.
+const HIGH_LOSS: f64 = 0.3;
 
 /// Loss from which on the estimate does not grow (draft-ietf-rmcat-gcc-02 section 6).
 const SOME_LOSS: f64 = 0.1;

@@ -11,7 +11,7 @@ use crate::rtcp::{FirRequests, NackPairs, ReferenceTime};
 pub(super) struct Control {
     pub(super) stats: PeerStats,
     /// Sequence numbers of lost video packets.
-    nacks: Vec<u16>,
+    pub(super) nacks: Vec<u16>,
     wants_keyframe: bool,
     /// Number of the last full intra request.
     fir_number: Option<u8>,
@@ -49,10 +49,5 @@ impl Control {
                 self.nacks.push(sequence);
             }
         }
-    }
-
-    /// Returns the lost packets that were recorded since the last call.
-    pub(super) fn take_nacks(&mut self) -> Vec<u16> {
-        std::mem::take(&mut self.nacks)
     }
 }

@@ -288,10 +288,10 @@ impl Media {
                 .get_or_insert_with(|| pacer(&self.path, rate, now));
             self.is_behind = true;
         }
-        let requested = self.control.take_nacks();
-        if !requested.is_empty() {
+        if !self.control.nacks.is_empty() {
             self.path.handle_nack(now);
-            self.repairs.add(now, &requested, video, logs);
+            self.repairs.add(now, &self.control.nacks, video, logs);
+            self.control.nacks.clear();
         }
         if self.repairs.is_empty() {
             return;
@@ -303,6 +303,8 @@ impl Media {
         let total = self.repairs.send(video, logs, interval, credit, &mut wire);
         if is_slow {
             self.spend(total);
+            // What waited would take all that the path carries from the live video.
+            self.repairs.clear();
         }
         self.adapt_playout_delay(now);
     }

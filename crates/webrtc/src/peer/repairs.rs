@@ -51,6 +51,12 @@ impl Repairs {
         self.lost.is_empty()
     }
 
+    /// Forgets the packets that wait: the viewer asks again for what it still needs.
+    pub(super) fn clear(&mut self) {
+        self.lost.clear();
+        self.next = None;
+    }
+
     /// Returns when packets are to be sent; `None` if none wait.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.next
@@ -249,19 +255,26 @@ mod tests {
         }
         let end = world.now;
         let mut came = BTreeMap::new();
-        for millis in (0..1000).step_by(5) {
-            world.now = end + Duration::from_millis(millis);
-            if millis % 50 == 0 && millis < 500 {
+        let mut requests = (0..10)
+            .map(|n| end + Duration::from_millis(50 * n))
+            .peekable();
+        loop {
+            let times = [requests.peek().copied(), world.repairs.poll_timeout()];
+            let Some(next) = times.into_iter().flatten().min() else {
+                break;
+            };
+            world.now = next;
+            if requests.next_if_eq(&next).is_some() {
                 let all = older.iter().chain(&present);
                 let is_missing = |sequence: &&u16| !came.contains_key(*sequence);
                 let lost: Vec<u16> = all.filter(is_missing).copied().collect();
                 world.ask(&lost);
             }
+            let millis = next.saturating_duration_since(end).as_millis() as u64;
             for sequence in world.repair() {
                 came.entry(sequence).or_insert(millis);
             }
         }
-        assert_eq!(world.repairs.poll_timeout(), None, "nothing is left");
         let stats = world.sender.stats();
         assert_eq!(stats.retransmitted, stats.of_outages);
         let (newer, older) = came

@@ -98,6 +98,11 @@ impl PlayoutDelay {
         }
     }
 
+    /// Returns the lower bound.
+    pub fn minimum(self) -> Duration {
+        Duration::from_millis(10 * u64::from(self.min))
+    }
+
     /// Returns whether the lower bound is zero.
     pub fn has_no_minimum(self) -> bool {
         self.min == 0

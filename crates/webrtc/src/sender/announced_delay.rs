@@ -94,6 +94,12 @@ impl AnnouncedDelay {
         self.hurries = true;
     }
 
+    /// Returns the lower bound that the viewer is asked to keep.
+    pub(super) fn minimum(&self) -> Duration {
+        self.bounds
+            .map_or(Duration::ZERO, |(bounds, _)| bounds.minimum())
+    }
+
     /// Records that the viewer has reached the live edge.
     pub(super) fn note_live(&mut self) {
         self.is_live = true;

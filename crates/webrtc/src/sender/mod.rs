@@ -47,8 +47,9 @@ const REPEATED: u64 = 24;
 const MAX_REPEATS: usize = 128;
 
 /// A packet from before the newest keyframe is not sent again if it is older than the first value, and
-/// the keyframe was sent longer ago than the second: by then players go on with the keyframe. Repairs
-/// take less time, unless the network was cut.
+/// the keyframe was sent longer ago than the second, both longer by the playout delay that the viewer is
+/// asked to keep: by then players go on with the keyframe. Repairs take less time, unless the network
+/// was cut.
 const STALE: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(1));
 
 /// Set in the first byte of the header when padding follows the payload (RFC 3550 section 5.1).
@@ -440,7 +441,8 @@ impl RtpSender {
     /// Returns whether a lost packet is of no use any more.
     fn is_stale(&self, index: u64, packet: &LoggedPacket, log: &Log, now: Instant) -> bool {
         let (of_packet, of_keyframe) = STALE;
-        let is_past = |at, time| now.saturating_duration_since(at) >= time;
+        let delay = self.delay.minimum();
+        let is_past = |at, time| now.saturating_duration_since(at) >= time + delay;
         let sent = self.cursor.keyframe_sent;
         is_past(packet.at, of_packet)
             && sent.is_some_and(|at| is_past(at, of_keyframe))

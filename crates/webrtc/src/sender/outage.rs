@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Packets in a row that were sent within this time or more and are all lost have met an outage.
+/// So many packets in a row or more, published within this time or more, that are all lost have met an
+/// outage.
 const OUTAGE: Duration = Duration::from_millis(250);
+const LEAST: u64 = 10;
 
 /// Tells packets that an outage has lost from those that the network loses now and then.
 ///
@@ -14,16 +16,32 @@ pub(super) struct Outages {
     last: Option<u64>,
 }
 
+/// Packets in a row.
+struct Run {
+    /// Time of the first one.
+    begin: Instant,
+    first: u64,
+    last: u64,
+}
+
 impl Outages {
     /// Handles the packets that a viewer asks for in one request: index and time of each.
     pub(super) fn note_lost(&mut self, lost: impl Iterator<Item = (u64, Instant)>) {
-        let mut run: Option<(Instant, u64)> = None;
+        let mut run: Option<Run> = None;
         for (index, at) in lost {
-            let (begin, _) = *run.insert(match run {
-                Some((begin, before)) if before + 1 == index => (begin, index),
-                _ => (at, index),
-            });
-            if at.saturating_duration_since(begin) >= OUTAGE {
+            let run = match &mut run {
+                Some(run) if run.last + 1 == index => {
+                    run.last = index;
+                    run
+                }
+                run => run.insert(Run {
+                    begin: at,
+                    first: index,
+                    last: index,
+                }),
+            };
+            let is_long = at.saturating_duration_since(run.begin) >= OUTAGE;
+            if is_long && run.last - run.first + 1 >= LEAST {
                 self.last = self.last.max(Some(index));
             }
         }
@@ -67,5 +85,16 @@ mod tests {
         note(&mut outages, start, (0..200).step_by(2));
         note(&mut outages, start, 300..320);
         assert!(!outages.cover(0));
+    }
+
+    #[test]
+    fn few_packets_of_a_slow_stream_are_none() {
+        let start = Instant::now();
+        let mut outages = Outages::default();
+        let second = |index: u64| (index, start + Duration::from_secs(index));
+        outages.note_lost((0..9).map(second));
+        assert!(!outages.cover(0));
+        outages.note_lost((20..30).map(second));
+        assert!(outages.cover(29));
     }
 }

@@ -1,9 +1,11 @@
 //! Limits how often a packet is retransmitted.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// Number of packets whose retransmission is remembered; a power of two.
-const SLOTS: usize = 256;
+/// Number of packets whose retransmission is remembered; a power of two. A viewer is sent as many again
+/// in a second at most.
+const SLOTS: usize = 1024;
 
 /// The times of the last retransmissions, so that a NACK that crosses the retransmission it asks
 /// for is not answered twice.
@@ -12,25 +14,32 @@ const SLOTS: usize = 256;
 /// makes the other forgotten, which costs at most one retransmission more than needed.
 #[derive(Debug, Default)]
 pub(super) struct RecentResends {
-    /// Empty before the first request: most viewers lose nothing.
-    slots: Vec<Option<(u16, Instant)>>,
+    /// Time of the first one.
+    begin: Option<Instant>,
+    /// Sequence numbers, with the milliseconds from a millisecond before the first one. Empty before that:
+    /// most viewers lose nothing.
+    slots: Vec<Option<(u16, NonZeroU32)>>,
 }
 
 impl RecentResends {
     /// Returns whether the packet may be retransmitted now, and records it if so: not twice within
     /// `interval`.
     pub(super) fn permit(&mut self, sequence: u16, now: Instant, interval: Duration) -> bool {
+        let begin = *self.begin.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(begin).as_millis();
+        let at = NonZeroU32::MIN.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX));
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, None);
         }
         let Some(slot) = self.slots.get_mut(usize::from(sequence) % SLOTS) else {
             return false;
         };
-        let is_recent = slot.is_some_and(|(other, at)| {
-            other == sequence && now.saturating_duration_since(at) < interval
+        let is_recent = slot.is_some_and(|(other, before)| {
+            let passed = at.get().saturating_sub(before.get());
+            other == sequence && u128::from(passed) < interval.as_millis()
         });
         if !is_recent {
-            *slot = Some((sequence, now));
+            *slot = Some((sequence, at));
         }
         !is_recent
     }
