@@ -6,7 +6,7 @@ use distributary_hub::{Admission, AdmissionError};
 use tracing::warn;
 
 use super::{Command, Owner};
-use crate::answer::refuse;
+use crate::answer::refuse_all;
 use crate::claim::{Claim, Event, Step, Verdict};
 use crate::claimant::take_step;
 use crate::clock::wall_clock;
@@ -34,16 +34,16 @@ impl Owner {
                 // The node ends.
                 next = Err(Verdict::NoArbiter);
             }
+            let mut joins = Vec::new();
             while let Ok(command) = self.commands.try_recv() {
                 match command {
                     Command::Admit(admission) => admissions.push(admission),
-                    Command::Join(_, reply) => {
-                        refuse(&self.context, &reply, EndReason::Moved).await;
-                    }
+                    Command::Join(_, reply) => joins.push(reply),
                     // There is nothing to keep or to announce yet.
                     Command::Keep(..) | Command::Announce => {}
                 }
             }
+            refuse_all(&self.context, joins, EndReason::Moved).await;
         };
         let context = Arc::clone(&self.context);
         let counters = &context.counters;
