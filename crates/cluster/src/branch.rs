@@ -123,7 +123,7 @@ impl Branch {
                 *current = trunk;
             } else {
                 self.reception = None;
-                if let Err(event) = self.open(trunk).await {
+                if let Err(event) = self.open().await {
                     return event;
                 }
             }
@@ -133,9 +133,13 @@ impl Branch {
         }
     }
 
-    /// Begins to receive. Returns the event if that is not possible now.
-    async fn open(&mut self, trunk: Trunk) -> Result<(), BranchEvent> {
+    /// Begins to receive, if the trunk is there. Returns the event if that is not possible now.
+    async fn open(&mut self) -> Result<(), BranchEvent> {
         sleep_until(self.retry_at.into()).await;
+        // It may be another one after that time.
+        let Some(trunk) = self.trunk.borrow_and_update().clone() else {
+            return Ok(());
+        };
         if !trunk.further.has(self.strand) {
             self.fail();
             return Err(BranchEvent::Refused);
@@ -221,5 +225,58 @@ impl Branch {
             }
             Some(Event::Data(_)) | None => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_hub::{Hub, HubConfig};
+    use distributary_names::RenditionId;
+
+    use super::*;
+    use crate::anchor::Anchor;
+    use crate::cluster::ClusterSetup;
+    use crate::config::ClusterConfig;
+    use crate::strand::Further;
+
+    #[tokio::test(start_paused = true)]
+    async fn owner_that_comes_during_the_delay_is_asked() {
+        let config = ClusterConfig {
+            nats: vec!["nats://127.0.0.1:1".to_owned()],
+            node: "edge".to_owned(),
+            ..ClusterConfig::default()
+        };
+        let hub = Hub::new(HubConfig::default());
+        let setup = ClusterSetup::new(&config, hub.clone()).unwrap();
+        let (cluster, _driver) = setup.connect().await.unwrap();
+        let name = StreamName::parse("live/test").unwrap();
+        let publisher = hub.publish(&name, now()).unwrap();
+        let trunk = |owner: &str, renditions| {
+            let (at, time) = (now(), MediaTime::ZERO);
+            let further = Further {
+                published_audio: false,
+                renditions,
+            };
+            let stream = Arc::clone(publisher.stream());
+            let owner = owner.parse().unwrap();
+            Some(Trunk::new(
+                stream,
+                owner,
+                1,
+                1,
+                Anchor { at, time },
+                further,
+            ))
+        };
+        let (trunk_in, trunk_out) = watch::channel(trunk("old", false));
+        let context = Arc::clone(cluster.context());
+        let strand = Strand::Rendition(RenditionId::H264);
+        let mut branch = Branch::new(context, Arc::default(), name, strand, trunk_out);
+        branch.retry_at = now() + Duration::from_secs(2);
+        let taken_over = async { trunk_in.send(trunk("new", true)) };
+        let (event, sent) = tokio::join!(branch.next(), taken_over);
+        sent.unwrap();
+        // No server is connected.
+        assert!(matches!(event, BranchEvent::Offline), "{event:?}");
     }
 }
