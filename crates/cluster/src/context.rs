@@ -78,9 +78,9 @@ impl Context {
         *node == self.node || self.nodes().has_left(node)
     }
 
-    /// Returns the name of the node that expects an answer on the subject `reply`, which only this node
-    /// may have the right to receive there: whoever uses the name of another one gets no answer. Unknown
-    /// nodes share one name.
+    /// Returns the name of the node that expects an answer on the subject `reply`. Unknown nodes share one
+    /// name. NATS does not check who may name a subject for answers, only who may receive there: a hostile
+    /// node can use the name of another one, which then gets the answer.
     pub(crate) fn asking_node(&self, reply: &str) -> String {
         let node: Option<Label> = asker(reply).and_then(|node| node.parse().ok());
         let node = node.filter(|node| self.nodes().contains(node));

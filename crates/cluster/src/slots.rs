@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Slots for what is in progress with other nodes. No node can take all of them, so that one that is
-/// silent or busy leaves some to the others. A clone is a handle to the same slots.
+/// Slots for what is in progress with other nodes. One that is silent, busy or faulty leaves some to the
+/// others. A hostile one need not: it can take slots in the names of others, see
+/// [`Context::asking_node`](crate::context::Context::asking_node). A clone is a handle to the same slots.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
     /// Maximum slots of one node.
