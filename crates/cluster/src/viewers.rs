@@ -44,12 +44,12 @@ impl Cluster {
         choice::less_loaded(&nodes, zone, load, limit, has_stream, &mut random)
     }
 
-    /// Counts a new viewer that is sent to another node because this one has too much load.
+    /// Counts a new viewer that is redirected to another node because this one has too much load.
     pub fn note_redirect_by_load(&self) {
         self.context().counters.redirects_load.note();
     }
 
-    /// Counts a new viewer that is sent to another node because this one drains.
+    /// Counts a new viewer that is redirected to another node because this one drains.
     pub fn note_redirect_by_drain(&self) {
         self.context().counters.redirects_drain.note();
     }

@@ -32,7 +32,7 @@ pub trait OtherNodes: Send + Sync {
     /// has too much load.
     fn less_loaded(&self, stream: &StreamName) -> Option<String>;
 
-    /// Notes that a new viewer is sent to another gateway.
+    /// Notes that a new viewer is redirected to another gateway.
     fn note_redirect(&self, reason: RedirectReason);
 
     /// Returns the name of this gateway, which its sessions carry.
@@ -52,7 +52,7 @@ pub trait OtherNodes: Send + Sync {
     fn forward(&self, node: &str, request: Bytes) -> BoxFuture<'_, Result<Bytes, NotForwarded>>;
 }
 
-/// The reason why a new viewer is sent to another gateway.
+/// The reason why a new viewer is redirected to another gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedirectReason {
     /// This one has too much load.
@@ -168,11 +168,11 @@ pub(crate) fn redirect(
     let Some(first) = endpoints.first() else {
         return Ok(None);
     };
-    front.nodes.note_redirect(reason);
     let allowed = &front.config.current().whep.allowed_origins;
     if *allowed != AllowedOrigins::Any && is_of_other_site(headers) {
         return Err(elsewhere(&endpoints));
     }
+    front.nodes.note_redirect(reason);
     let separator = if query.is_empty() { "" } else { "&" };
     let target = format!("{first}?{query}{separator}{REDIRECTED}");
     Ok(Some(temporary_redirect(&target)))

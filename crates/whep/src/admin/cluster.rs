@@ -125,9 +125,9 @@ pub struct ClusterCounts {
     pub malformed: u64,
     /// Messages of nodes that speak another version.
     pub other_version: u64,
-    /// New viewers sent to another node because this one had too much load.
+    /// New viewers redirected to another node because this one had too much load.
     pub redirects_load: u64,
-    /// New viewers sent to another node because this one drained.
+    /// New viewers redirected to another node because this one drained.
     pub redirects_drain: u64,
 }
 

@@ -126,7 +126,7 @@ fn collect_counts(counts: &ClusterCounts, registry: &mut Registry) {
     ];
     registry.register(
         "redirects",
-        "New viewers sent to another node, by reason",
+        "New viewers redirected to another node, by reason",
         family(redirects.map(|(reason, value)| (Reason { reason }, value))),
     );
 }

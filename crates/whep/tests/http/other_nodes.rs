@@ -23,7 +23,7 @@ struct Others {
     alternates: Vec<&'static str>,
     less_loaded: Option<&'static str>,
     this_url: Option<&'static str>,
-    /// The viewers that were sent to other gateways.
+    /// The viewers that were redirected to other gateways.
     redirects: Arc<Mutex<Vec<RedirectReason>>>,
     /// The routes of the gateway b.
     b: Option<Router>,
@@ -187,7 +187,8 @@ async fn page_of_another_site_gets_the_endpoints_in_the_place_of_a_redirect() {
     // A browser follows a redirect from the gateway's own page with this page's origin.
     let answer = post("http://a.example").await;
     assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
-    assert_eq!(*redirects.lock().unwrap(), [RedirectReason::Drain; 2]);
+    let counted = &*redirects.lock().unwrap();
+    assert_eq!(counted, &[RedirectReason::Drain], "one was redirected");
 }
 
 #[tokio::test]
