@@ -40,6 +40,10 @@ const TICK: Duration = Duration::from_millis(200);
 /// made, change without an event.
 const COMPARISON: Duration = Duration::from_secs(1);
 
+/// Time after the present up to which a keyframe may be requested. The present is that of decoding:
+/// frames that viewers have are shown later.
+const MAX_AHEAD: Duration = Duration::from_secs(1);
+
 /// Commands in the queue of a feed.
 const MAX_COMMANDS: usize = 64;
 
@@ -211,9 +215,12 @@ impl Feed {
         let (hub, name) = (&self.context.hub, self.stream.name());
         // No viewer has more. With a later time, none would get the keyframe that it needs.
         let source = hub.stream(&name.published());
-        let present = source.and_then(|source| source.reached(now()));
-        if let Some(present) = present {
-            hub.request_keyframe(name, after.min(present));
+        let Some(present) = source.and_then(|source| source.reached(now())) else {
+            return;
+        };
+        let after = after.min(present + MAX_AHEAD);
+        if hub.request_keyframe(name, after) {
+            self.keyframes.await_keyframe(after);
         }
     }
 
@@ -238,6 +245,11 @@ impl Feed {
                 let arrived = delivery.arrived;
                 let age = arrived.map_or(Duration::ZERO, |at| now().saturating_duration_since(at));
                 self.send_frame(frame, age).await;
+                if let Frame::Video(video) = &**frame
+                    && video.keyframe
+                {
+                    self.keyframes.note_keyframe(video.pts);
+                }
             }
             StreamEvent::Data(data) if self.strand == Strand::Main => self.send_data(data).await,
             StreamEvent::Data(_) => {}
