@@ -235,20 +235,13 @@ mod tests {
 
     use super::*;
     use crate::anchor::Anchor;
-    use crate::cluster::ClusterSetup;
-    use crate::config::ClusterConfig;
+    use crate::cluster::Cluster;
     use crate::strand::Further;
 
     #[tokio::test(start_paused = true)]
     async fn owner_that_comes_during_the_delay_is_asked() {
-        let config = ClusterConfig {
-            nats: vec!["nats://127.0.0.1:1".to_owned()],
-            node: "edge".to_owned(),
-            ..ClusterConfig::default()
-        };
         let hub = Hub::new(HubConfig::default());
-        let setup = ClusterSetup::new(&config, hub.clone()).unwrap();
-        let (cluster, _driver) = setup.connect().await.unwrap();
+        let (cluster, _driver) = Cluster::unconnected(hub.clone()).await;
         let name = StreamName::parse("live/test").unwrap();
         let publisher = hub.publish(&name, now()).unwrap();
         let trunk = |owner: &str, renditions| {

@@ -447,3 +447,17 @@ async fn serve(
 async fn subscribe(context: &Context, subject: &str) -> Option<Subscription> {
     context.link.subscribe_at_start(subject).await
 }
+
+#[cfg(test)]
+impl Cluster {
+    /// Returns a node that never reaches a NATS server.
+    pub(crate) async fn unconnected(hub: Hub) -> (Self, ClusterDriver) {
+        let config = ClusterConfig {
+            nats: vec!["nats://127.0.0.1:1".to_owned()],
+            node: "test".to_owned(),
+            ..ClusterConfig::default()
+        };
+        let setup = ClusterSetup::new(&config, hub).unwrap();
+        setup.connect().await.unwrap()
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use distributary_media::MediaTime;
 use distributary_names::{RenditionId, StreamName};
 use futures_util::future::join_all;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
 use super::awaited::{Awaited, AwaitedJoins};
@@ -62,10 +63,9 @@ impl Feeds {
         if !self.is_offered(id) {
             return refuse(&self.context, &reply, EndReason::Lost).await;
         }
-        if self.awaited.are_full() {
-            return refuse(&self.context, &reply, EndReason::Busy).await;
+        if let Err(reply) = self.awaited.add(Awaited { id, join, reply }) {
+            refuse(&self.context, &reply, EndReason::Busy).await;
         }
-        self.awaited.add(Awaited { id, join, reply });
     }
 
     /// Returns the next requests whose rendition has been waited for; `None` if there are none. It may
@@ -90,8 +90,8 @@ impl Feeds {
             node: join.node,
             reply: reply.clone(),
         };
-        if !self.send(join.strand, command) {
-            refuse(&self.context, &reply, EndReason::Lost).await;
+        if let Err(reason) = self.send(join.strand, command) {
+            refuse(&self.context, &reply, reason).await;
         }
     }
 
@@ -132,19 +132,25 @@ impl Feeds {
                 .any(|offer| offer.id == id)
     }
 
-    /// Gives a command to the feed of a strand, which is started if there is none. Returns whether
-    /// that was possible.
-    fn send(&mut self, strand: Strand, command: FeedCommand) -> bool {
-        let feed = self.running.get(&strand);
-        if feed.is_none_or(|feed| feed.commands.is_closed()) {
+    /// Gives a command to the feed of a strand, which is started if there is none. Returns the reason if
+    /// that is not possible.
+    fn send(&mut self, strand: Strand, command: FeedCommand) -> Result<(), EndReason> {
+        let running = self.running.get(&strand);
+        let running = running.filter(|feed| !feed.commands.is_closed());
+        let commands = if let Some(feed) = running {
+            feed.commands.clone()
+        } else {
             let feed = Feed::spawn(&self.context, &self.name, self.epoch, strand);
-            let Some(feed) = feed else {
-                return false;
-            };
+            let feed = feed.ok_or(EndReason::Lost)?;
+            let commands = feed.commands.clone();
             self.running.insert(strand, feed);
-        }
-        let feed = self.running.get(&strand);
-        feed.is_some_and(|feed| feed.commands.try_send(command).is_ok())
+            commands
+        };
+        commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => EndReason::Busy,
+            // It has just ended: whoever asks again gets another one.
+            TrySendError::Closed(_) => EndReason::Moved,
+        })
     }
 }
 
@@ -159,8 +165,31 @@ async fn end_all(feeds: Vec<RunningFeed>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Cluster;
+    use distributary_hub::{Hub, HubConfig};
     use tokio::sync::mpsc;
     use tokio::time::Instant;
+
+    #[tokio::test]
+    async fn feed_with_too_many_commands_is_busy() {
+        let (cluster, _driver) = Cluster::unconnected(Hub::new(HubConfig::default())).await;
+        let name = StreamName::parse("live/test").unwrap();
+        let mut feeds = Feeds::new(Arc::clone(cluster.context()), name);
+        let (commands, queue) = mpsc::channel(1);
+        let task = tokio::spawn(async {});
+        feeds
+            .running
+            .insert(Strand::Main, RunningFeed { commands, task });
+        let join = || FeedCommand::Join {
+            node: "x".parse().unwrap(),
+            reply: "_INBOX.x.1".to_owned(),
+        };
+        assert_eq!(feeds.send(Strand::Main, join()), Ok(()));
+        assert_eq!(feeds.send(Strand::Main, join()), Err(EndReason::Busy));
+        drop(queue);
+        let gone = feeds.send(Strand::Main, join());
+        assert_eq!(gone, Err(EndReason::Lost), "nobody publishes it");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn feeds_end_together_within_one_limit() {
