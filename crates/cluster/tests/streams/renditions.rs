@@ -270,18 +270,48 @@ fn most_since(began: Instant) -> usize {
     began.elapsed().as_millis() as usize / 100 + 2
 }
 
+/// A stream of the node "a" whose rendition is watched at the node "b", and a stranger who says more.
+struct Watched {
+    stream: StreamName,
+    maker: Maker,
+    running: JoinHandle<()>,
+    small: TestViewer,
+    stranger: Stranger,
+    a: Node,
+    b: Node,
+    _viewer: TestViewer,
+    _nats: NatsServer,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let nats = NatsServer::start();
+        let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
+        let maker = Maker::start(&a);
+        let stream = name("live/test");
+        let running = a.publish(&stream).await.unwrap().run(1);
+        let mut viewer = b.watch(&stream).await;
+        viewer.sees(1).await;
+        let mut small = watch_rendition(&b, &stream).await;
+        small.sees(SMALL).await;
+        Self {
+            maker,
+            running,
+            small,
+            stranger: Stranger::connect(&nats, &stream).await,
+            stream,
+            a,
+            b,
+            _viewer: viewer,
+            _nats: nats,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
-    let nats = NatsServer::start();
-    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
-    let mut maker = Maker::start(&a);
-    let test = name("live/test");
-    let running = a.publish(&test).await.unwrap().run(1);
-    let mut viewer = b.watch(&test).await;
-    viewer.sees(1).await;
-    let mut small = watch_rendition(&b, &test).await;
-    small.sees(SMALL).await;
-    let stranger = Stranger::connect(&nats, &test).await;
+    let mut scene = Watched::start().await;
+    let (stranger, maker) = (&scene.stranger, &mut scene.maker);
 
     // At the owner.
     let began = Instant::now();
@@ -306,9 +336,14 @@ async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
     let mut sent = stranger.client.subscribe(KEEP).await.unwrap();
     handled(&stranger.client).await;
     let began = Instant::now();
-    let time = small.video().await.dts();
+    let time = scene.small.video().await.dts();
     for _ in 0..50 {
-        assert!(b.hub.request_keyframe(&test.rendition(&rung()), time));
+        assert!(
+            scene
+                .b
+                .hub
+                .request_keyframe(&scene.stream.rendition(&rung()), time)
+        );
     }
     // The next keep of all streams comes after two seconds at most.
     let mut requests = 0;
@@ -322,22 +357,14 @@ async fn requests_for_keyframes_of_many_viewers_are_passed_on_as_few() {
         }
     }
     assert!(requests <= most_since(began), "{requests}");
-    running.abort();
+    scene.running.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn request_for_a_keyframe_in_the_future_does_not_keep_others_from_theirs() {
-    let nats = NatsServer::start();
-    let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
-    let mut maker = Maker::start(&a);
-    let test = name("live/test");
-    let running = a.publish(&test).await.unwrap().run(1);
-    let mut viewer = b.watch(&test).await;
-    viewer.sees(1).await;
-    let mut small = watch_rendition(&b, &test).await;
-    small.sees(SMALL).await;
-    let stranger = Stranger::connect(&nats, &test).await;
-    let source = a.hub.stream(&test).unwrap();
+    let mut scene = Watched::start().await;
+    let (stranger, maker) = (&scene.stranger, &mut scene.maker);
+    let source = scene.a.hub.stream(&scene.stream).unwrap();
     let reached = || source.reached(now()).unwrap();
 
     // Viewers may have frames that are shown later than the newest is decoded.
@@ -358,7 +385,7 @@ async fn request_for_a_keyframe_in_the_future_does_not_keep_others_from_theirs()
     })
     .await;
     assert!(reached() > first, "{first:?}");
-    running.abort();
+    scene.running.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
