@@ -24,10 +24,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns the media time from the first cached frame to the present.
-    pub(crate) fn behind(&self) -> Duration {
-        let since = self.since.unwrap_or(self.present);
-        MediaTime::from_nanos(self.present).saturating_since(MediaTime::from_nanos(since))
+    /// Returns the media time from the first cached frame after `last` to the present.
+    pub(crate) fn behind(&self, last: Option<MediaTime>) -> Duration {
+        let since = MediaTime::from_nanos(self.since.unwrap_or(self.present));
+        let since = last.map_or(since, |last| last.max(since));
+        MediaTime::from_nanos(self.present).saturating_since(since)
     }
 }
 
@@ -86,8 +87,14 @@ mod tests {
             present: 3_000_000_000,
             since,
         };
-        assert_eq!(place(Some(1_000_000_000)).behind(), Duration::from_secs(2));
-        assert_eq!(place(None).behind(), Duration::ZERO);
-        assert_eq!(place(Some(i64::MAX)).behind(), Duration::ZERO);
+        let seconds = Duration::from_secs;
+        let at = |millis| Some(MediaTime::from_millis(millis));
+        let since = place(Some(1_000_000_000));
+        assert_eq!(since.behind(None), seconds(2));
+        assert_eq!(since.behind(at(500)), seconds(2));
+        assert_eq!(since.behind(at(2_000)), seconds(1));
+        assert_eq!(since.behind(at(5_000)), seconds(0));
+        assert_eq!(place(None).behind(None), seconds(0));
+        assert_eq!(place(Some(i64::MAX)).behind(None), seconds(0));
     }
 }

@@ -22,9 +22,10 @@ const REJOIN_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration:
 /// Time without such a request after which the next one counts as the first.
 const CALM: Duration = Duration::from_secs(60);
 
-/// Maximum media time that viewers who watch the stream already get at once when it goes on at
-/// another owner. Otherwise their video goes on at the next keyframe, as after a takeover on one
-/// machine: they would see the frames since the last keyframe in fast motion.
+/// Maximum media time that viewers who watch the stream already get at once: when it goes on at
+/// another owner, and when this node, or its connection, stood still. Otherwise their video goes on at
+/// the next keyframe, as after a takeover on one machine: they would see old frames in fast motion.
+/// Viewers that have waited for a keyframe for that time get them all the same.
 const MAX_CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The outcome of a message.
@@ -77,8 +78,11 @@ pub(crate) struct Follower {
     awaiting_keyframe: bool,
     /// A part had a number that is far from the expected one since the last request to join.
     is_astray: bool,
-    /// A video frame was not passed on since the last request to join.
-    has_withheld: bool,
+    /// Time of the first video frame that was not passed on, since the last keyframe or request to
+    /// join.
+    withheld_since: Option<Instant>,
+    /// Viewers had waited for a keyframe when the stream was requested again, until an answer comes.
+    has_waited: bool,
     /// The value of `awaiting_keyframe` after the answer to the request to join, unless the answer
     /// has video.
     awaited: bool,
@@ -109,7 +113,8 @@ impl Follower {
             last_audio: None,
             awaiting_keyframe: false,
             is_astray: false,
-            has_withheld: false,
+            withheld_since: None,
+            has_waited: false,
             awaited: true,
             last_join: now,
             rejoin_after: rejoins.fail(),
@@ -134,7 +139,9 @@ impl Follower {
         self.skips_video = false;
         // The answer begins with a keyframe, or has no video.
         self.awaited |= std::mem::take(&mut self.awaiting_keyframe);
-        self.has_withheld = false;
+        let withheld_since = self.withheld_since.take();
+        self.has_waited |= withheld_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= MAX_CATCH_UP);
         self.is_astray = false;
         self.last_join = now;
         self.heard = now;
@@ -188,10 +195,12 @@ impl Follower {
                 // Live messages from here on follow without a gap.
                 self.live = Reassembly::starting_at(next);
                 self.awaiting_keyframe = std::mem::take(&mut self.awaited);
-                self.has_withheld |= self.skips_video;
-                // Whoever waits for long after all gets the whole answer to the next request.
-                self.skips_video = false;
-                self.is_watched = false;
+                if std::mem::take(&mut self.skips_video) {
+                    // Without a keyframe until then, another answer is passed on.
+                    self.withheld_since.get_or_insert(now);
+                    self.rejoin_after = REJOIN_INTERVAL.0;
+                }
+                (self.is_watched, self.has_waited) = (false, false);
                 Err(Answered::Complete)
             }
             Some(Content::End(reason)) => Err(Answered::Refused(reason)),
@@ -207,7 +216,7 @@ impl Follower {
                     Some(anchor) => anchor.arrival(frame.dts()),
                     None => now.checked_sub(age).unwrap_or(now),
                 };
-                Ok(self.pass(frame, arrived))
+                Ok(self.pass(frame, arrived, now))
             }
             Some(Content::Data(data)) => Ok(Some(Event::Data(data))),
             Some(Content::Tracks(tracks)) => {
@@ -227,14 +236,16 @@ impl Follower {
             at: now,
         });
         let has_passed = self.last_video.is_some() || self.last_audio.is_some();
-        if has_passed && self.timeline == Some(place.timeline) {
-            self.is_watched = false;
-            return;
+        let continues = has_passed && self.timeline == Some(place.timeline);
+        if !continues {
+            self.timeline = Some(place.timeline);
+            (self.last_video, self.last_audio) = (None, None);
         }
-        self.timeline = Some(place.timeline);
-        self.skips_video = self.is_watched && place.behind() > MAX_CATCH_UP;
-        (self.last_video, self.last_audio) = (None, None);
-        self.awaited = true;
+        let is_seen = self.is_watched || continues;
+        self.skips_video =
+            is_seen && !self.has_waited && place.behind(self.last_video) > MAX_CATCH_UP;
+        self.is_watched &= !continues;
+        self.awaited |= !continues || self.skips_video;
     }
 
     /// Handles a live message.
@@ -281,13 +292,13 @@ impl Follower {
                 self.faults.late += 1;
                 if matches!(frame, Frame::Video(_)) {
                     self.awaiting_keyframe = true;
-                    self.has_withheld = true;
+                    self.withheld_since.get_or_insert(now);
                 }
                 None
             }
             Content::Frame(frame) => {
                 let arrived = now.checked_sub(age + late).unwrap_or(now);
-                self.pass(frame, arrived)
+                self.pass(frame, arrived, now)
             }
             Content::Data(data) => Some(Event::Data(data)),
             Content::Tracks(tracks) => Some(Event::Tracks(tracks)),
@@ -297,11 +308,11 @@ impl Follower {
     }
 
     /// Passes a frame on, unless that was done before, or it cannot be decoded.
-    fn pass(&mut self, frame: Frame, arrived: Instant) -> Option<Event> {
+    fn pass(&mut self, frame: Frame, arrived: Instant, now: Instant) -> Option<Event> {
         let last = match &frame {
             Frame::Video(video) => {
                 if self.awaiting_keyframe && !video.keyframe {
-                    self.has_withheld = true;
+                    self.withheld_since.get_or_insert(now);
                     return None;
                 }
                 &mut self.last_video
@@ -314,6 +325,7 @@ impl Follower {
         *last = Some(frame.dts());
         if frame.is_keyframe() {
             self.awaiting_keyframe = false;
+            self.withheld_since = None;
         }
         Some(Event::Frame(frame, arrived))
     }
@@ -327,7 +339,7 @@ impl Follower {
     }
 
     fn is_rejoin_due(&self, now: Instant) -> bool {
-        let is_needed = self.is_astray || self.awaiting_keyframe && self.has_withheld;
+        let is_needed = self.is_astray || self.awaiting_keyframe && self.withheld_since.is_some();
         is_needed && now.saturating_duration_since(self.last_join) >= self.rejoin_after
     }
 }

@@ -13,9 +13,9 @@ const OWNER: usize = 0;
 const STOPPED: usize = 1;
 const OTHER: usize = 2;
 
-/// Age above which a frame must not be shown. The node joins the streams anew and begins with their
-/// last keyframes, which are up to 2 s old; a busy machine adds some time.
-const OLD: Duration = seconds(3);
+/// Age above which a frame must not be shown: with the whole GOP, which viewers must not get, it would
+/// be up to 2 s. A busy machine adds some time to that of the oldest frame that they may get, 1 s.
+const OLD: Duration = millis(1500);
 
 /// Stops a node for 5 s.
 pub(super) async fn stopped(settings: &Settings, size: Size) -> Outcome {

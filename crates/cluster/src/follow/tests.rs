@@ -225,18 +225,108 @@ fn viewers_of_an_earlier_owner_catch_up_with_a_short_gop() {
     assert_eq!(passed, [0, 40, 80]);
 }
 
+/// Returns the follower of a stream whose node stands still for 5 s after this time.
+fn watched(start: Instant) -> (Follower, Sender) {
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    let gop = (0..3_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 3_000), gop, start);
+    assert_eq!(passed.len(), 75, "its first viewers get the whole GOP");
+    (follower, sender)
+}
+
+#[test]
+fn viewers_do_not_see_old_frames_after_their_node_stood_still() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    // They have waited for a keyframe before, and got it.
+    let _lost = sender.live(&video(3_000, false), 0);
+    for (millis, keyframe, expected) in [(3_040, false, None), (3_080, true, Some(3_080))] {
+        let part = sender.live(&video(millis, keyframe), millis as u64 - 3_000);
+        assert_eq!(time(follower.handle(&part, start)), expected);
+    }
+    let now = at(start, 5_000);
+    follower.rejoin(now);
+    let gop = (6_000..8_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 8_000), gop, now);
+    assert!(passed.is_empty(), "{passed:?}");
+    // What refers to frames that were not passed on cannot be decoded.
+    let part = sender.live(&video(8_000, false), 5_000);
+    assert_eq!(time(follower.handle(&part, now)), None);
+    let part = sender.live(&video(8_040, true), 5_040);
+    assert_eq!(time(follower.handle(&part, at(start, 5_040))), Some(8_040));
+}
+
+#[test]
+fn viewers_catch_up_with_a_short_gop_after_their_node_stood_still() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let now = at(start, 5_000);
+    follower.rejoin(now);
+    let gop = [7_500, 7_540, 7_580];
+    let passed = answer(&mut follower, &mut sender, (1, 8_000), gop, now);
+    assert_eq!(passed, gop);
+}
+
+#[test]
+fn viewers_get_old_frames_after_their_node_stood_still_if_no_keyframe_follows() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    // It has been joined again many times.
+    for _ in 0..8 {
+        follower.rejoin_after = follower.rejoins.fail();
+    }
+    let mut now = at(start, 5_000);
+    follower.rejoin(now);
+    let gop = (4_000..8_000).step_by(40);
+    answer(&mut follower, &mut sender, (1, 8_000), gop, now);
+    let mut frames = (8_000..).step_by(40);
+    loop {
+        let part = sender.live(&video(frames.next().unwrap(), false), 0);
+        match time(follower.handle(&part, now)) {
+            None => now += Duration::from_millis(40),
+            event => break assert_eq!(event, Some(-1)),
+        }
+    }
+    assert_eq!(now, at(start, 7_000));
+    follower.rejoin(now);
+    let gop = (4_000..10_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 10_000), gop, now);
+    assert_eq!(passed.len(), 150);
+}
+
+#[test]
+fn viewers_that_have_waited_get_all_lost_frames() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let _lost = sender.live(&video(3_000, false), 0);
+    for millis in (40..2_000).step_by(40) {
+        let part = sender.live(&video(3_000 + millis, false), millis as u64);
+        let event = follower.handle(&part, at(start, millis as u64));
+        assert_eq!(time(event), None);
+    }
+    let now = at(start, 2_000);
+    let part = sender.live(&video(5_000, false), 2_000);
+    assert_eq!(time(follower.handle(&part, now)), Some(-1));
+    follower.rejoin(now);
+    let gop = (0..=5_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 5_000), gop, now);
+    let missing: Vec<_> = (3_000..=5_000).step_by(40).collect();
+    assert_eq!(passed, missing);
+}
+
 #[test]
 fn nothing_is_repeated_when_the_same_owner_gets_another_epoch() {
     let start = Instant::now();
     let mut follower = Follower::new(EPOCH, false, start);
     let mut sender = Sender::new(EPOCH);
-    let gop = (0..3_000).step_by(1_000);
+    let gop = (0..3_000).step_by(500);
     answer(&mut follower, &mut sender, (7, 3_000), gop, start);
     follower.change_epoch(EPOCH + 1, true, start);
     let mut sender = Sender::new(EPOCH + 1);
-    let gop = (0..=4_000).step_by(1_000);
-    let passed = answer(&mut follower, &mut sender, (7, 4_000), gop, start);
-    assert_eq!(passed, [3_000, 4_000], "only what is missing");
+    let gop = (0..=3_500).step_by(500);
+    let passed = answer(&mut follower, &mut sender, (7, 3_500), gop, start);
+    assert_eq!(passed, [3_000, 3_500], "only what is missing");
     // The publisher has begun anew since then: that is another timeline.
     follower.change_epoch(EPOCH + 2, true, start);
     let mut sender = Sender::new(EPOCH + 2);
