@@ -307,11 +307,14 @@ impl Lab {
         self.gateways[node].thaw();
     }
 
-    /// Returns the process ids of all gateways and NATS servers.
-    pub(crate) fn processes(&self) -> Vec<u32> {
-        let gateways = self.gateways.iter().map(Gateway::process_id);
-        let servers = self.nats.servers.iter().map(|server| server.process_id());
-        gateways.chain(servers).collect()
+    /// Returns the process id of the gateway of a node.
+    pub(crate) fn gateway_process(&self, node: usize) -> u32 {
+        self.gateways[node].process_id()
+    }
+
+    /// Returns the process ids of the NATS servers.
+    pub(crate) fn server_processes(&self) -> impl Iterator<Item = u32> {
+        self.nats.servers.iter().map(|server| server.process_id())
     }
 
     /// Joins streams at nodes, all at once.
