@@ -10,10 +10,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Subject;
-use bytes::Bytes;
 use distributary_hub::{Delivery, RenditionOffer, Sink, Stream, StreamEvent, Subscription, Tracks};
-use distributary_media::{Frame, MediaTime, TimedData};
+use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,15 +19,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
 use crate::anchor::Place;
-use crate::answer::{Answer, Progress, age_field, bound, data_header, refuse, refuse_all};
+use crate::answer::{Answer, Progress, bound, refuse, refuse_all};
 use crate::clock::now;
 use crate::config::Label;
-use crate::content::{EndReason, data_body};
+use crate::content::EndReason;
 use crate::context::Context;
 use crate::interest::Interest;
 use crate::keyframe_requests::KeyframeRequests;
-use crate::message::{Header, Kind, encode, encode_frame};
 use crate::offers::{are_near, offers};
+use crate::outlet::Outlet;
 use crate::strand::Strand;
 use crate::tracks::TrackSet;
 
@@ -73,11 +71,8 @@ pub(crate) struct Feed {
     context: Arc<Context>,
     /// The stream of the hub that carries the strand.
     stream: Arc<Stream>,
-    epoch: u64,
     strand: Strand,
-    subject: Subject,
-    /// The number of the next part.
-    sequence: u64,
+    outlet: Outlet,
     interest: Interest,
     keyframes: KeyframeRequests,
     commands: mpsc::Receiver<FeedCommand>,
@@ -109,14 +104,11 @@ impl Feed {
         let (sink, queue) = Sink::channel(capacity);
         let (subscription, _) = context.hub.subscribe(&carrier, strand.sink(sink), 0)?;
         let (sender, commands) = mpsc::channel(MAX_COMMANDS);
-        let media = context.subjects.media(&context.node, epoch, name, strand);
         let feed = Self {
             context: Arc::clone(context),
             stream,
-            epoch,
             strand,
-            subject: media.into(),
-            sequence: 0,
+            outlet: Outlet::new(context, name, epoch, strand),
             interest: Interest::default(),
             keyframes: KeyframeRequests::new(),
             commands,
@@ -161,7 +153,7 @@ impl Feed {
             self.deliver(delivery).await;
         }
         if !self.is_offline {
-            self.end(EndReason::Moved).await;
+            self.outlet.send_end(EndReason::Moved).await;
         }
     }
 
@@ -232,7 +224,7 @@ impl Feed {
             self.compare_offers();
         }
         self.send_tracks().await;
-        self.send(&Header::new(Kind::Tick, self.epoch), &[]).await;
+        self.outlet.send_tick().await;
     }
 
     async fn deliver(&mut self, delivery: Delivery) {
@@ -244,14 +236,16 @@ impl Feed {
                 }
                 let arrived = delivery.arrived;
                 let age = arrived.map_or(Duration::ZERO, |at| now().saturating_duration_since(at));
-                self.send_frame(frame, age).await;
+                self.outlet.send_frame(frame, age).await;
                 if let Frame::Video(video) = &**frame
                     && video.keyframe
                 {
                     self.keyframes.note_keyframe(video.pts);
                 }
             }
-            StreamEvent::Data(data) if self.strand == Strand::Main => self.send_data(data).await,
+            StreamEvent::Data(data) if self.strand == Strand::Main => {
+                self.outlet.send_data(data).await;
+            }
             StreamEvent::Data(_) => {}
             StreamEvent::Offline => {
                 let reason = if self.stream.has_ended() {
@@ -259,7 +253,7 @@ impl Feed {
                 } else {
                     EndReason::Lost
                 };
-                self.end(reason).await;
+                self.outlet.send_end(reason).await;
                 self.is_offline = true;
             }
             // Its owner announces it to the other nodes.
@@ -268,33 +262,6 @@ impl Feed {
                 self.compare_offers();
                 self.send_tracks().await;
             }
-        }
-    }
-
-    /// Tells the other nodes that the stream ends.
-    async fn end(&mut self, reason: EndReason) {
-        let header = Header::new(Kind::End, self.epoch);
-        self.send(&header, &[&reason.to_body()]).await;
-    }
-
-    async fn send_frame(&mut self, frame: &Frame, age: Duration) {
-        let header = Header::of_frame(frame, self.epoch, age_field(age));
-        let clock = self.context.clock(now());
-        let parts = encode_frame(frame, &header, self.sequence, clock);
-        if parts.is_empty() {
-            // The others notice a gap, and wait for the next keyframe.
-            self.sequence += 1;
-            self.context.counters.dropped_large.note();
-            return;
-        }
-        self.context.counters.frames_out.note();
-        self.publish(parts).await;
-    }
-
-    async fn send_data(&mut self, data: &TimedData) {
-        if let Some(body) = data_body(data) {
-            let header = data_header(data, self.epoch);
-            self.send(&header, &[&body]).await;
         }
     }
 
@@ -310,9 +277,8 @@ impl Feed {
         }
         self.sent = Some(tracks);
         self.offers = self.list_offers();
-        let body = self.describe().to_json();
-        let header = Header::new(Kind::Tracks, self.epoch);
-        self.send(&header, &[&body]).await;
+        let tracks = self.describe();
+        self.outlet.send_tracks(&tracks).await;
     }
 
     /// Lets the tracks be sent again if the renditions have changed.
@@ -334,26 +300,6 @@ impl Feed {
     /// Returns the tracks, and what else nodes need to know of the stream.
     fn describe(&self) -> TrackSet {
         TrackSet::of(&self.stream.stats()).with_renditions(&self.list_offers())
-    }
-
-    async fn send(&mut self, header: &Header, body: &[&[u8]]) {
-        let clock = self.context.clock(now());
-        let parts = encode(header, body, self.sequence, clock);
-        self.publish(parts).await;
-    }
-
-    async fn publish(&mut self, parts: Vec<Bytes>) {
-        for part in parts {
-            // Counted even if it is not sent, so that the others notice.
-            self.sequence += 1;
-            let len = part.len() as u64;
-            let subject = self.subject.clone();
-            if self.context.link.publish_on(subject, part).await {
-                self.context.counters.bytes_out.add(len);
-            } else {
-                self.context.counters.dropped_away.note();
-            }
-        }
     }
 
     /// Returns the number of the stream's timeline, which no other stream and no other process has.
@@ -394,8 +340,8 @@ impl Feed {
             snapshot,
             present,
             tracks: self.describe().at(place),
-            epoch: self.epoch,
-            next_live: self.sequence,
+            epoch: self.outlet.epoch(),
+            next_live: self.outlet.next(),
             reply,
             progress: Progress::default(),
         };

@@ -36,6 +36,7 @@
 //! * `owners`: the names that publishers of this node use; `owner`: one of them; `waiting`: waits
 //!   for a name that another node has; `owned_name`:
 //!   what these two share; `claimant`: takes the steps of a claim; `feed`: sends one strand of a stream;
+//!   `outlet`: numbers what it sends;
 //!   `answer`: the answer to a request to join it; `keyframe_requests`: requests for keyframes;
 //!   `liveness`: tells when it is live.
 //! * `edges`: the streams of other nodes; `edge`: one of them; `passage`: from its owners to the hub;
@@ -86,6 +87,7 @@ pub mod message;
 mod next_server;
 mod nodes;
 mod offers;
+mod outlet;
 mod owned_name;
 mod owner;
 mod owners;
