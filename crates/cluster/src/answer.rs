@@ -138,7 +138,12 @@ pub(crate) fn age_field(age: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Cluster;
+    use crate::link::COMMAND_TIMEOUT;
+    use distributary_cluster::test_util::NatsServer;
+    use distributary_hub::{Hub, HubConfig};
     use distributary_media::test_util::{opus_frame, video_frame};
+    use tokio::time::{Instant, pause, timeout};
 
     fn gop(bytes: usize) -> Vec<Arc<Frame>> {
         vec![
@@ -166,5 +171,41 @@ mod tests {
         frames.push(Arc::new(Frame::Video(empty)));
         bound(&mut frames);
         assert_eq!(frames.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn connection_that_takes_nothing_holds_up_all_refusals_once() {
+        let nats = NatsServer::start();
+        let hub = Hub::new(HubConfig::default());
+        let (cluster, running) = Cluster::connected(nats.url(), hub).await;
+        let context = cluster.context();
+        // Time passes from now on when there is nothing else to do.
+        pause();
+        nats.freeze();
+        let fill = || {
+            context
+                .link
+                .client()
+                .publish("fill", vec![0; 64 << 10].into())
+        };
+        let mut taken_nothing = 0;
+        while taken_nothing < 3 {
+            let filled = timeout(Duration::from_millis(5), fill()).await;
+            taken_nothing = if filled.is_err() {
+                taken_nothing + 1
+            } else {
+                0
+            };
+        }
+        let began = Instant::now();
+        let replies = (0..8).map(|number| format!("_INBOX.x.{number}"));
+        refuse_all(context, replies.collect(), EndReason::Busy).await;
+        let took = began.elapsed();
+        // Timers count whole milliseconds.
+        assert!(
+            took < COMMAND_TIMEOUT + Duration::from_millis(5),
+            "{took:?}"
+        );
+        running.abort();
     }
 }

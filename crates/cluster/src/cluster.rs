@@ -452,8 +452,20 @@ async fn subscribe(context: &Context, subject: &str) -> Option<Subscription> {
 impl Cluster {
     /// Returns a node that never reaches a NATS server.
     pub(crate) async fn unconnected(hub: Hub) -> (Self, ClusterDriver) {
+        Self::prepare("nats://127.0.0.1:1".to_owned(), hub).await
+    }
+
+    /// Returns a node that is connected to the NATS server with this URL, and its tasks.
+    pub(crate) async fn connected(url: String, hub: Hub) -> (Self, tokio::task::JoinHandle<()>) {
+        let (cluster, driver) = Self::prepare(url, hub).await;
+        let running = tokio::spawn(driver.run(std::future::pending()));
+        assert!(cluster.context.link.up(Duration::from_secs(60)).await);
+        (cluster, running)
+    }
+
+    async fn prepare(url: String, hub: Hub) -> (Self, ClusterDriver) {
         let config = ClusterConfig {
-            nats: vec!["nats://127.0.0.1:1".to_owned()],
+            nats: vec![url],
             node: "test".to_owned(),
             ..ClusterConfig::default()
         };

@@ -360,3 +360,73 @@ fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use distributary_cluster::test_util::NatsServer;
+    use distributary_hub::{Hub, HubConfig};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::content::Content;
+    use crate::message::Part;
+    use crate::subscription::Subscription;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Returns the end of the next answer.
+    async fn end(inbox: &mut Subscription) -> Content {
+        loop {
+            let message = timeout(LIMIT, inbox.next()).await.unwrap().unwrap();
+            let part = Part::decode(&message.payload).unwrap();
+            let content = Content::read(&part.header, part.body).unwrap();
+            if matches!(content, Content::End(_) | Content::Joined { .. }) {
+                return content;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn node_has_as_many_answers_at_a_time_as_there_are_slots_and_leaves_others_theirs() {
+        let nats = NatsServer::start();
+        let hub = Hub::new(HubConfig::default());
+        let (cluster, running) = Cluster::connected(nats.url(), hub.clone()).await;
+        let context = cluster.context();
+        let known: Label = "test".parse().unwrap();
+        let is_known = async {
+            while !context.nodes().contains(&known) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LIMIT, is_known).await.unwrap();
+        let name = StreamName::parse("live/test").unwrap();
+        let _publisher = hub.publish(&name, now()).unwrap();
+        let mut inbox = context.link.listen("_INBOX.*.lab").await.unwrap();
+        let feed = Feed::spawn(context, &name, 1, Strand::Main).unwrap();
+        let join = |node: &str| {
+            let reply = format!("_INBOX.{node}.lab");
+            let node = node.parse().unwrap();
+            feed.commands.try_send(FeedCommand::Join { node, reply })
+        };
+        let slots = std::iter::from_fn(|| context.joins.take(""));
+        let mut taken: Vec<_> = slots.collect();
+        join("unknown").unwrap();
+        assert_eq!(end(&mut inbox).await, Content::End(EndReason::Busy));
+        join("test").unwrap();
+        assert!(matches!(end(&mut inbox).await, Content::Joined { .. }));
+        // An answer gives its slot back.
+        drop(taken.pop());
+        for _ in 0..3 {
+            join("unknown").unwrap();
+            assert!(matches!(end(&mut inbox).await, Content::Joined { .. }));
+            let is_free = async {
+                while context.joins.take("").is_none() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(LIMIT, is_free).await.unwrap();
+        }
+        running.abort();
+    }
+}

@@ -41,7 +41,7 @@ const SUBSCRIPTION_CAPACITY: usize = 1024;
 
 /// Maximum time for which a command waits until the connection takes it. It takes none while it is
 /// being established, and few while a server stands still.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Interval at which the state of the connection is compared with what its events say, since
 /// events are dropped when there are many.

@@ -102,3 +102,58 @@ impl Owner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use distributary_cluster::test_util::NatsServer;
+    use distributary_hub::{Hub, HubConfig};
+    use distributary_names::StreamName;
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::config::WithoutArbiter;
+    use crate::content::Content;
+    use crate::control::Join;
+    use crate::message::Part;
+    use crate::strand::Strand;
+
+    #[tokio::test]
+    async fn requests_to_join_that_come_during_a_claim_are_refused() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let nats = NatsServer::start();
+        let hub = Hub::new(HubConfig::default());
+        let (cluster, running) = Cluster::connected(nats.url(), hub).await;
+        let context = Arc::clone(cluster.context());
+        let mut inbox = context.link.listen("_INBOX.x.*").await.unwrap();
+        let name = StreamName::parse("live/test").unwrap();
+        let replies = ["_INBOX.x.1", "_INBOX.x.2"];
+        let (commands, queue) = mpsc::channel(replies.len());
+        for reply in replies {
+            let join = Join {
+                node: "x".parse().unwrap(),
+                stream: name.clone(),
+                epoch: 1,
+                strand: Strand::Main,
+            };
+            let join = Command::Join(Box::new(join), reply.to_owned());
+            assert!(commands.try_send(join).is_ok());
+        }
+        let (lost, _) = mpsc::channel(1);
+        let mut owner = Owner::new(context, lost, name, queue, Arc::default());
+        let (claim, step) = Claim::begin(false, WithoutArbiter::Allow);
+        let claimed = owner.claim(claim, step, &mut Vec::new()).await;
+        assert!(claimed.is_ok());
+        for reply in replies {
+            let refusal = timeout(LIMIT, inbox.next()).await.unwrap().unwrap();
+            assert_eq!(refusal.subject.as_str(), reply);
+            let part = Part::decode(&refusal.payload).unwrap();
+            let content = Content::read(&part.header, part.body);
+            assert_eq!(content, Ok(Content::End(EndReason::Moved)));
+        }
+        running.abort();
+    }
+}
