@@ -7,6 +7,7 @@
 //! The hub never waits: while the connection takes no more, the queue fills up, and the hub drops
 //! what does not fit, for this subscriber alone, up to the next keyframe.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::anchor::Place;
@@ -31,7 +32,7 @@ use crate::outlet::Outlet;
 use crate::strand::Strand;
 use crate::tracks::TrackSet;
 
-/// Interval of signs of life.
+/// Time without a message after which a sign of life is sent.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Interval at which the renditions are compared with those that were sent: bitrates, and what can be
@@ -127,8 +128,7 @@ impl Feed {
 
     async fn run(mut self) {
         debug!(stream = %self.stream.name(), "sending to other nodes");
-        let mut tick = interval_at(Instant::now() + TICK, TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = pin!(sleep(TICK));
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -137,13 +137,17 @@ impl Feed {
                 },
                 Some(delivery) = self.queue.recv() => self.deliver(delivery).await,
                 () = self.keyframes.due() => self.request_keyframe(),
-                _ = tick.tick() => {
+                () = tick.as_mut() => {
                     if !self.interest.expire(now()) && self.commands.is_empty() {
                         return self.leave().await;
                     }
-                    if !self.is_offline {
+                    let since = if self.is_offline {
+                        Instant::now()
+                    } else {
                         self.tick().await;
-                    }
+                        self.outlet.last()
+                    };
+                    tick.as_mut().reset(since + TICK);
                 }
             }
         }
@@ -224,7 +228,10 @@ impl Feed {
             self.compare_offers();
         }
         self.send_tracks().await;
-        self.outlet.send_tick().await;
+        // Frames are signs of life, too.
+        if self.outlet.last().elapsed() >= TICK {
+            self.outlet.send_tick().await;
+        }
     }
 
     async fn deliver(&mut self, delivery: Delivery) {
@@ -365,7 +372,8 @@ fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
 mod tests {
     use distributary_cluster::test_util::NatsServer;
     use distributary_hub::{Hub, HubConfig};
-    use tokio::time::{sleep, timeout};
+    use distributary_media::test_util::video_frame;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::cluster::Cluster;
@@ -428,5 +436,36 @@ mod tests {
             timeout(LIMIT, is_free).await.unwrap();
         }
         running.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn signs_of_life_are_sent_while_there_are_no_frames() {
+        let hub = Hub::new(HubConfig::default());
+        let (cluster, _driver) = Cluster::unconnected(hub.clone()).await;
+        let name = StreamName::parse("live/test").unwrap();
+        let publisher = hub.publish(&name, now()).unwrap();
+        let feed = Feed::spawn(cluster.context(), &name, 1, Strand::Main).unwrap();
+        let keep = FeedCommand::Keep {
+            node: "x".parse().unwrap(),
+            loss: 0,
+            keyframe_after: None,
+        };
+        feed.commands.try_send(keep).unwrap();
+        // Without a connection nothing is sent, but counted.
+        let sent = || cluster.context().counters.dropped_away.get();
+        let push = async |number: i64| {
+            let frame = video_frame(100 * number, number == 0, 10);
+            publisher.push(Frame::Video(frame), now()).unwrap();
+            sleep(TICK / 2).await;
+        };
+        push(0).await;
+        let before = sent();
+        for number in 1..=20 {
+            push(number).await;
+        }
+        assert_eq!(sent() - before, 20, "the frames alone");
+        let before = sent();
+        sleep(5 * TICK).await;
+        assert_eq!(sent() - before, 5);
     }
 }

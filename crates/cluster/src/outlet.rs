@@ -7,6 +7,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 use distributary_media::{Frame, TimedData};
 use distributary_names::StreamName;
+use tokio::time::Instant;
 
 use crate::answer::{age_field, data_header};
 use crate::clock::now;
@@ -23,6 +24,8 @@ pub(crate) struct Outlet {
     epoch: u64,
     /// The number of the next part.
     sequence: u64,
+    /// Time of the last message.
+    last: Instant,
 }
 
 impl Outlet {
@@ -39,6 +42,7 @@ impl Outlet {
             subject: subject.into(),
             epoch,
             sequence: 0,
+            last: Instant::now(),
         }
     }
 
@@ -50,6 +54,11 @@ impl Outlet {
     /// Returns the number of the next part.
     pub(crate) fn next(&self) -> u64 {
         self.sequence
+    }
+
+    /// Returns the time of the last message.
+    pub(crate) fn last(&self) -> Instant {
+        self.last
     }
 
     /// Sends a frame that arrived some time ago.
@@ -99,6 +108,7 @@ impl Outlet {
     }
 
     async fn publish(&mut self, parts: Vec<Bytes>) {
+        self.last = Instant::now();
         for part in parts {
             // Counted even if it is not sent, so that the others notice.
             self.sequence += 1;
