@@ -195,13 +195,9 @@ impl Passage {
     /// Completes when the hub dismisses the stream, with the reason, or it has had no viewers for some
     /// time.
     pub(crate) async fn ended(&mut self) -> Option<Dismissal> {
-        let Some(relay) = &mut self.relay else {
-            return std::future::pending().await;
-        };
-        let (gone, dismissed) = relay.ends();
-        tokio::select! {
-            dismissal = dismissed => Some(dismissal),
-            () = gone => None,
+        match &mut self.relay {
+            Some(relay) => relay.ended().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -3,13 +3,14 @@
 //! The live messages are subscribed to first, then the owner is asked for an answer: the frames since
 //! the last keyframe. The live messages that arrive meanwhile are held until the answer is complete.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_media::MediaTime;
 use distributary_names::StreamName;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::answer;
 use crate::config::Label;
@@ -73,6 +74,8 @@ pub(crate) struct Reception {
     held: Held,
     /// The answer, until it is complete.
     answer: Option<Answering>,
+    /// Completes when the silence may be too long. It is moved only then, not with each message.
+    silence: Pin<Box<Sleep>>,
     _watch: Watch,
 }
 
@@ -107,6 +110,7 @@ impl Reception {
             context: Arc::clone(context),
             held: Held::default(),
             answer: None,
+            silence: Box::pin(sleep(context.silence)),
             _watch: keeps.keep(name, *strand, owner, *epoch),
             source,
         };
@@ -155,13 +159,21 @@ impl Reception {
             if let Some(message) = self.held.pop() {
                 return Ok(Received::Live(message));
             }
-            return tokio::select! {
-                message = self.live.next() => match message {
-                    Some(message) => Ok(Received::Live(message.payload)),
-                    None => Err(ReceptionEnd::Shutdown),
-                },
-                () = sleep_until(silent_at.into()) => Err(ReceptionEnd::Silent),
-            };
+            let silent_at = Instant::from_std(silent_at);
+            loop {
+                tokio::select! {
+                    message = self.live.next() => return match message {
+                        Some(message) => Ok(Received::Live(message.payload)),
+                        None => Err(ReceptionEnd::Shutdown),
+                    },
+                    () = self.silence.as_mut() => {
+                        if silent_at <= Instant::now() {
+                            return Err(ReceptionEnd::Silent);
+                        }
+                        self.silence.as_mut().reset(silent_at);
+                    }
+                }
+            }
         };
         let until = answer
             .deadline

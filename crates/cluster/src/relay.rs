@@ -1,12 +1,13 @@
 //! The stream of another node in the hub of this one, on one timeline of its owner.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use distributary_hub::{Audience, Dismissal, Publisher};
 use distributary_media::{Frame, MediaTime, TimedData};
 use distributary_names::StreamName;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use crate::anchor::Anchor;
 use crate::config::Label;
@@ -22,6 +23,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Relay {
     publisher: Publisher,
     audience: Audience,
+    /// Completes when the publisher is dismissed.
+    dismissed: BoxFuture<'static, Dismissal>,
     node: Label,
     timeline: u64,
     /// The time on the owner's timeline that is the origin of the one that the hub follows.
@@ -51,6 +54,7 @@ impl Relay {
         let publisher = publisher.from_node(owner.node.as_str().into(), origin.at);
         Some(Self {
             audience: Audience::new(publisher.stream(), IDLE_TIMEOUT),
+            dismissed: publisher.dismissed().boxed(),
             publisher,
             node: owner.node.clone(),
             timeline: owner.timeline,
@@ -115,16 +119,13 @@ impl Relay {
         self.publisher.finish();
     }
 
-    /// Returns what completes when the stream has had no viewers for some time, and when it is
-    /// taken over or removed.
-    pub(crate) fn ends(
-        &mut self,
-    ) -> (
-        impl Future<Output = ()>,
-        impl Future<Output = Dismissal> + use<>,
-    ) {
-        let dismissed = self.publisher.dismissed();
-        (self.audience.gone(), dismissed)
+    /// Completes when the stream is taken over or removed, with the reason, or has had no viewers for
+    /// some time. It may be dropped and called again until then.
+    pub(crate) async fn ended(&mut self) -> Option<Dismissal> {
+        tokio::select! {
+            dismissal = &mut self.dismissed => Some(dismissal),
+            () = self.audience.gone() => None,
+        }
     }
 
     fn rebased(&self, time: MediaTime) -> MediaTime {
