@@ -1,6 +1,7 @@
 //! The thread of a shard and the loop that drives it.
 
 use std::io;
+use std::panic;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -68,7 +69,15 @@ pub(crate) fn spawn(
                 };
                 driver.run().await;
             };
-            failures.failures.watch(&name, || runtime.block_on(serve));
+            let run = || {
+                // As a task: what wakes the future of `block_on` itself does so through the kernel,
+                // also on this thread.
+                let served = runtime.block_on(runtime.spawn(serve));
+                if let Err(error) = served {
+                    panic::resume_unwind(error.into_panic());
+                }
+            };
+            failures.failures.watch(&name, run);
         })?;
     result
         .recv()
@@ -110,8 +119,8 @@ impl Driver {
         let mut now = clock();
         loop {
             let receive = self.inlet.pace.poll_timeout();
-            let is_receive_due = receive.is_some_and(|due| due <= now);
             let deadline = self.shard.poll_timeout().into_iter().chain(receive).min();
+            let is_due = deadline.is_some_and(|deadline| deadline <= now);
             if let Some(deadline) = deadline {
                 arm(timer.as_mut(), deadline);
             }
@@ -139,8 +148,12 @@ impl Driver {
                     }
                 }
                 // The timer counts whole milliseconds.
-                () = tokio::task::yield_now(), if is_receive_due => {}
+                () = tokio::task::yield_now(), if is_due => {}
                 () = timer.as_mut(), if deadline.is_some() => {}
+            }
+            // Frames wait for no more than one of the others.
+            if let Ok(delivery) = self.deliveries.try_recv() {
+                self.handle_deliveries(&delivery);
             }
             now = clock();
             let receive = self.inlet.pace.poll_timeout();
