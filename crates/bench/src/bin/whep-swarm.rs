@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use distributary_bench::arguments::{parse_duration, parse_profile, parse_ramp, print};
 use distributary_bench::socket::ReceiveMode;
-use distributary_bench::swarm::{self, SwarmConfig};
+use distributary_bench::swarm::{self, Departures, SwarmConfig};
 use distributary_webrtc::srtp::SrtpProfile;
 use url::Url;
 
@@ -31,10 +31,12 @@ struct Arguments {
     /// Time to measure once all have joined: 500ms, 20s, 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
-    /// Viewers that leave each second of that time, by turns with a DELETE and without a word, and
-    /// are replaced by new ones
+    /// Viewers that leave each second of that time and are replaced by new ones
     #[arg(long, value_parser = parse_ramp)]
     churn: Option<f64>,
+    /// Ways in which these leave
+    #[arg(long, value_enum, default_value_t)]
+    departures: Departures,
     /// Joins begun each second
     #[arg(long, default_value_t = 50.0, value_parser = parse_ramp)]
     ramp: f64,
@@ -85,6 +87,7 @@ impl From<Arguments> for SwarmConfig {
             ramp: arguments.ramp,
             duration: arguments.duration,
             churn: arguments.churn,
+            departures: arguments.departures,
             decrypt: arguments.decrypt,
             server_pid: arguments.server_pid,
             receive: arguments.receive,

@@ -15,10 +15,33 @@ pub(super) enum Departure {
     Silent,
 }
 
-/// Says when the next viewer leaves, and counts those that have left. They leave by turns properly
-/// and without a word.
+/// The ways in which the viewers leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Departures {
+    /// By turns with a DELETE and without a word.
+    #[default]
+    Mixed,
+    /// With a DELETE.
+    Delete,
+    /// Without a word: the server goes on sending until it finds out.
+    Silent,
+}
+
+impl Departures {
+    /// Returns the way in which the viewer leaves before which `left` have left.
+    fn of(self, left: usize) -> Departure {
+        match self {
+            Self::Mixed if left.is_multiple_of(2) => Departure::Proper,
+            Self::Delete => Departure::Proper,
+            Self::Mixed | Self::Silent => Departure::Silent,
+        }
+    }
+}
+
+/// Says when the next viewer leaves and how, and counts those that have left.
 pub(super) struct Churn {
     interval: Duration,
+    departures: Departures,
     next: Instant,
     left: usize,
     first_packets: Vec<Duration>,
@@ -27,10 +50,11 @@ pub(super) struct Churn {
 
 impl Churn {
     /// Lets `per_second` viewers leave each second, from `now` on.
-    pub(super) fn new(per_second: f64, now: Instant) -> Self {
+    pub(super) fn new(per_second: f64, departures: Departures, now: Instant) -> Self {
         let interval = Duration::from_secs_f64(1.0 / per_second);
         Self {
             interval,
+            departures,
             next: now + interval,
             left: 0,
             first_packets: Vec::new(),
@@ -46,11 +70,7 @@ impl Churn {
         // A swarm that was held up goes on at its rate, and makes up for nothing.
         self.next = (self.next + self.interval).max(now);
         self.left += 1;
-        Some(if self.left % 2 == 1 {
-            Departure::Proper
-        } else {
-            Departure::Silent
-        })
+        Some(self.departures.of(self.left - 1))
     }
 
     /// Records the results of a viewer that has left.
@@ -86,7 +106,7 @@ mod tests {
     )]
     fn viewers_leave_at_the_rate_and_by_turns_properly() {
         let start = Instant::now();
-        let mut churn = Churn::new(4.0, start);
+        let mut churn = Churn::new(4.0, Departures::Mixed, start);
         let at = |millis| start + Duration::from_millis(millis);
         let departures: Vec<_> = [0, 249, 250, 499, 500, 750]
             .into_iter()
@@ -101,12 +121,22 @@ mod tests {
     }
 
     #[test]
+    fn viewers_leave_in_the_way_that_is_asked_for() {
+        for (departures, expected) in [
+            (Departures::Delete, Departure::Proper),
+            (Departures::Silent, Departure::Silent),
+        ] {
+            assert_eq!([0, 1].map(|left| departures.of(left)), [expected; 2]);
+        }
+    }
+
+    #[test]
     fn those_that_have_left_are_reported() {
         #[allow(
             clippy::disallowed_methods,
             reason = "an origin for the simulated clock"
         )]
-        let mut churn = Churn::new(1.0, Instant::now());
+        let mut churn = Churn::new(1.0, Departures::Mixed, Instant::now());
         churn.record(ViewerOutcome {
             first_packet: Some(Duration::from_millis(20)),
             ..ViewerOutcome::default()

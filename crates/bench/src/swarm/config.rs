@@ -5,6 +5,7 @@ use std::time::Duration;
 use distributary_webrtc::srtp::SrtpProfile;
 use url::Url;
 
+use super::churn::Departures;
 use crate::socket::ReceiveMode;
 
 /// Configuration of a swarm.
@@ -20,9 +21,10 @@ pub struct SwarmConfig {
     pub ramp: f64,
     /// Time that is measured, after all have joined.
     pub duration: Duration,
-    /// Viewers that leave each second of it, by turns properly and without a word, and are replaced
-    /// by new ones.
+    /// Viewers that leave each second of it and are replaced by new ones.
     pub churn: Option<f64>,
+    /// The ways in which these leave.
+    pub departures: Departures,
     /// Number of the viewers that decrypt, the first ones.
     pub decrypt: usize,
     /// The process to be measured, on this machine.

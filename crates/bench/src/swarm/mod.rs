@@ -26,6 +26,7 @@ use churn::{Churn, Departure};
 use meter::Meter;
 use seat::{NO_ANSWER, Seat};
 
+pub use churn::Departures;
 pub use config::SwarmConfig;
 pub use error::SwarmError;
 
@@ -69,7 +70,8 @@ pub fn run(config: SwarmConfig) -> Result<Report, SwarmError> {
 
     swarm.begin_measurement();
     meter.begin()?;
-    let churn = |per_second| Churn::new(per_second, Instant::now());
+    let departures = swarm.config.departures;
+    let churn = |per_second| Churn::new(per_second, departures, Instant::now());
     swarm.churn = swarm.config.churn.map(churn);
     swarm.turn_for(swarm.config.duration)?;
     swarm.settle()?;
