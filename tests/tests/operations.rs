@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use distributary_bench::report::Report;
 use distributary_bench::socket::ReceiveMode;
-use distributary_bench::swarm::{self, SwarmConfig};
+use distributary_bench::swarm::{self, Departures, SwarmConfig};
 use distributary_tests::client::{self, Response};
 use distributary_tests::ffmpeg::{Clip, Encoding, FRAME_RATE, Publisher};
 use distributary_tests::gateway::{self, Gateway};
@@ -257,6 +257,7 @@ fn watch(gateway: &Gateway, viewers: usize) -> JoinHandle<Report> {
         ramp: 100.0,
         duration: Duration::from_secs(5),
         churn: None,
+        departures: Departures::default(),
         decrypt: 1,
         server_pid: None,
         receive: ReceiveMode::Gro,

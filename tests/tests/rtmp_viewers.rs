@@ -2,7 +2,7 @@
 //! way.
 
 use distributary_bench::socket::ReceiveMode;
-use distributary_bench::swarm::{self, SwarmConfig};
+use distributary_bench::swarm::{self, Departures, SwarmConfig};
 use distributary_tests::client;
 use distributary_tests::ffmpeg::{Clip, FRAME_RATE, Publisher, play};
 use distributary_tests::gateway::Gateway;
@@ -80,6 +80,7 @@ async fn block_ends_connected_viewers_of_both_kinds() {
         ramp: 100.0,
         duration: 2 * TIMEOUT,
         churn: None,
+        departures: Departures::default(),
         decrypt: 1,
         server_pid: None,
         receive: ReceiveMode::Gro,
