@@ -34,14 +34,11 @@ mod tests;
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError};
-#[cfg(not(feature = "shuttle"))]
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use distributary_media::{AudioCodec, Frame, MediaTime, TimedData, VideoTrack};
 use distributary_names::StreamName;
-#[cfg(feature = "shuttle")]
-use shuttle::sync::{Mutex, MutexGuard};
+use distributary_net::sync::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tracing::warn;
 

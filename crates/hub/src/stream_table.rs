@@ -2,19 +2,13 @@
 //!
 //! `get` and `get_or_insert_with` hold the lock of the table as long as their result lives: no stream
 //! is removed meanwhile. Sessions ask the table when they start and end, and never for a packet.
-//!
-//! With the feature `shuttle`, whose tests try many interleavings of threads, the lock is that of
-//! shuttle.
 
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
-#[cfg(not(feature = "shuttle"))]
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use distributary_names::StreamName;
-#[cfg(feature = "shuttle")]
-use shuttle::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use distributary_net::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::stream::Stream;
 

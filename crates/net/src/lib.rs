@@ -7,6 +7,7 @@
 //! * [`QuickAck`] is a TCP stream that acknowledges at once.
 //! * [`Quota`] and [`PerAddress`] limit how many of something there may be.
 //! * [`FairQuota`] revokes permits of the address with the most in favor of newcomers.
+//! * [`sync`] has the locks of tables that threads share.
 //! * [`reached`] waits for a moment that may not be set.
 //! * [`network`] returns the unit that limits per address count; [`TrustedProxies`] finds the
 //!   client behind a proxy.
@@ -19,6 +20,7 @@ mod listen;
 mod listen_address;
 mod quick_ack;
 mod quota;
+pub mod sync;
 
 pub use address::{
     IpNet, NetworkError, TrustedProxies, canonical_address, limited, network, parse_network,

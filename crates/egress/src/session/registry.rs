@@ -6,10 +6,11 @@ mod tests;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use distributary_names::{RenditionId, StreamName};
+use distributary_net::sync::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tracing::Span;
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_hub::Reservation;
 use distributary_net::Permit;
+use distributary_net::sync::{Mutex, MutexGuard};
 use distributary_webrtc::sdp::{LocalParameters, NegotiationError};
 
 use super::identity::Identity;

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use distributary_hub::SentBytes;
 use distributary_names::{RenditionId, StreamName};
+use distributary_net::sync::{Mutex, MutexGuard};
 
 use crate::session::{SessionContext, SessionId, ShortId, ViewerClient};
 use distributary_webrtc::ice::CandidatePair;
