@@ -32,6 +32,10 @@ impl From<InboxError> for CloseError {
 
 /// Ends a session or a counter-offer.
 pub(crate) fn close(shared: &EngineState, id: &SessionId, now: Instant) -> Result<(), CloseError> {
+    // An offer that is answered becomes a session: it is found as one of them.
+    if shared.counter_offers.remove(id) {
+        return Ok(());
+    }
     let shard = match shared.registry.close(id, now) {
         Some(Closing::Done(given_up)) => {
             if let Some(session) = given_up {
@@ -39,7 +43,6 @@ pub(crate) fn close(shared: &EngineState, id: &SessionId, now: Instant) -> Resul
             }
             return Ok(());
         }
-        None if shared.counter_offers.remove(id) => return Ok(()),
         None => return Err(CloseError::UnknownSession),
         Some(Closing::AtShard(shard)) => shard,
     };

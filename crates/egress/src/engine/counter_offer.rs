@@ -11,7 +11,7 @@ use crate::session::{SessionId, ViewerOptions};
 use crate::state::{EngineState, OfferedTo, PendingOffer};
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
-use distributary_webrtc::sdp::Answer;
+use distributary_webrtc::sdp::{Answer, Negotiated};
 
 /// A counter-offer that waits for the player's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,10 +97,22 @@ pub(super) fn accept(
     answer: &Answer,
     now: Instant,
 ) -> Result<ViewerOptions, AcceptError> {
-    let (offer, negotiated) = shared.counter_offers.accept(id, |offer| {
+    let accepts = |offer: &PendingOffer| {
         let stats = offer.reservation.stream().stats();
         answer.accept(&local::plan(&stats, &shared.config), &offer.local)
-    })?;
+    };
+    let enters = |offer, negotiated| enter_answered(shared, id, offer, negotiated, now);
+    shared.counter_offers.accept(id, accepts, enters)
+}
+
+/// Enters the session of an offer that was answered. Returns the options of its viewer.
+fn enter_answered(
+    shared: &EngineState,
+    id: &SessionId,
+    offer: PendingOffer,
+    negotiated: Negotiated,
+    now: Instant,
+) -> Result<ViewerOptions, AcceptError> {
     let options = offer.options;
     let context = match offer.to {
         OfferedTo::Viewer(context) => context,

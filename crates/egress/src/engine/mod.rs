@@ -384,7 +384,7 @@ impl Engine {
 
     /// Returns whether there is a session or a counter-offer with this id.
     pub fn contains(&self, id: &SessionId) -> bool {
-        self.shared.registry.contains(id) || self.is_offered(id)
+        self.is_offered(id) || self.shared.registry.contains(id)
     }
 
     /// Returns whether a counter-offer with this id waits for its answer.

@@ -93,17 +93,22 @@ impl CounterOffers {
         of_pages.count()
     }
 
-    /// Removes the offer that `answer` accepts. On an error it keeps waiting for another answer.
-    pub(crate) fn accept<T>(
+    /// Removes the offer that `answer` accepts, and lets `enter` make a session of it. If `answer` fails,
+    /// the offer keeps waiting for another answer.
+    ///
+    /// Nobody sees the table meanwhile: who looks for the offer first and then for the session finds one
+    /// of them.
+    pub(crate) fn accept<N, T>(
         &self,
         id: &SessionId,
-        answer: impl FnOnce(&PendingOffer) -> Result<T, NegotiationError>,
-    ) -> Result<(PendingOffer, T), AcceptError> {
+        answer: impl FnOnce(&PendingOffer) -> Result<N, NegotiationError>,
+        enter: impl FnOnce(PendingOffer, N) -> Result<T, AcceptError>,
+    ) -> Result<T, AcceptError> {
         let mut by_id = self.lock();
-        let accepted = answer(by_id.get(id).ok_or(AcceptError::NoOffer)?);
-        let accepted = accepted.map_err(OpenError::from)?;
+        let negotiated = answer(by_id.get(id).ok_or(AcceptError::NoOffer)?);
+        let negotiated = negotiated.map_err(OpenError::from)?;
         let offer = by_id.remove(id).ok_or(AcceptError::NoOffer)?;
-        Ok((offer, accepted))
+        enter(offer, negotiated)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, PendingOffer>> {
