@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use distributary_names::StreamName;
+use distributary_net::sync::Mutex;
 use distributary_net::{Counts, Full, Held, PerAddress};
 
 use crate::memory::{Memory, Pressure};
@@ -50,6 +51,8 @@ pub enum TooManyViewers {
 #[derive(Debug)]
 pub struct Viewers {
     limits: RwLock<ViewerLimits>,
+    /// Held while a viewer is admitted or refused: one that is refused takes no place meanwhile.
+    admitting: Mutex<()>,
     all: Arc<Counts<()>>,
     by_stream: Arc<Counts<StreamName>>,
     by_address: PerAddress,
@@ -69,6 +72,7 @@ impl Viewers {
         Self {
             by_address: PerAddress::new(limits.max_per_address),
             limits: RwLock::new(limits),
+            admitting: Mutex::default(),
             all: Arc::default(),
             by_stream: Arc::default(),
             memory,
@@ -101,6 +105,10 @@ impl Viewers {
             return Err(TooManyViewers::Memory);
         }
         let limits = self.limits();
+        let _admitting = self
+            .admitting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let address = address.map(|address| self.by_address.take(address));
         let address = address.transpose().map_err(|full| match full {
             Full::Address(max) | Full::Total(max) => TooManyViewers::Address(max),

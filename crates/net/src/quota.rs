@@ -13,6 +13,8 @@ use crate::sync::Mutex;
 #[derive(Debug)]
 pub struct Quota {
     max: usize,
+    /// Held while a permit is taken or refused: a refusal counts for no address meanwhile.
+    taking: Mutex<()>,
     total: Arc<Counts<()>>,
     per_address: PerAddress,
 }
@@ -40,6 +42,7 @@ impl Quota {
     pub fn new(max: usize, max_per_address: usize) -> Self {
         Self {
             max,
+            taking: Mutex::default(),
             total: Arc::default(),
             per_address: PerAddress::new(max_per_address),
         }
@@ -50,6 +53,7 @@ impl Quota {
     /// # Errors
     /// When the total or the limit of the address is reached.
     pub fn take(&self, ip: Option<IpAddr>) -> Result<Permit, Full> {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         // The address first: its limit is the more useful error.
         let address = ip.map(|ip| self.per_address.take(ip)).transpose()?;
         let total = self.total.take((), self.max);
