@@ -19,8 +19,8 @@ use crate::tools;
 const BUILD: &str = "test --offline --quiet --workspace --test by_seed --no-run";
 
 /// Runs the tests that need the locks of shuttle: with those, the others fail.
-const INTERLEAVINGS: &str =
-    "test --locked --package distributary-hub --lib --features shuttle interleavings";
+const INTERLEAVINGS: &str = "test --locked --package distributary-hub --package distributary-egress --lib \
+     --features distributary-egress/shuttle interleavings";
 
 /// Command-line arguments.
 #[derive(Args)]
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long)]
     faults: bool,
 
-    /// Run the registry of streams under many interleavings of threads instead.
+    /// Run the registries of streams and of sessions under many interleavings of threads instead.
     #[arg(long, conflicts_with_all = ["seeds", "seed", "faults"])]
     interleavings: bool,
 

@@ -3,6 +3,8 @@
 mod close;
 mod counter_offer;
 mod enter;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod local;
 mod memory;
 mod open;

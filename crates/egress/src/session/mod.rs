@@ -13,6 +13,8 @@ pub use id::{InvalidSessionId, SessionId, ShortId};
 pub use options::{ViewerClient, ViewerOptions};
 pub use pending::CONNECT_TIMEOUT;
 pub(crate) use pending::PendingSession;
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) use registry::RELEASES_BEFORE_CLAIM;
 pub(crate) use registry::{
     Challenge, Claim, Closing, Ended, Found, Location, MAX_FRAGMENTS, NameTaken, Registry,
     Reported, RestartError,

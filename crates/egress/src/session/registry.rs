@@ -258,6 +258,15 @@ impl Registry {
         if let Owner::Shard(other) = session.owner {
             return Claim::Elsewhere(other);
         }
+        #[cfg(all(test, feature = "shuttle"))]
+        if RELEASES_BEFORE_CLAIM.get() {
+            drop(sessions);
+            sessions = self.lock();
+        }
+        #[cfg(all(test, feature = "shuttle"))]
+        let Some(session) = sessions.by_ufrag(ufrag) else {
+            return Claim::Unknown;
+        };
         match mem::replace(&mut session.owner, Owner::Shard(shard)) {
             Owner::Waiting(pending) => Claim::Claimed(pending),
             Owner::Shard(other) => Claim::Elsewhere(other),
@@ -492,4 +501,11 @@ impl Sessions {
         let session = self.by_id.get(id);
         session.is_some_and(|session| matches!(session.owner, Owner::Waiting(_)))
     }
+}
+
+#[cfg(all(test, feature = "shuttle"))]
+thread_local! {
+    /// Plants a defect that the tests must find: between the look at the owner of a session and its
+    /// claim others may claim it.
+    pub(crate) static RELEASES_BEFORE_CLAIM: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
