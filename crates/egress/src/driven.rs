@@ -11,6 +11,7 @@ use distributary_hub::{Delivery, Hub, Sink};
 use distributary_names::{RenditionId, StreamName};
 use distributary_webrtc::quality::Preference;
 use distributary_webrtc::sdp::{IceFragment, Offer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::command::Command;
@@ -18,6 +19,7 @@ use crate::datagrams::{Outlet, Received, SendError};
 use crate::engine::{
     self, CloseError, EngineConfig, IcePatch, OpenError, OpenedSession, PatchError, QualityError,
 };
+use crate::ice_tcp::{TcpDoor, serve_stream};
 use crate::inbox::Inbox;
 use crate::session::{SessionId, ViewerOptions};
 use crate::shard::Shard;
@@ -34,6 +36,7 @@ const QUEUE: usize = 8192;
 /// An engine that its caller drives.
 pub struct DrivenEngine {
     shared: Arc<EngineState>,
+    tcp: TcpDoor,
     shards: Vec<DrivenShard>,
 }
 
@@ -105,7 +108,7 @@ impl DrivenEngine {
             .unzip();
         let address = EngineAddress {
             local: config.listen,
-            has_tcp: false,
+            has_tcp: true,
         };
         let clocks = Clocks { now, wall };
         let shared = Arc::new(EngineState::new(config, hub, address, inboxes, clocks)?);
@@ -123,6 +126,7 @@ impl DrivenEngine {
             }
         };
         Ok(Self {
+            tcp: TcpDoor::new(&shared.config),
             shards: receivers.into_iter().enumerate().map(driven).collect(),
             shared,
         })
@@ -187,6 +191,23 @@ impl DrivenEngine {
             };
             driven.shard.handle_datagram(datagram, now);
         }
+    }
+
+    /// Accepts a TCP connection of a viewer at `remote`. Returns the future that serves it until its end;
+    /// `None` if there are too many connections of this address.
+    pub fn serve_tcp<S: AsyncRead + AsyncWrite + Send + 'static>(
+        &self,
+        stream: S,
+        remote: SocketAddr,
+        now: Instant,
+    ) -> Option<impl Future<Output = ()> + Send + use<S>> {
+        let entered = self.tcp.admit(remote, now)?;
+        let (shared, local) = (Arc::clone(&self.shared), self.shared.local);
+        let (reader, writer) = tokio::io::split(stream);
+        Some(async move {
+            // The reason is for the log.
+            let _ = serve_stream((reader, writer), (local, remote), entered, &shared).await;
+        })
     }
 
     /// Returns when [`Self::handle_timeout`] is due; `None` while there is nothing to wait for.

@@ -10,6 +10,7 @@ use distributary_names::StreamName;
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Admission, AdmissionError, Arbiter, Permit, Tenure, WhenTaken};
+use crate::audio::AudioPool;
 use crate::config::HubConfig;
 use crate::demand::{Demand, DemandError, Providers, Wanted};
 use crate::journal::Journal;
@@ -50,6 +51,22 @@ pub struct Hub {
 impl Hub {
     /// Returns an empty registry.
     pub fn new(config: HubConfig) -> Self {
+        Self::with_audio(config, AudioPool::default())
+    }
+
+    /// Returns an empty registry without threads for audio: [`Self::transcode_audio`] does their work.
+    #[cfg(feature = "test-util")]
+    pub fn with_driven_audio(config: HubConfig) -> Self {
+        Self::with_audio(config, AudioPool::driven())
+    }
+
+    /// Transcodes the audio that waits, of all streams, in a registry without threads for it.
+    #[cfg(feature = "test-util")]
+    pub fn transcode_audio(&self) {
+        self.shared.audio_pool.run_due();
+    }
+
+    fn with_audio(config: HubConfig, audio_pool: AudioPool) -> Self {
         let sent = Arc::<SentBytes>::default();
         let memory = Arc::<Memory>::default();
         Self {
@@ -66,7 +83,7 @@ impl Hub {
                 journal: Journal::default(),
                 takeovers: Takeovers::default(),
                 transcoder: Arc::default(),
-                audio_pool: Arc::default(),
+                audio_pool: Arc::new(audio_pool),
                 maker: Maker::default(),
                 changes: watch::Sender::default(),
             }),

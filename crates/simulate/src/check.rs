@@ -1,10 +1,10 @@
 //! The rules for what a viewer gets.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::Played;
-use crate::content::{ReadFrame, Stamp, read_audio, read_video};
+use crate::content::{ReadFrame, Stamp, opus_frames, read_audio, read_video};
 use crate::publisher::Record;
 
 /// By how much the distance of two frames may differ from that of their publisher, in
@@ -22,6 +22,13 @@ const MAX_GAP: i64 = 300;
 /// RTP ticks of an audio frame.
 const AUDIO_TICKS: i64 = 960;
 
+/// RTP ticks by which the time between two transcoded audio frames may differ: rounding.
+const AUDIO_TOLERANCE: i64 = 1;
+
+/// Time after which what has disturbed the audio of a publisher is heard by all viewers, and after which a
+/// change of the publisher is seen that was heard before.
+const HEARD: Duration = Duration::from_secs(3);
+
 /// The effects that the path of a session may have had on the media so far.
 #[derive(Clone, Copy, Debug)]
 pub struct PathSoFar {
@@ -37,6 +44,10 @@ pub struct PathSoFar {
 pub struct Checker {
     video: Option<Shown>,
     audio: Option<Heard>,
+    /// The audio, if the gateway transcodes it.
+    transcoded: Option<TranscodedAudio>,
+    /// When the publisher changed.
+    publisher_changed: Option<Instant>,
     /// The newest video frame of each publisher.
     newest: BTreeMap<u16, u32>,
     /// The newest audio frame of each publisher.
@@ -51,6 +62,15 @@ pub struct Checker {
     pub last_frame: Option<Instant>,
     /// When the last audio frame came.
     pub last_audio: Option<Instant>,
+}
+
+/// The audio of a session that the gateway transcodes: it is continuous.
+#[derive(Clone, Debug, Default)]
+struct TranscodedAudio {
+    /// The timestamp that the next packet has, and when the last one came.
+    next: Option<(i64, Instant)>,
+    /// A gap that only a change of the publisher explains, which may be seen later.
+    unexplained: Option<(Instant, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +89,16 @@ struct Heard {
 }
 
 impl Checker {
+    /// Returns a checker for a session that has had no media. `transcodes`: the gateway transcodes its
+    /// audio.
+    #[must_use]
+    pub fn new(transcodes: bool) -> Self {
+        Self {
+            transcoded: transcodes.then(TranscodedAudio::default),
+            ..Self::default()
+        }
+    }
+
     /// Checks the next media, which came over `path` at `now`.
     ///
     /// # Errors
@@ -101,6 +131,9 @@ impl Checker {
                 timestamp,
                 after_loss,
             } => {
+                if self.transcoded.is_some() {
+                    return self.handle_transcoded(packet, *timestamp, *after_loss, records, now);
+                }
                 let Some(frames) = read_audio(packet) else {
                     return Err(format!("an audio frame is damaged: {packet:02x?}"));
                 };
@@ -148,6 +181,9 @@ impl Checker {
         }
         if let Some(last) = self.video {
             let is_known = stamp.publisher == last.stamp.publisher;
+            if !is_known {
+                self.publisher_changed = Some(now);
+            }
             if timestamp <= last.timestamp {
                 return Err(format!("video time goes back: {last:?}, then {shown:?}"));
             }
@@ -251,6 +287,53 @@ impl Checker {
         self.audio = Some(heard);
         self.audio_frames += 1;
         self.last_audio = Some(now);
+        Ok(())
+    }
+
+    fn handle_transcoded(
+        &mut self,
+        packet: &[u8],
+        timestamp: i64,
+        after_loss: bool,
+        records: &[&Record],
+        now: Instant,
+    ) -> Result<(), String> {
+        let Some(frames) = opus_frames(packet) else {
+            return Err(format!("an audio packet is damaged: {packet:02x?}"));
+        };
+        self.audio_frames += frames as u64;
+        self.last_audio = Some(now);
+        let changed = self.publisher_changed;
+        let Some(audio) = &mut self.transcoded else {
+            return Ok(());
+        };
+        let end = timestamp + frames * AUDIO_TICKS;
+        let Some((expected, last)) = audio.next.replace((end, now)) else {
+            return Ok(());
+        };
+        let gap = timestamp - expected;
+        if gap < -AUDIO_TOLERANCE {
+            return Err(format!("audio time goes back by {} ms", -gap / 48));
+        }
+        let since = last.checked_sub(HEARD).unwrap_or(last);
+        let is_disturbed = records
+            .iter()
+            .any(|record| record.has_disturbed_audio(since));
+        let is_explained = |at: Instant| {
+            changed.is_some_and(|changed| changed + HEARD >= at && at + HEARD >= changed)
+        };
+        if gap > AUDIO_TOLERANCE && !after_loss && !is_disturbed && !is_explained(now) {
+            let reason = format!("the audio has a gap of {} ms", gap / 48);
+            audio.unexplained.get_or_insert((now, reason));
+        }
+        match audio.unexplained.take() {
+            Some((at, _)) if is_explained(at) => {}
+            Some((at, reason)) if now >= at + HEARD => {
+                let ago = now.duration_since(at).as_millis();
+                return Err(format!("{reason} {ago} ms ago"));
+            }
+            waits => audio.unexplained = waits,
+        }
         Ok(())
     }
 }

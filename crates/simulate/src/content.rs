@@ -21,6 +21,9 @@ const NAME: usize = 4 + 2 + 8;
 /// Length of the checksum.
 const CHECKSUM: usize = 16;
 
+/// Bytes of a packet of Opus that may be silence.
+const MAX_SILENCE: usize = 20;
+
 /// Configuration byte of an Opus packet with one frame of 20 ms.
 const OPUS: u8 = 0xfc;
 
@@ -115,6 +118,18 @@ pub fn read_audio(packet: &[u8]) -> Option<Vec<(u16, u32)>> {
     let (one, other) = rest.split_at_checked(usize::from(*len))?;
     let is_joined = *config == OPUS | 2;
     is_joined.then_some(vec![read_audio_frame(one)?, read_audio_frame(other)?])
+}
+
+/// Returns the number of frames of 20 ms in a packet of Opus that is not silence (RFC 6716 section
+/// 3.1).
+#[must_use]
+pub fn opus_frames(packet: &[u8]) -> Option<i64> {
+    let frames = match packet.first()? & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => i64::from(packet.get(1)? & 0x3f),
+    };
+    (packet.len() > MAX_SILENCE).then_some(frames)
 }
 
 fn read_audio_frame(frame: &[u8]) -> Option<(u16, u32)> {

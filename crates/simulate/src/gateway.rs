@@ -31,6 +31,9 @@ const MAX_DATAGRAM: usize = 1200;
 /// Bytes of the pipe between a publisher and the gateway.
 const PIPE: usize = 1 << 20;
 
+/// Bytes of the buffer of a viewer's TCP connection.
+const TCP_BUFFER: usize = 64 * 1024;
+
 /// The gateway of a simulation.
 pub(crate) struct Gateway {
     pub(crate) hub: Hub,
@@ -58,7 +61,7 @@ impl Gateway {
     pub(crate) fn new(scenario: &Scenario, now: Instant) -> Result<Self, String> {
         let config = HubConfig::default();
         let max_log = config.streams.cache_size;
-        let hub = Hub::new(config);
+        let hub = Hub::with_driven_audio(config);
         let engine = EngineConfig {
             listen: ADDRESS.into(),
             candidates: vec![ADDRESS.0.into()],
@@ -109,6 +112,17 @@ impl Gateway {
         let (rtmp, stopped) = (self.rtmp.clone(), self.stop.subscribe());
         tokio::spawn(async move { rtmp.serve(server, peer, stopped).await });
         client
+    }
+
+    /// Accepts a TCP connection of a viewer. Returns the end of the viewer.
+    ///
+    /// # Errors
+    /// Returns the rule that is broken if the gateway refuses it.
+    pub(crate) fn connect(&self, viewer: SocketAddr, now: Instant) -> Result<DuplexStream, String> {
+        let (client, server) = duplex(TCP_BUFFER);
+        let serve = self.engine.serve_tcp(server, viewer, now);
+        tokio::spawn(serve.ok_or("a TCP connection of a viewer is refused")?);
+        Ok(client)
     }
 
     /// Delivers a datagram of `source`.

@@ -13,9 +13,10 @@
 //!          └─► check
 //! ```
 //!
-//! Real: the RTMP client and server, the hub, the engine with its registry and shards, ICE, DTLS and
-//! SRTP on both sides. Simulated: the clock (that of a paused tokio runtime), the sockets, and the
-//! networks between the gateway and each viewer.
+//! Real: the RTMP client and server, the hub, the transcoder of AAC to Opus, the engine with its registry
+//! and shards, ICE over UDP and TCP, DTLS and SRTP on both sides. Simulated: the clock (that of a paused
+//! tokio runtime), the sockets, the threads of the audio transcoder, and the networks between the gateway
+//! and each viewer.
 //!
 //! # Parts
 //!
@@ -24,7 +25,7 @@
 //!   `gateway`: the gateway with its rules. `seat`: the place of a viewer.
 //! * [`publisher`], [`content`]: publishers, and frames that say which ones they are.
 //! * [`network`]: loss, bursts, reordering, duplicates, delay, jitter, bottlenecks, largest packets,
-//!   partitions.
+//!   partitions. `tcp`: TCP connections over them.
 //! * [`client`]: the players: our own, and str0m, which shares no code with the gateway.
 //! * [`check`]: the rules for what a viewer gets. [`trace`]: the events and their hash.
 //!
@@ -35,7 +36,8 @@
 //! * A viewer at the live edge, whose path has lost and held back nothing, gets each frame of its track
 //!   as long as the publisher is the same.
 //! * Times only go forward, and are as far apart as those of the publisher. Audio has no gap that the
-//!   network has not made, but for frames that their publisher sends late.
+//!   network has not made, but for frames that their publisher sends late. Audio that the gateway
+//!   transcodes goes on without a gap and is not silent.
 //! * What a path loses gently is retransmitted, also after a move to another track, unless it was lost
 //!   before a pause of the publisher. A path that loses nothing misses nothing.
 //! * No datagram is larger than 1200 bytes. An address that has not proved itself is sent at most
@@ -66,8 +68,7 @@
 //!
 //! # Not simulated
 //!
-//! AAC (its encoder has a thread of its own), ICE over TCP, HTTP, the cluster, transcoding and
-//! renditions that `[[rendition]]` joins.
+//! HTTP, the cluster, the transcoding of video and renditions that `[[rendition]]` joins.
 
 pub mod check;
 pub mod client;
@@ -80,6 +81,7 @@ pub mod publisher;
 pub mod random;
 pub mod scenario;
 mod seat;
+mod tcp;
 pub mod trace;
 mod world;
 

@@ -100,6 +100,12 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
+/// Returns whether a datagram is an ICE check.
+#[must_use]
+pub fn is_check(datagram: &[u8]) -> bool {
+    datagram.starts_with(&[0, 1])
+}
+
 /// One direction of the path between the gateway and a viewer.
 #[derive(Debug)]
 pub struct Link {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use distributary_media::flv;
+use distributary_media::test_util::flv_audio;
 use distributary_media::{
     AudioCodec, AudioFrame, AudioTrack, FrameInfo, MediaTime, VideoCodec, VideoFrame, VideoTrack,
 };
@@ -15,8 +16,20 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::content::{Stamp, audio_packet, video_track, video_unit};
 
-/// Duration of an audio frame in milliseconds.
-const AUDIO_MILLIS: u64 = 20;
+/// Duration of an audio frame of Opus in microseconds.
+const OPUS_MICROS: u64 = 20_000;
+
+/// Samples of an audio frame of AAC.
+const AAC_SAMPLES: u64 = 1024;
+
+/// Samples of AAC per second.
+const AAC_RATE: u64 = 48_000;
+
+/// Two audio frames whose times differ by more than this, in milliseconds, have a gap between them.
+const AUDIO_GAP: u64 = 30;
+
+/// A stereo tone in AAC at 48 kHz, which is sent again and again.
+const AAC: &[u8] = include_bytes!("../../media/tests/fixtures/stereo-48000.flv");
 
 /// Time in milliseconds after which an audio frame is late. The gateway drops those that are 200 ms older
 /// than usual when they come.
@@ -41,8 +54,8 @@ pub struct Media {
     pub delta_len: usize,
     /// Video tracks; the first one is the largest.
     pub tracks: u8,
-    /// It has audio.
-    pub has_audio: bool,
+    /// The codec of its audio, if it has some: Opus or AAC.
+    pub audio: Option<AudioCodec>,
     /// The RTMP timestamp of the first frame.
     pub first_timestamp: u32,
 }
@@ -58,6 +71,8 @@ pub struct Record {
     pub audio: Vec<u64>,
     /// Numbers of the audio frames that were sent late, in order: after a short pause.
     late_audio: Vec<u32>,
+    /// When its audio was late or began anew, in order.
+    audio_disturbed: Vec<Instant>,
 }
 
 impl Record {
@@ -70,6 +85,11 @@ impl Record {
     /// Returns whether an audio frame was sent so late that the gateway may drop it.
     pub(crate) fn is_late(&self, number: u32) -> bool {
         self.late_audio.binary_search(&number).is_ok()
+    }
+
+    /// Returns whether its audio was late or began anew since then.
+    pub(crate) fn has_disturbed_audio(&self, since: Instant) -> bool {
+        self.audio_disturbed.last().is_some_and(|at| *at >= since)
     }
 
     /// Returns whether a video frame was sent shortly before `at`.
@@ -96,6 +116,11 @@ impl Record {
 pub struct Publisher {
     number: u16,
     media: Media,
+    /// Its audio, again and again; none if the frames say themselves which they are.
+    aac: Vec<Bytes>,
+    audio_track: AudioTrack,
+    /// The time and the number of the audio frame from which the times of the next ones are counted.
+    audio_anchor: (u64, u64),
     session: ClientSession,
     pipe: Option<DuplexStream>,
     unsent: BytesMut,
@@ -122,9 +147,19 @@ impl Publisher {
         let url = StreamUrl::new("192.0.2.1:1935", app, name).map_err(|error| error.to_string())?;
         let mut seed = [7; 32];
         seed[..2].copy_from_slice(&number.to_be_bytes());
+        let (audio_track, aac) = match media.audio {
+            Some(AudioCodec::Aac) => {
+                let (track, frames) = flv_audio(AAC);
+                (track, frames.into_iter().map(|frame| frame.data).collect())
+            }
+            _ => (opus_track(), Vec::new()),
+        };
         Ok(Self {
             number,
             media,
+            aac,
+            audio_track,
+            audio_anchor: (0, 0),
             session: ClientSession::publish(url, seed),
             pipe: Some(pipe),
             unsent: BytesMut::new(),
@@ -185,18 +220,25 @@ impl Publisher {
             .record
             .began
             .filter(|_| self.is_open() && !self.is_paused)?;
-        let video = self.next_time(&self.record.video, self.media.interval);
-        let audio = self.next_time(&self.record.audio, AUDIO_MILLIS);
-        let next = if self.media.has_audio {
-            video.min(audio)
-        } else {
-            video
-        };
+        let video = self.next_video();
+        let audio = self.media.audio.map(|_| self.next_audio());
+        let next = audio.map_or(video, |audio| video.min(audio));
         Some(began + Duration::from_millis(next))
     }
 
-    fn next_time(&self, sent: &[u64], interval: u64) -> u64 {
-        sent.last().map_or(0, |last| last + interval)
+    fn next_video(&self) -> u64 {
+        let last = self.record.video.last();
+        last.map_or(0, |last| last + self.media.interval)
+    }
+
+    fn next_audio(&self) -> u64 {
+        let (time, number) = self.audio_anchor;
+        let frames = self.record.audio.len() as u64 - number;
+        let micros = match self.media.audio {
+            Some(AudioCodec::Aac) => frames * AAC_SAMPLES * 1_000_000 / AAC_RATE,
+            _ => frames * OPUS_MICROS,
+        };
+        time + micros / 1000
     }
 
     fn timestamp(&self, millis: u64) -> u32 {
@@ -214,7 +256,7 @@ impl Publisher {
             self.session.send_video(timestamp, body);
         }
         if let Some(header) =
-            flv::muxer::audio_header(&audio_track()).filter(|_| self.media.has_audio)
+            flv::muxer::audio_header(&self.audio_track).filter(|_| self.media.audio.is_some())
         {
             self.session.send_audio(timestamp, header);
         }
@@ -229,22 +271,32 @@ impl Publisher {
             return;
         }
         // After a pause the frames go on at the present time.
-        let skip = |sent: &Vec<u64>, interval: u64| {
-            let next = sent.last().map_or(0, |last| last + interval);
+        let skip = |next: u64| {
             if elapsed > next + 500 { elapsed } else { next }
         };
-        let mut video = skip(&self.record.video, self.media.interval);
-        let mut audio = skip(&self.record.audio, AUDIO_MILLIS);
+        let mut video = skip(self.next_video());
         while video <= elapsed {
             self.send_video(video);
             video += self.media.interval;
         }
-        while self.media.has_audio && audio <= elapsed {
-            if elapsed - audio > LATE {
+        if self.media.audio.is_none() {
+            return;
+        }
+        let audio = skip(self.next_audio());
+        if audio != self.next_audio() {
+            self.audio_anchor = (audio, self.record.audio.len() as u64);
+        }
+        while self.next_audio() <= elapsed {
+            let audio = self.next_audio();
+            let last = self.record.audio.last();
+            let is_late = elapsed - audio > LATE;
+            if is_late {
                 self.record.late_audio.push(self.record.audio.len() as u32);
             }
+            if is_late || last.is_none_or(|last| audio - last > AUDIO_GAP) {
+                self.record.audio_disturbed.push(now);
+            }
             self.send_audio(audio);
-            audio += AUDIO_MILLIS;
         }
     }
 
@@ -287,12 +339,13 @@ impl Publisher {
     fn send_audio(&mut self, millis: u64) {
         let number = self.record.audio.len() as u32;
         self.record.audio.push(millis);
+        let aac = self.aac.get(number as usize % self.aac.len().max(1));
         let frame = AudioFrame {
-            codec: AudioCodec::Opus,
+            codec: self.audio_track.codec,
             pts: MediaTime::ZERO,
-            data: audio_packet(self.number, number),
+            data: aac.map_or_else(|| audio_packet(self.number, number), Bytes::clone),
         };
-        let body = flv::muxer::audio_frame(&frame, &audio_track());
+        let body = flv::muxer::audio_frame(&frame, &self.audio_track);
         self.session.send_audio(self.timestamp(millis), body);
     }
 
@@ -339,7 +392,7 @@ fn track_of(track: u8) -> VideoTrack {
     video_track(width, height)
 }
 
-fn audio_track() -> AudioTrack {
+fn opus_track() -> AudioTrack {
     AudioTrack {
         codec: AudioCodec::Opus,
         sample_rate: 48_000,

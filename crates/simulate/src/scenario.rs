@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use distributary_media::AudioCodec;
+
 use crate::network::Condition;
 use crate::publisher::Media;
 use crate::random::Random;
@@ -19,6 +21,8 @@ pub struct Scenario {
     pub duplicates: Duplicates,
     /// The media of the publishers.
     pub media: Media,
+    /// Steps from one run of the audio transcoder to the next: its threads are busy.
+    pub audio_steps: u32,
     /// The viewers.
     pub viewers: Vec<ViewerPlan>,
     /// The events, by their times.
@@ -45,6 +49,8 @@ pub struct ViewerPlan {
     pub joins: Duration,
     /// It is str0m in place of the simulation's own player.
     pub is_independent: bool,
+    /// It connects over TCP.
+    pub is_tcp: bool,
     /// It gets media right behind the handshake, in which the gateway is active.
     pub has_early_media: bool,
     /// The path to the gateway.
@@ -68,6 +74,8 @@ pub enum Event {
     Move(usize),
     /// A viewer asks for a video track, or leaves the choice to the gateway.
     Choose(usize, Option<u8>),
+    /// The TCP connection of a viewer breaks, and it opens another one after this time.
+    Reconnect(usize, Duration),
     /// Somebody sends the checks of a viewer with the address of another one as their source.
     Forge(usize, usize),
     /// The publisher ends the stream, and comes back after this time.
@@ -129,6 +137,7 @@ impl Scenario {
                 &[Duplicates::Takeover, Duplicates::Standby],
             ),
             media,
+            audio_steps: 1,
             viewers: (0..viewers)
                 .map(|_| viewer(&mut random, active, harshness, is_large))
                 .collect(),
@@ -146,6 +155,12 @@ impl Scenario {
         }
         if seed % 2 == 1 {
             scenario.add_operations();
+        }
+        if matches!(seed % 8, 0 | 1) {
+            scenario.add_aac();
+        }
+        if matches!(seed % 8, 1 | 7) {
+            scenario.add_tcp();
         }
         scenario.events.sort_by_key(|(at, _)| *at);
         scenario
@@ -172,6 +187,29 @@ impl Scenario {
         }
     }
 
+    /// Lets the publishers send AAC, and the gateway transcode it with a delay of some steps.
+    fn add_aac(&mut self) {
+        let mut random = Random::of(self.seed, 5, 0);
+        if self.media.audio.is_some() {
+            self.media.audio = Some(AudioCodec::Aac);
+        }
+        self.audio_steps = random.pick(1, &[2, 5]);
+    }
+
+    /// Lets some viewers connect over TCP, and some of their connections break.
+    fn add_tcp(&mut self) {
+        let mut random = Random::of(self.seed, 6, 0);
+        let active = self.active.as_millis() as u64;
+        for (number, viewer) in self.viewers.iter_mut().enumerate() {
+            viewer.is_tcp = random.chance(600) && !viewer.is_independent;
+            if viewer.is_tcp && random.chance(300) {
+                let at = Duration::from_millis(random.range(500..=active));
+                let after = Duration::from_millis(random.range(0..=800));
+                self.events.push((at, Event::Reconnect(number, after)));
+            }
+        }
+    }
+
     /// One publisher and one viewer over a perfect path.
     #[must_use]
     pub fn simplest(seed: u64) -> Self {
@@ -182,9 +220,11 @@ impl Scenario {
             shards: 1,
             duplicates: Duplicates::Refuse,
             media: media(&mut Random::of(seed, 2, 0), false),
+            audio_steps: 1,
             viewers: vec![ViewerPlan {
                 joins: Duration::from_millis(700),
                 is_independent: false,
+                is_tcp: false,
                 has_early_media: false,
                 up: path,
                 down: path,
@@ -233,7 +273,7 @@ fn media(random: &mut Random, is_large: bool) -> Media {
         keyframe_len: random.range(3_000..=15_000) as usize,
         delta_len: random.range(300..=2_500) as usize,
         tracks: random.pick(1, &[1, 2, 3]),
-        has_audio: random.chance(850),
+        audio: random.chance(850).then_some(AudioCodec::Opus),
         first_timestamp: random.pick(0, &[5_000, 0x00ff_ff00, 86_400_000, 0xffff_f000]),
     }
 }
@@ -244,6 +284,7 @@ fn viewer(random: &mut Random, active: Duration, harshness: u64, is_large: bool)
     ViewerPlan {
         joins: Duration::from_millis(random.range(0..=latest)),
         is_independent: random.chance(if is_large { 20 } else { 150 }),
+        is_tcp: false,
         has_early_media: random.chance(400),
         up: Condition {
             loss: down.loss / 2,

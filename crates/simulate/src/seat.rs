@@ -9,6 +9,7 @@ use crate::check::Checker;
 use crate::client::Player;
 use crate::network::{Datagram, Link};
 use crate::scenario::ViewerPlan;
+use crate::tcp::TcpPath;
 use crate::trace::Trace;
 
 /// The place of a viewer.
@@ -18,6 +19,8 @@ pub(crate) struct Seat {
     pub(crate) address: SocketAddr,
     pub(crate) up: Link,
     pub(crate) down: Link,
+    /// Its TCP connection, in place of the links.
+    pub(crate) tcp: Option<TcpPath>,
     /// It wants to watch: a player that fails is replaced.
     pub(crate) is_wanted: bool,
     /// When it joins next.
@@ -59,7 +62,8 @@ impl Seat {
         let player = self.watching.as_ref();
         let player = player.and_then(|watching| watching.player.poll_timeout());
         let links = [self.up.poll_timeout(), self.down.poll_timeout()];
-        [self.join_at, player]
+        let tcp = self.tcp.as_ref().and_then(TcpPath::poll_timeout);
+        [self.join_at, player, tcp]
             .into_iter()
             .chain(links)
             .flatten()
@@ -73,7 +77,10 @@ impl Seat {
         };
         while let Some(bytes) = watching.player.poll_transmit() {
             let viewer = self.address;
-            self.up.send(Datagram { viewer, bytes }, now);
+            match &mut self.tcp {
+                Some(tcp) => tcp.send(&bytes),
+                None => self.up.send(Datagram { viewer, bytes }, now),
+            }
         }
     }
 }

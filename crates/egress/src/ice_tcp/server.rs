@@ -1,6 +1,7 @@
 //! The thread that accepts, reads and writes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -8,9 +9,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use distributary_net::{Listener, Revocation};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,6 +19,7 @@ use super::connection::{Connection, OutboundQueue};
 use super::limits::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, PROOF_TIMEOUT};
 use super::unproven::{Admission, Admitted};
 use crate::command::Command;
+use crate::engine_config::EngineConfig;
 use crate::session::Location;
 use crate::state::EngineState;
 use distributary_webrtc::framing::FrameDecoder;
@@ -90,22 +91,20 @@ async fn serve(listener: Listener, shared: Arc<EngineState>, stopped: oneshot::R
 /// queue.
 async fn accept(listener: &Listener, shared: &Arc<EngineState>, connections: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
-    let admission = Admission::new(shared.config.max_tcp_connections_per_address);
-    let next_id = AtomicU64::new(0);
+    let door = TcpDoor::new(&shared.config);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
         while connections.try_join_next().is_some() {}
         let (stream, remote) = listener.accept().await;
-        let Some(admitted) = admission.admit(remote.ip(), Instant::now().into_std()) else {
+        let Some(entered) = door.admit(remote, Instant::now().into_std()) else {
             tracing::debug!(%remote, "too many ICE-TCP connections of this address");
             continue;
         };
-        let id = next_id.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::clone(shared);
         connections.spawn(async move {
-            if let Err(error) = drive(stream, id, admitted, &shared).await {
+            if let Err(error) = drive(stream, entered, &shared).await {
                 tracing::debug!(%remote, %error, "ICE-TCP connection ended");
             }
             drop(place);
@@ -113,9 +112,38 @@ async fn accept(listener: &Listener, shared: &Arc<EngineState>, connections: &mu
     }
 }
 
+/// Admits connections and gives them their numbers.
+pub(crate) struct TcpDoor {
+    admission: Admission,
+    next_id: AtomicU64,
+}
+
+/// A connection that was admitted.
+pub(crate) struct Entered {
+    id: u64,
+    admitted: Admitted,
+}
+
+impl TcpDoor {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self {
+            admission: Admission::new(config.max_tcp_connections_per_address),
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    /// Admits a connection, if the limits of its address allow another.
+    pub(crate) fn admit(&self, remote: SocketAddr, now: std::time::Instant) -> Option<Entered> {
+        Some(Entered {
+            admitted: self.admission.admit(remote.ip(), now)?,
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+        })
+    }
+}
+
 /// The reason why the gateway ended a connection.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(crate) enum Ended {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -133,21 +161,25 @@ enum Ended {
 }
 
 /// One connection, from its first byte to its last.
-async fn drive(
-    stream: TcpStream,
-    id: u64,
-    admitted: Admitted,
+async fn drive(stream: TcpStream, entered: Entered, shared: &EngineState) -> Result<(), Ended> {
+    let ends = (stream.local_addr()?, stream.peer_addr()?);
+    // Each write is complete; waiting for more data would only delay it.
+    stream.set_nodelay(true)?;
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
+    serve_stream(stream.into_split(), ends, entered, shared).await
+}
+
+/// Serves a stream between the `local` and the `remote` address.
+pub(crate) async fn serve_stream(
+    (mut reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    (local, remote): (SocketAddr, SocketAddr),
+    Entered { id, admitted }: Entered,
     shared: &EngineState,
 ) -> Result<(), Ended> {
     let Admitted {
         unproven,
         of_address: _of_address,
     } = admitted;
-    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-    // Each write is complete; waiting for more data would only delay it.
-    stream.set_nodelay(true)?;
-    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-    let (mut reader, writer) = stream.into_split();
     let mut decoder = FrameDecoder::default();
     let revocation = Arc::clone(unproven.revocation());
     let first = tokio::select! {
@@ -180,7 +212,7 @@ fn shard_of(frame: &[u8], id: u64, shared: &EngineState) -> Option<usize> {
 
 /// Reads until the viewer ends the connection.
 async fn read(
-    mut reader: OwnedReadHalf,
+    mut reader: impl AsyncRead + Unpin,
     mut decoder: FrameDecoder,
     connection: &Arc<Connection>,
     shared: &EngineState,
@@ -233,7 +265,7 @@ async fn deliver(
 }
 
 /// Writes the packets that the shard queues, until it ends the connection.
-async fn write(mut writer: OwnedWriteHalf, mut queue: OutboundQueue) -> Result<(), Ended> {
+async fn write(mut writer: impl AsyncWrite + Unpin, mut queue: OutboundQueue) -> Result<(), Ended> {
     while let Some(bytes) = queue.next().await {
         writer.write_all(&bytes).await?;
         queue.wrote(bytes.len());

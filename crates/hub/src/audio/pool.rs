@@ -21,6 +21,8 @@ pub(super) trait Job: Send + Sync {
 ///
 /// The threads end when the pool is dropped. Nothing waits for their end: the last handle may be
 /// dropped on one of them.
+///
+/// A [driven](Self::driven) pool has no threads: its caller runs the jobs.
 pub(crate) struct AudioPool {
     shared: Arc<Shared>,
     max_threads: usize,
@@ -52,13 +54,31 @@ impl AudioPool {
         }
     }
 
+    /// Returns a pool whose jobs only [`Self::run_due`] runs.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn driven() -> Self {
+        Self::new(0)
+    }
+
+    /// Runs jobs in turns until none is due.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn run_due(&self) {
+        let mut state = self.shared.lock();
+        while let Some(job) = state.due.pop_front() {
+            drop(state);
+            let again = take_turn(job);
+            state = self.shared.lock();
+            state.due.extend(again);
+        }
+    }
+
     /// Starts the first thread, if there is none.
     ///
     /// # Errors
     /// Returns the system's error if it cannot start a thread.
     pub(super) fn start(&self) -> io::Result<()> {
         let mut state = self.shared.lock();
-        if state.threads == 0 {
+        if state.threads == 0 && self.max_threads > 0 {
             self.add_thread(&mut state)?;
         }
         Ok(())
@@ -273,6 +293,19 @@ mod tests {
         drop(log);
         open.send(()).unwrap();
         assert_eq!(turns.iter().collect::<String>(), "abb");
+    }
+
+    #[test]
+    fn driven_pool_runs_the_jobs_on_the_thread_of_its_caller() {
+        let (log, turns) = channel();
+        let pool = AudioPool::driven();
+        pool.start().unwrap();
+        pool.schedule(Turns::new('a', 3, &log));
+        pool.schedule(Turns::new('b', 1, &log));
+        assert!(pool.threads() == 0 && turns.try_recv().is_err());
+        pool.run_due();
+        drop((pool, log));
+        assert_eq!(turns.iter().collect::<String>(), "abaa");
     }
 
     #[test]

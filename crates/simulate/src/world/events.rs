@@ -104,7 +104,23 @@ impl World<'_> {
                 if let Some(seat) = self.seats.get_mut(number) {
                     let port = seat.address.port().wrapping_add(1001).max(1024);
                     seat.address.set_port(port);
+                    if let Some(tcp) = &mut seat.tcp {
+                        tcp.reset(self.now);
+                    }
                     // Until its next check the gateway sends to the old address.
+                    if let Some(watching) = &mut seat.watching {
+                        (watching.is_lossy, watching.is_harsh) = (true, true);
+                    }
+                }
+            }
+            Event::Reconnect(number, after) => {
+                let seat = self.seats.get_mut(number);
+                if let Some(seat) = seat
+                    && let Some(tcp) = &mut seat.tcp
+                {
+                    let port = seat.address.port().wrapping_add(1001).max(1024);
+                    seat.address.set_port(port);
+                    tcp.reset(self.now + after);
                     if let Some(watching) = &mut seat.watching {
                         (watching.is_lossy, watching.is_harsh) = (true, true);
                     }

@@ -106,6 +106,8 @@ struct World<'a> {
     origin: Instant,
     now: Instant,
     next_event: usize,
+    /// Steps of the clock.
+    steps: u32,
     trace: Trace,
     summary: Summary,
     /// Publishers and networks work as they should.
@@ -138,6 +140,7 @@ impl<'a> World<'a> {
                 address: SocketAddr::from((host(number), 40_000 + number as u16)),
                 up: link(plan.up, 0),
                 down: link(plan.down, 1),
+                tcp: None,
                 is_wanted: true,
                 join_at: Some(origin + plan.joins),
                 watching: None,
@@ -162,6 +165,7 @@ impl<'a> World<'a> {
             origin,
             now: origin,
             next_event: 0,
+            steps: 0,
             trace: Trace::default(),
             summary: Summary::default(),
             is_healed: false,
@@ -242,10 +246,12 @@ impl<'a> World<'a> {
             publisher.handle_timeout(self.now);
         }
         self.note_ends();
-        for _ in 0..TURNS {
-            tokio::task::yield_now().await;
-        }
+        turn().await;
         let now = self.now;
+        self.steps += 1;
+        if self.steps.is_multiple_of(self.scenario.audio_steps) {
+            self.gateway.hub.transcode_audio();
+        }
         for number in 0..self.seats.len() {
             self.handle_seat(number)?;
         }
@@ -254,7 +260,9 @@ impl<'a> World<'a> {
                 self.gateway.engine.set_room(shard, *room, now);
             }
         }
+        self.turn_tcp().await;
         self.gateway.engine.handle_timeout(now);
+        self.turn_tcp().await;
         self.carry_sent()?;
         for number in 0..self.seats.len() {
             self.deliver(number)?;
@@ -262,6 +270,13 @@ impl<'a> World<'a> {
         self.check_drain()?;
         self.check_ends()?;
         self.gateway.check_tables()
+    }
+
+    /// Lets the TCP connections of viewers read and write.
+    async fn turn_tcp(&self) {
+        if self.scenario.viewers.iter().any(|plan| plan.is_tcp) {
+            turn().await;
+        }
     }
 
     /// Checks that nobody begins to publish while the gateway drains.
@@ -338,7 +353,7 @@ impl<'a> World<'a> {
             if !is_recent(checker.last_frame) {
                 return Err(format!("viewer {number} has no video"));
             }
-            if self.scenario.media.has_audio && !is_recent(checker.last_audio) {
+            if self.scenario.media.audio.is_some() && !is_recent(checker.last_audio) {
                 return Err(format!("viewer {number} has no audio"));
             }
         }
@@ -377,6 +392,13 @@ impl<'a> World<'a> {
                 publisher.close();
             }
         }
+    }
+}
+
+/// Lets the tasks of connections read and write.
+async fn turn() {
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use distributary_egress::engine::IcePatch;
 use distributary_egress::session::ViewerOptions;
+use distributary_media::AudioCodec;
 use distributary_webrtc::sdp::{IceFragment, Offer};
 
 use super::{REJOIN, World};
@@ -9,11 +10,12 @@ use crate::check::{Checker, PathSoFar};
 use crate::client::{IndependentPlayer, OwnPlayer, Played, Player};
 use crate::content::{read_audio, read_video};
 use crate::gateway::ADDRESS;
-use crate::network::{Condition, Datagram};
+use crate::network::{Condition, Datagram, is_check};
 use crate::publisher::Record;
 use crate::random::Random;
 use crate::scenario::Leaving;
 use crate::seat::Watching;
+use crate::tcp::TcpPath;
 
 impl World<'_> {
     pub(super) fn leave(&mut self, number: usize, leaving: Leaving) -> Result<(), String> {
@@ -60,6 +62,10 @@ impl World<'_> {
         // A new player has a new socket.
         let port = seat.address.port().wrapping_add(97).max(1024);
         seat.address.set_port(port);
+        seat.tcp = seat.plan.is_tcp.then(|| {
+            let links = ((number as u64) << 32) | (2 * seat.players);
+            TcpPath::new(seed, links, now)
+        });
         let identity = Random::of(seed, number as u64, seat.players).draw();
         let (mut player, offer): (Box<dyn Player>, String) = if seat.plan.is_independent {
             let (player, offer) = IndependentPlayer::new(seat.address, now)?;
@@ -86,7 +92,7 @@ impl World<'_> {
         seat.watching = Some(Watching {
             player,
             session: opened.id,
-            checker: Checker::default(),
+            checker: Checker::new(self.scenario.media.audio == Some(AudioCodec::Aac)),
             since: now,
             is_lossy: false,
             is_harsh: false,
@@ -144,6 +150,12 @@ impl World<'_> {
             }
         }
         seat.transmit(now);
+        if let Some(tcp) = &mut seat.tcp {
+            if tcp.is_opening(&seat.up.condition, now) {
+                tcp.open(self.gateway.connect(seat.address, now)?);
+            }
+            tcp.carry_up(&seat.up.condition, now);
+        }
         while let Some(Datagram { viewer, mut bytes }) = seat.up.receive(now) {
             if let Some(victim) = seat.forged.filter(|_| is_check(&bytes)) {
                 let mut copy = bytes.clone();
@@ -164,6 +176,19 @@ impl World<'_> {
                 seat.down.send(Datagram { viewer, bytes }, now);
             }
         }
+        let mut closed = Vec::new();
+        for (number, seat) in self.seats.iter_mut().enumerate() {
+            if let Some(tcp) = &mut seat.tcp
+                && tcp.carry_down(&seat.down.condition, now)
+            {
+                closed.push(number);
+            }
+        }
+        for number in closed {
+            self.note(format!(
+                "the gateway closes the connection of viewer {number}"
+            ));
+        }
         Ok(())
     }
 
@@ -174,9 +199,21 @@ impl World<'_> {
         let seat = &mut self.seats[number];
         while let Some(Datagram { viewer, bytes }) = seat.down.receive(now) {
             if viewer == seat.address
+                && seat.tcp.is_none()
                 && let Some(watching) = &mut seat.watching
             {
                 watching.player.handle_datagram(ADDRESS.into(), &bytes, now);
+            }
+        }
+        if let Some(tcp) = &mut seat.tcp {
+            let condition = &seat.down.condition;
+            let mut receive = || tcp.receive(condition, now);
+            while let Some(packet) = receive().map_err(|rule| format!("viewer {number}: {rule}"))? {
+                if let Some(watching) = &mut seat.watching {
+                    watching
+                        .player
+                        .handle_datagram(ADDRESS.into(), &packet, now);
+                }
             }
         }
         seat.transmit(now);
@@ -234,11 +271,6 @@ impl World<'_> {
             self.note(format!("viewer {number} ends after {watched:?}: {why}"));
         }
     }
-}
-
-/// Returns whether a datagram is an ICE check.
-fn is_check(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0, 1])
 }
 
 /// Returns what a trace has of media: nothing of it is random.
