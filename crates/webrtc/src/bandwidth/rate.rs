@@ -37,6 +37,13 @@ const MAX_VAIN_DECREASES: u32 = 3;
 /// Time for which loss that did not decrease with the send rate is ignored.
 const LOSS_IGNORED: Duration = Duration::from_secs(30);
 
+/// Part to which loss shrinks at least when less is sent over a path that drops what exceeds a rate, the
+/// time for which it is taken for one, and the loss from which on it is slower than the send rate. With
+/// the loss that counts on other paths, the rate would grow until that is reached again.
+const SHRUNK: f64 = 0.6;
+const POLICED: Duration = Duration::from_secs(30);
+const POLICED_LOSS: f64 = 0.08;
+
 /// Time after a move to another rendition in which loss is that of the one before.
 const OLD_LOSS: Duration = Duration::from_millis(1500);
 
@@ -103,6 +110,8 @@ pub(super) struct RateController {
     last_queue: f64,
     limit: Option<Limit>,
     ignores_loss_until: Option<Instant>,
+    /// The end of the time in which loss is that of a path that drops what exceeds a rate.
+    policed_until: Option<Instant>,
 }
 
 /// The state while the estimate limits the send rate.
@@ -126,6 +135,7 @@ impl RateController {
             last_queue: 0.0,
             limit: None,
             ignores_loss_until: None,
+            policed_until: None,
         }
     }
 
@@ -200,9 +210,15 @@ impl RateController {
         if let Some(delivered) = verdict.delivered {
             self.rate.get_or_insert(delivered.clamp(MIN_RATE, MAX_RATE));
         }
-        let congested = verdict.congested.filter(|reason| {
+        let is_policed = self.is_policed(now, &verdict, round_trip);
+        let policed = (is_policed && verdict.loss > POLICED_LOSS).then_some(Congestion::Loss);
+        let congested = verdict.congested.or(policed).filter(|reason| {
             *reason != Congestion::Loss || self.ignores_loss_until.is_none_or(|until| now >= until)
         });
+        let verdict = Verdict {
+            congested,
+            ..verdict
+        };
         // Packets that arrive now were sent before they waited in the queue.
         let waited = Duration::from_secs_f64((verdict.queue / 1000.0).clamp(0.0, MAX_WAIT));
         let settles = DECREASE_INTERVAL + round_trip.min(MAX_ROUND_TRIP) + waited;
@@ -231,6 +247,18 @@ impl RateController {
             self.end_limit();
         }
         Outcome::None
+    }
+
+    /// Returns whether the path drops what exceeds a rate: its loss has shrunk when less was sent.
+    fn is_policed(&mut self, now: Instant, verdict: &Verdict, round_trip: Duration) -> bool {
+        if let (Some(limit), Some(decreased)) = (&self.limit, self.decreased)
+            && limit.before.congested == Some(Congestion::Loss)
+            && now.saturating_duration_since(decreased) > DECREASE_INTERVAL + round_trip
+            && verdict.loss < SHRUNK * limit.before.loss
+        {
+            self.policed_until = Some(now + POLICED);
+        }
+        self.policed_until.is_some_and(|until| now < until)
     }
 
     /// Ends the limit. What the path carried says nothing about the next time that it is slow.
@@ -296,6 +324,7 @@ impl RateController {
     fn give_in(&mut self, now: Instant, reason: Congestion) -> Outcome {
         self.end_limit();
         if reason == Congestion::Loss {
+            self.policed_until = None;
             self.ignores_loss_until = Some(now + LOSS_IGNORED);
             return Outcome::None;
         }

@@ -30,6 +30,8 @@ pub(crate) struct Network {
     pub(crate) longest_queue: Duration,
     /// When the bottleneck is free again.
     free_at: Option<Instant>,
+    /// Drops what the gateway sends beyond a rate.
+    pub(crate) policer: Option<Policer>,
     /// By arrival, then by the order in which they were sent.
     under_way: BTreeMap<(Instant, u64), Datagram>,
     sent: u64,
@@ -40,6 +42,44 @@ pub(crate) struct Network {
     pub(crate) lost_handshake: Option<usize>,
     /// True if all those to the gateway are lost.
     pub(crate) loses_handshake_to_us: bool,
+}
+
+/// Drops datagrams beyond a rate: a bucket of tokens without a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policer {
+    /// Bytes per second.
+    rate: f64,
+    /// Bytes that may pass at once, and those that may pass now.
+    bucket: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Policer {
+    /// Returns a policer of this rate in bits per second that lets `burst` pass at once, the bytes of that
+    /// time.
+    pub(crate) fn new(rate: f64, burst: Duration, now: Instant) -> Self {
+        let rate = rate / 8.0;
+        let bucket = rate * burst.as_secs_f64();
+        Self {
+            rate,
+            bucket,
+            tokens: bucket,
+            at: now,
+        }
+    }
+
+    /// Returns whether it drops a datagram.
+    fn drops(&mut self, len: usize, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = now;
+        self.tokens = self.bucket.min(self.tokens + self.rate * elapsed);
+        let is_over = self.tokens < len as f64;
+        if !is_over {
+            self.tokens -= len as f64;
+        }
+        is_over
+    }
 }
 
 impl Network {
@@ -54,6 +94,7 @@ impl Network {
             bottleneck: None,
             longest_queue: Duration::MAX,
             free_at: None,
+            policer: None,
             under_way: BTreeMap::new(),
             sent: 0,
             lost: 0,
@@ -71,6 +112,13 @@ impl Network {
     pub(crate) fn send(&mut self, now: Instant, datagram: Datagram) {
         self.sent += 1;
         if self.random(1000) < self.loss_permille || self.loses_dtls(&datagram) {
+            self.lost += 1;
+            return;
+        }
+        if datagram.source == self.gateway
+            && let Some(policer) = &mut self.policer
+            && policer.drops(datagram.bytes.len(), now)
+        {
             self.lost += 1;
             return;
         }
