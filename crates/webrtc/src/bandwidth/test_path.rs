@@ -20,6 +20,43 @@ pub(crate) enum Jitter {
     Exponential(u64),
 }
 
+/// Drops packets beyond a rate: a bucket of tokens without a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policer {
+    /// Bytes per microsecond.
+    rate: f64,
+    /// Bytes that may pass at once, and those that may pass now.
+    bucket: f64,
+    tokens: f64,
+    /// Microseconds since the start.
+    at: u64,
+}
+
+impl Policer {
+    /// Returns a policer of `rate` bits per second that lets pass at once what has that rate for `burst`
+    /// milliseconds.
+    pub(crate) fn new(rate: u64, burst: u64) -> Self {
+        let rate = rate as f64 / 8e6;
+        Self {
+            rate,
+            bucket: rate * 1000.0 * burst as f64,
+            tokens: 0.0,
+            at: 0,
+        }
+    }
+
+    fn drops(&mut self, now: u64) -> bool {
+        let gained = self.rate * (now - self.at) as f64;
+        self.at = now;
+        self.tokens = self.bucket.min(self.tokens + gained);
+        let is_over = self.tokens < PACKET as f64;
+        if !is_over {
+            self.tokens -= PACKET as f64;
+        }
+        is_over
+    }
+}
+
 /// A path with one bottleneck, with feedback as Chromium sends it.
 pub(crate) struct Path {
     pub(crate) start: Instant,
@@ -32,6 +69,7 @@ pub(crate) struct Path {
     pub(crate) free_at: u64,
     /// The longest queue, in microseconds: packets that would wait longer are dropped.
     pub(crate) longest_queue: u64,
+    pub(crate) policer: Option<Policer>,
     pub(crate) loss_permille: u64,
     /// Packets that are lost in a row: 1 if each is lost by itself.
     pub(crate) loss_burst: u64,
@@ -61,6 +99,7 @@ impl Path {
             capacity,
             free_at: 0,
             longest_queue: 2_000_000,
+            policer: None,
             loss_permille: 0,
             loss_burst: 1,
             burst_left: 0,
@@ -124,7 +163,8 @@ impl Path {
         let sequence = self.estimator.sent_mut().record(at, PACKET);
         let begin = self.free_at.max(self.now);
         let waits = begin - self.now;
-        if waits > self.longest_queue || self.is_lost() {
+        let is_dropped = self.policer.as_mut().is_some_and(|one| one.drops(self.now));
+        if is_dropped || waits > self.longest_queue || self.is_lost() {
             self.under_way.push((sequence, None));
             return None;
         }

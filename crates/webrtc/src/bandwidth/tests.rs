@@ -3,6 +3,8 @@
     reason = "an origin for the simulated clock"
 )]
 
+mod policed;
+
 use super::test_path::{PACKET, Path};
 use super::*;
 
