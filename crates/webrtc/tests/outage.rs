@@ -17,16 +17,23 @@ fn client() -> RtcConfig {
         .set_reordering_size_video(1000)
 }
 
+/// From 200 ms on it is the client that waits: for nearly five round trips, until it gives up what was sent
+/// long before the end of the outage.
 #[test]
-fn viewer_is_at_the_live_edge_within_a_second_after_an_outage() {
-    for round_trip in [20, 50, 200] {
+fn viewer_is_at_the_live_edge_within_a_second_or_five_round_trips_after_an_outage() {
+    for round_trip in [20, 50, 200, 350, 500] {
+        let back = SECOND.max(Duration::from_millis(5 * round_trip));
         // The client asks for the last hundred packets. They are no outage if half of them are a keyframe.
         for into_gop in [700, 1200, 1700] {
             let case = format!("{round_trip} ms, {into_gop} ms into the GOP");
             let mut simulation = Simulation::with_client(1, 60, &[], client());
             simulation.network.delay = Duration::from_millis(round_trip / 2);
             simulation.connect(1);
-            simulation.run(5 * SECOND + Duration::from_millis(into_gop));
+            simulation.run(5 * SECOND);
+            // Whenever it has connected.
+            simulation.run_until(3 * SECOND, |simulation| {
+                simulation.published() % 60 == into_gop * 3 / 100
+            });
             simulation.network.loss_permille = 1000;
             simulation.run(3 * SECOND);
             simulation.network.loss_permille = 0;
@@ -40,11 +47,15 @@ fn viewer_is_at_the_live_edge_within_a_second_after_an_outage() {
             let frames = simulation.frames();
             let times = simulation.video_received_at();
             let late = frames.iter().zip(&times).filter(|((.., delay), at)| {
-                **at > end + SECOND && *delay > Duration::from_millis(round_trip / 2 + 50)
+                **at > end + back && *delay > Duration::from_millis(round_trip / 2 + 50)
             });
             assert_eq!(late.count(), 0, "{case}");
-            let after = times.iter().filter(|at| **at > end + SECOND).count();
-            assert!(after >= 268, "{case}: {after} frames in nine seconds");
+            let after = times.iter().filter(|at| **at > end + back).count();
+            let expected = 30 * (10 * SECOND - back).as_millis() as usize / 1000;
+            assert!(
+                after + 2 >= expected,
+                "{case}: {after} frames of {expected}"
+            );
         }
     }
 }
