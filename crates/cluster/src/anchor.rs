@@ -18,18 +18,10 @@ pub(crate) struct Place {
     /// The present on this timeline, in nanoseconds: the decoding time of the newest frame, and the
     /// time that has passed since it arrived.
     pub(crate) present: i64,
-    /// Decoding time of the first cached frame that is followed without a gap, in nanoseconds.
+    /// Decoding time of the first cached frame that is followed without a gap, in nanoseconds. Nodes
+    /// of earlier versions decide by it which frames their viewers get.
     #[serde(default)]
     pub(crate) since: Option<i64>,
-}
-
-impl Place {
-    /// Returns the media time from the first cached frame after `last` to the present.
-    pub(crate) fn behind(&self, last: Option<MediaTime>) -> Duration {
-        let since = MediaTime::from_nanos(self.since.unwrap_or(self.present));
-        let since = last.map_or(since, |last| last.max(since));
-        MediaTime::from_nanos(self.present).saturating_since(since)
-    }
 }
 
 /// A time on an owner's timeline, and the moment that it stands for.
@@ -78,23 +70,5 @@ mod tests {
         assert_eq!(anchor.arrival(hours + second), at, "never in the future");
         let origin = anchor.at_frame(MediaTime::ZERO);
         assert_eq!((origin.time, origin.at), (hours - MAX_BACK, at - MAX_BACK));
-    }
-
-    #[test]
-    fn place_tells_how_far_behind_the_first_frame_is() {
-        let place = |since| Place {
-            timeline: 1,
-            present: 3_000_000_000,
-            since,
-        };
-        let seconds = Duration::from_secs;
-        let at = |millis| Some(MediaTime::from_millis(millis));
-        let since = place(Some(1_000_000_000));
-        assert_eq!(since.behind(None), seconds(2));
-        assert_eq!(since.behind(at(500)), seconds(2));
-        assert_eq!(since.behind(at(2_000)), seconds(1));
-        assert_eq!(since.behind(at(5_000)), seconds(0));
-        assert_eq!(place(None).behind(None), seconds(0));
-        assert_eq!(place(Some(i64::MAX)).behind(None), seconds(0));
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Branch {
     reception: Option<(Reception, Trunk)>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,
-    /// Viewers have seen it.
+    /// Viewers have seen it since it came last.
     is_watched: bool,
     retry: Backoff,
     retry_at: Instant,
@@ -168,6 +168,8 @@ impl Branch {
 
     fn fail(&mut self) {
         self.reception = None;
+        // Viewers see another rendition, or the stream itself.
+        self.is_watched = false;
         self.retry_at = now() + self.retry.fail();
     }
 
@@ -200,7 +202,15 @@ impl Branch {
                 }
                 Err(Answered::Refused(_) | Answered::Broken) => Some(Event::End(EndReason::Lost)),
             },
-            Ok(Received::Live(message)) => self.following.handle(&message),
+            Ok(Received::Live(message)) => {
+                let event = self.following.handle(&message);
+                if self.following.rejoin_if_due() {
+                    self.following
+                        .prepare(&trunk.owner, trunk.epoch, self.is_watched);
+                    self.must_join = true;
+                }
+                event
+            }
             Err(_) => Some(Event::End(EndReason::Lost)),
         };
         match event {
@@ -213,12 +223,6 @@ impl Branch {
                 Some(BranchEvent::Frame(frame, arrived, trunk))
             }
             Some(Event::Tracks(tracks)) => Some(BranchEvent::Tracks(tracks)),
-            Some(Event::Rejoin) => {
-                self.following
-                    .prepare(&trunk.owner, trunk.epoch, self.is_watched);
-                self.must_join = true;
-                None
-            }
             Some(Event::End(_)) => {
                 self.fail();
                 Some(BranchEvent::Offline)

@@ -28,7 +28,7 @@ use crate::content::EndReason;
 use crate::context::Context;
 use crate::control::Holds;
 use crate::epoch::LatestOwner;
-use crate::follow::{Answered, Event};
+use crate::follow::Answered;
 use crate::keeps::Keeps;
 use crate::passage::Passage;
 use crate::reception::{Received, Reception, ReceptionEnd, Source};
@@ -327,18 +327,20 @@ impl Edge {
                     Err(Answered::Refused(EndReason::Moved)) => return End::Moved,
                     Err(Answered::Refused(_) | Answered::Broken) => return End::Failed,
                 },
-                Ok(Received::Live(message)) => match self.passage.handle(&message) {
-                    Some(Event::End(EndReason::Moved)) => return End::Moved,
-                    Some(Event::End(reason)) => return End::Over(reason),
-                    Some(Event::Rejoin) => {
+                Ok(Received::Live(message)) => {
+                    match self.passage.handle(&message) {
+                        Some(EndReason::Moved) => return End::Moved,
+                        Some(reason) => return End::Over(reason),
+                        None => {}
+                    }
+                    if self.passage.rejoin_if_due() {
                         self.passage.prepare(node, epoch);
                         *is_joining = true;
                         if let Err(end) = reception.join().await {
                             return end.into();
                         }
                     }
-                    _ => {}
-                },
+                }
                 Err(end) => {
                     debug!(owner = %node, ?end, "nothing comes from the owner");
                     return end.into();

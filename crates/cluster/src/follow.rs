@@ -39,8 +39,6 @@ pub(crate) enum Event {
     Tracks(TrackSet),
     /// The owner sends no more.
     End(EndReason),
-    /// Frames were lost: the stream has to be joined again to get them.
-    Rejoin,
 }
 
 /// Faults since the last time they were asked for.
@@ -64,8 +62,11 @@ pub(crate) struct Follower {
     timeline: Option<u64>,
     /// The place of this timeline on the clock of this node.
     anchor: Option<Anchor>,
-    /// Viewers have seen the stream from another owner.
+    /// Viewers have seen the stream when it is joined.
     is_watched: bool,
+    /// The present on the owner's timeline, until the first missing video frame of the answer shows
+    /// whether viewers get it.
+    undecided: Option<MediaTime>,
     /// The video of the answer is not passed on: viewers wait for the next keyframe.
     skips_video: bool,
     answer: Reassembly,
@@ -78,8 +79,7 @@ pub(crate) struct Follower {
     awaiting_keyframe: bool,
     /// A part had a number that is far from the expected one since the last request to join.
     is_astray: bool,
-    /// Time of the first video frame that was not passed on, since the last keyframe or request to
-    /// join.
+    /// Time since which video frames are not passed on, after the last keyframe or request to join.
     withheld_since: Option<Instant>,
     /// Viewers had waited for a keyframe when the stream was requested again, until an answer comes.
     has_waited: bool,
@@ -96,7 +96,7 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Returns the follower of a stream that is about to be joined. `is_watched`: viewers have seen
-    /// it from another owner.
+    /// it, from another owner.
     pub(crate) fn new(epoch: u64, is_watched: bool, now: Instant) -> Self {
         let (first, longest) = REJOIN_INTERVAL;
         let mut rejoins = Backoff::new(first, longest);
@@ -105,6 +105,7 @@ impl Follower {
             timeline: None,
             anchor: None,
             is_watched,
+            undecided: None,
             skips_video: false,
             answer: Reassembly::starting_at(0),
             live: Reassembly::default(),
@@ -127,15 +128,16 @@ impl Follower {
     /// Prepares for the answer to a request to join in another epoch of the same node. What was
     /// passed on is not repeated if its timeline is still the same.
     pub(crate) fn change_epoch(&mut self, epoch: u64, is_watched: bool, now: Instant) {
-        self.rejoin(now);
+        self.rejoin(is_watched, now);
         self.epoch = epoch;
         self.live = Reassembly::default();
-        self.is_watched = is_watched;
     }
 
-    /// Prepares for the answer to another request to join.
-    pub(crate) fn rejoin(&mut self, now: Instant) {
+    /// Prepares for the answer to another request to join. `is_watched`: viewers have seen the stream.
+    pub(crate) fn rejoin(&mut self, is_watched: bool, now: Instant) {
         self.answer = Reassembly::starting_at(0);
+        self.is_watched = is_watched;
+        self.undecided = None;
         self.skips_video = false;
         // The answer begins with a keyframe, or has no video.
         self.awaited |= std::mem::take(&mut self.awaiting_keyframe);
@@ -197,7 +199,7 @@ impl Follower {
                 self.awaiting_keyframe = std::mem::take(&mut self.awaited);
                 if std::mem::take(&mut self.skips_video) {
                     // Without a keyframe until then, another answer is passed on.
-                    self.withheld_since.get_or_insert(now);
+                    self.withheld_since = Some(self.last_join);
                     self.rejoin_after = REJOIN_INTERVAL.0;
                 }
                 (self.is_watched, self.has_waited) = (false, false);
@@ -206,6 +208,7 @@ impl Follower {
             Some(Content::End(reason)) => Err(Answered::Refused(reason)),
             Some(Content::Frame(frame)) => {
                 if let Frame::Video(video) = &frame {
+                    self.decide(video.dts);
                     // Nobody needs a frame of the past for decoding that no other refers to.
                     if self.skips_video || self.is_watched && video.info.disposable {
                         return Ok(None);
@@ -241,14 +244,25 @@ impl Follower {
             self.timeline = Some(place.timeline);
             (self.last_video, self.last_audio) = (None, None);
         }
-        let is_seen = self.is_watched || continues;
-        self.skips_video =
-            is_seen && !self.has_waited && place.behind(self.last_video) > MAX_CATCH_UP;
+        let is_seen = self.is_watched && (!continues || self.last_video.is_some());
+        let present = MediaTime::from_nanos(place.present);
+        self.undecided = (is_seen && !self.has_waited).then_some(present);
         self.is_watched &= !continues;
-        self.awaited |= !continues || self.skips_video;
+        self.awaited |= !continues;
     }
 
-    /// Handles a live message.
+    /// Decides whether the video of the answer is passed on, at the first frame that viewers miss.
+    fn decide(&mut self, frame: MediaTime) {
+        if self.last_video.is_some_and(|last| frame <= last) {
+            return;
+        }
+        if let Some(present) = self.undecided.take() {
+            self.skips_video = present.saturating_since(frame) > MAX_CATCH_UP;
+            self.awaited |= self.skips_video;
+        }
+    }
+
+    /// Handles a live message. After it, [`Self::rejoin_if_due`] is to be asked.
     pub(crate) fn handle(&mut self, part: &Part, now: Instant) -> Option<Event> {
         if part.header.epoch != self.epoch {
             return None;
@@ -257,7 +271,7 @@ impl Follower {
         if outcome.is_astray {
             // The owner and this node do not agree on what comes next. Another answer tells.
             self.is_astray = true;
-            return self.rejoin_if_due(now);
+            return None;
         }
         self.heard = now;
         let late = self.transit.observe(part.clock, now);
@@ -265,23 +279,21 @@ impl Follower {
             self.faults.gaps += 1;
             self.awaiting_keyframe = true;
         }
-        let event = outcome
-            .whole
-            .and_then(|whole| self.live_event(whole, late, now));
-        event.or_else(|| self.rejoin_if_due(now))
+        let whole = outcome.whole?;
+        self.live_event(whole, late, now)
     }
 
-    /// Requests that the stream is joined again, if that is due.
-    fn rejoin_if_due(&mut self, now: Instant) -> Option<Event> {
+    /// Returns whether the stream has to be joined again now, because frames were lost.
+    pub(crate) fn rejoin_if_due(&mut self, now: Instant) -> bool {
         if !self.is_rejoin_due(now) {
-            return None;
+            return false;
         }
         if now.saturating_duration_since(self.last_join) >= CALM {
             self.rejoins.succeed();
         }
         self.rejoin_after = self.rejoins.fail();
         self.last_join = now;
-        Some(Event::Rejoin)
+        true
     }
 
     fn live_event(&mut self, whole: Whole, late: Duration, now: Instant) -> Option<Event> {

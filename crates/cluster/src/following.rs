@@ -33,13 +33,13 @@ impl Following {
         }
     }
 
-    /// Prepares for a request to join. `is_watched`: viewers have seen the stream from another owner.
+    /// Prepares for a request to join. `is_watched`: viewers have seen the stream.
     /// Returns whether the node is another one than before.
     pub(crate) fn prepare(&mut self, node: &Label, epoch: u64, is_watched: bool) -> bool {
         match &mut self.current {
             Some(current) if current.node == *node => {
                 if current.epoch == epoch {
-                    current.follower.rejoin(now());
+                    current.follower.rejoin(is_watched, now());
                 } else {
                     current.epoch = epoch;
                     current.follower.change_epoch(epoch, is_watched, now());
@@ -92,7 +92,7 @@ impl Following {
         event
     }
 
-    /// Handles a live message.
+    /// Handles a live message. After it, [`Self::rejoin_if_due`] is to be asked.
     pub(crate) fn handle(&mut self, message: &Bytes) -> Option<Event> {
         self.context.counters.bytes_in.add(message.len() as u64);
         let part = match Part::decode(message) {
@@ -105,6 +105,12 @@ impl Following {
         let event = self.current.as_mut()?.follower.handle(&part, now());
         self.note_faults();
         event
+    }
+
+    /// Returns whether the stream has to be joined again now, because frames were lost.
+    pub(crate) fn rejoin_if_due(&mut self) -> bool {
+        let current = self.current.as_mut();
+        current.is_some_and(|current| current.follower.rejoin_if_due(now()))
     }
 
     /// Counts the faults of the follower.

@@ -9,6 +9,7 @@ use distributary_names::StreamName;
 use crate::anchor::Anchor;
 use crate::clock::now;
 use crate::config::Label;
+use crate::content::EndReason;
 use crate::context::Context;
 use crate::follow::{Answered, Event};
 use crate::following::Following;
@@ -110,16 +111,21 @@ impl Passage {
         answered
     }
 
-    /// Handles a live message. Returns what ends or repeats the join.
-    pub(crate) fn handle(&mut self, message: &Bytes) -> Option<Event> {
-        let event = self.following.handle(message);
-        match event {
-            event @ Some(Event::End(_) | Event::Rejoin) => event,
+    /// Handles a live message. Returns the reason if the owner sends no more. Otherwise
+    /// [`Self::rejoin_if_due`] is to be asked.
+    pub(crate) fn handle(&mut self, message: &Bytes) -> Option<EndReason> {
+        match self.following.handle(message) {
+            Some(Event::End(reason)) => Some(reason),
             event => {
                 self.pass(event);
                 None
             }
         }
+    }
+
+    /// Returns whether the stream has to be joined again now, because frames were lost.
+    pub(crate) fn rejoin_if_due(&mut self) -> bool {
+        self.following.rejoin_if_due()
     }
 
     /// Passes an event on to the hub.
@@ -150,7 +156,7 @@ impl Passage {
                 self.tracks = Some(tracks);
                 self.has_news = true;
             }
-            Some(Event::End(_) | Event::Rejoin) | None => {}
+            Some(Event::End(_)) | None => {}
         }
     }
 

@@ -59,10 +59,17 @@ fn video(millis: i64, keyframe: bool) -> Frame {
 fn time(event: Option<Event>) -> Option<i64> {
     match event {
         Some(Event::Frame(frame, _)) => Some(frame.dts().as_millis()),
-        Some(Event::Rejoin) => Some(-1),
         None => None,
         Some(other) => panic!("{other:?}"),
     }
+}
+
+/// Handles a live message. Returns -1 if the stream has to be joined again, or the time of a frame
+/// that is passed on.
+fn live(follower: &mut Follower, part: &Part, now: Instant) -> Option<i64> {
+    let event = follower.handle(part, now);
+    let is_rejoin_due = follower.rejoin_if_due(now);
+    is_rejoin_due.then_some(-1).or(time(event))
 }
 
 fn at(start: Instant, millis: u64) -> Instant {
@@ -90,8 +97,8 @@ fn live_frames_follow_the_answer_without_repetition() {
     // The answer had this frame already, which was still on its way to the subject.
     for (millis, expected) in [(40, None), (80, Some(80)), (120, Some(120))] {
         let part = sender.live(&video(millis, false), millis as u64);
-        let event = follower.handle(&part, at(start, millis as u64));
-        assert_eq!(time(event), expected, "{millis}");
+        let event = live(&mut follower, &part, at(start, millis as u64));
+        assert_eq!(event, expected, "{millis}");
     }
     assert_eq!(follower.take_faults(), Faults::default());
 }
@@ -105,15 +112,15 @@ fn part_with_a_number_far_away_does_not_silence_the_stream() {
     assert_eq!(follower.handle(&astray, at(start, 80)), None);
     assert_eq!(follower.heard(), start, "it is no sign of life");
     let part = sender.live(&video(80, false), 80);
-    assert_eq!(time(follower.handle(&part, at(start, 80))), Some(80));
+    assert_eq!(live(&mut follower, &part, at(start, 80)), Some(80));
     // Were it true, what was missed would come with the next answer.
     let part = sender.live(&video(80, false), 2000);
-    assert_eq!(time(follower.handle(&part, at(start, 2000))), Some(-1));
-    follower.rejoin(at(start, 2000));
+    assert_eq!(live(&mut follower, &part, at(start, 2000)), Some(-1));
+    follower.rejoin(true, at(start, 2000));
     let end = follower.handle_answer(&sender.joined(), at(start, 2000));
     assert_eq!(end, Err(Answered::Complete));
     let part = sender.live(&video(2040, false), 2040);
-    assert_eq!(time(follower.handle(&part, at(start, 2040))), Some(2040));
+    assert_eq!(live(&mut follower, &part, at(start, 2040)), Some(2040));
 }
 
 #[test]
@@ -121,12 +128,12 @@ fn join_that_expects_a_number_far_away_is_repeated() {
     let start = Instant::now();
     let (mut follower, mut sender) = joined(start);
     let next = std::mem::replace(&mut sender.live, u64::MAX);
-    follower.rejoin(start);
+    follower.rejoin(true, start);
     let end = follower.handle_answer(&sender.joined(), start);
     assert_eq!(end, Err(Answered::Complete));
     sender.live = next;
     let part = sender.live(&video(2000, false), 2000);
-    assert_eq!(time(follower.handle(&part, at(start, 2000))), Some(-1));
+    assert_eq!(live(&mut follower, &part, at(start, 2000)), Some(-1));
     assert_eq!(follower.heard(), start);
 }
 
@@ -196,9 +203,9 @@ fn viewers_of_an_earlier_owner_do_not_see_a_long_gop_of_the_next() {
     let passed = answer(&mut follower, &mut sender, (1, 3_000), gop, start);
     assert!(passed.is_empty(), "it would be shown in fast motion");
     let part = sender.live(&video(3_000, false), 0);
-    assert_eq!(time(follower.handle(&part, start)), None);
+    assert_eq!(live(&mut follower, &part, start), None);
     let part = sender.live(&video(3_040, true), 40);
-    assert_eq!(time(follower.handle(&part, at(start, 40))), Some(3_040));
+    assert_eq!(live(&mut follower, &part, at(start, 40)), Some(3_040));
 }
 
 #[test]
@@ -209,8 +216,8 @@ fn viewers_of_an_earlier_owner_get_the_long_gop_if_no_keyframe_follows() {
     let gop = (0..3_000).step_by(40);
     answer(&mut follower, &mut sender, (1, 3_000), gop, start);
     let part = sender.live(&video(5_000, false), 2_000);
-    assert_eq!(time(follower.handle(&part, at(start, 2_000))), Some(-1));
-    follower.rejoin(at(start, 2_000));
+    assert_eq!(live(&mut follower, &part, at(start, 2_000)), Some(-1));
+    follower.rejoin(true, at(start, 2_000));
     let gop = (0..=5_000).step_by(1_000);
     let passed = answer(&mut follower, &mut sender, (1, 5_000), gop, start);
     assert_eq!(passed.len(), 6);
@@ -243,18 +250,18 @@ fn viewers_do_not_see_old_frames_after_their_node_stood_still() {
     let _lost = sender.live(&video(3_000, false), 0);
     for (millis, keyframe, expected) in [(3_040, false, None), (3_080, true, Some(3_080))] {
         let part = sender.live(&video(millis, keyframe), millis as u64 - 3_000);
-        assert_eq!(time(follower.handle(&part, start)), expected);
+        assert_eq!(live(&mut follower, &part, start), expected);
     }
     let now = at(start, 5_000);
-    follower.rejoin(now);
+    follower.rejoin(true, now);
     let gop = (6_000..8_000).step_by(40);
     let passed = answer(&mut follower, &mut sender, (1, 8_000), gop, now);
     assert!(passed.is_empty(), "{passed:?}");
     // What refers to frames that were not passed on cannot be decoded.
     let part = sender.live(&video(8_000, false), 5_000);
-    assert_eq!(time(follower.handle(&part, now)), None);
+    assert_eq!(live(&mut follower, &part, now), None);
     let part = sender.live(&video(8_040, true), 5_040);
-    assert_eq!(time(follower.handle(&part, at(start, 5_040))), Some(8_040));
+    assert_eq!(live(&mut follower, &part, at(start, 5_040)), Some(8_040));
 }
 
 #[test]
@@ -262,7 +269,7 @@ fn viewers_catch_up_with_a_short_gop_after_their_node_stood_still() {
     let start = Instant::now();
     let (mut follower, mut sender) = watched(start);
     let now = at(start, 5_000);
-    follower.rejoin(now);
+    follower.rejoin(true, now);
     let gop = [7_500, 7_540, 7_580];
     let passed = answer(&mut follower, &mut sender, (1, 8_000), gop, now);
     assert_eq!(passed, gop);
@@ -277,22 +284,90 @@ fn viewers_get_old_frames_after_their_node_stood_still_if_no_keyframe_follows() 
         follower.rejoin_after = follower.rejoins.fail();
     }
     let mut now = at(start, 5_000);
-    follower.rejoin(now);
+    follower.rejoin(true, now);
     let gop = (4_000..8_000).step_by(40);
     answer(&mut follower, &mut sender, (1, 8_000), gop, now);
     let mut frames = (8_000..).step_by(40);
     loop {
         let part = sender.live(&video(frames.next().unwrap(), false), 0);
-        match time(follower.handle(&part, now)) {
+        match live(&mut follower, &part, now) {
             None => now += Duration::from_millis(40),
             event => break assert_eq!(event, Some(-1)),
         }
     }
     assert_eq!(now, at(start, 7_000));
-    follower.rejoin(now);
+    follower.rejoin(true, now);
     let gop = (4_000..10_000).step_by(40);
     let passed = answer(&mut follower, &mut sender, (1, 10_000), gop, now);
     assert_eq!(passed.len(), 150);
+}
+
+#[test]
+fn viewers_get_old_frames_after_their_node_stood_still_if_no_video_follows() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let mut now = at(start, 5_000);
+    follower.rejoin(true, now);
+    let gop = (4_000..8_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 8_000), gop, now);
+    assert!(passed.is_empty(), "{passed:?}");
+    // The publisher shows a still, and goes on with its audio.
+    for millis in (8_000..).step_by(20) {
+        let audio = Frame::Audio(opus_frame(millis, &[1]));
+        let part = sender.live(&audio, millis as u64 - 3_000);
+        match live(&mut follower, &part, now) {
+            Some(-1) => break,
+            event => assert_eq!(event, Some(millis)),
+        }
+        now += Duration::from_millis(20);
+    }
+    assert_eq!(now, at(start, 7_000));
+}
+
+#[test]
+fn viewers_get_old_frames_with_the_second_answer_even_if_answers_take_long() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let asked = at(start, 5_000);
+    follower.rejoin(true, asked);
+    let part = tracks(&mut sender, 1, 8_000, 4_000);
+    assert!(follower.handle_answer(&part, asked).is_ok());
+    for millis in (4_000..8_000).step_by(40) {
+        let part = sender.answer(&video(millis, millis == 4_000));
+        assert_eq!(follower.handle_answer(&part, asked), Ok(None));
+    }
+    let complete = at(start, 6_500);
+    let end = follower.handle_answer(&sender.joined(), complete);
+    assert_eq!(end, Err(Answered::Complete));
+    let part = sender.live(&video(10_000, false), 0);
+    let now = at(start, 7_000);
+    assert_eq!(live(&mut follower, &part, now), Some(-1));
+    follower.rejoin(true, now);
+    let gop = (4_000..10_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 10_000), gop, now);
+    assert_eq!(passed.len(), 150);
+}
+
+#[test]
+fn viewers_of_few_frames_get_the_one_that_was_lost() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let now = at(start, 5_000);
+    follower.rejoin(true, now);
+    let frames = [0, 2_960, 7_950];
+    let passed = answer(&mut follower, &mut sender, (1, 8_000), frames, now);
+    assert_eq!(passed, [7_950], "its age counts, not that of the last one");
+}
+
+#[test]
+fn new_viewers_get_all_frames_after_a_standstill() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let now = at(start, 5_000);
+    follower.rejoin(false, now);
+    let gop = (6_000..8_000).step_by(40);
+    let passed = answer(&mut follower, &mut sender, (1, 8_000), gop, now);
+    assert_eq!(passed.len(), 50);
 }
 
 #[test]
@@ -302,13 +377,13 @@ fn viewers_that_have_waited_get_all_lost_frames() {
     let _lost = sender.live(&video(3_000, false), 0);
     for millis in (40..2_000).step_by(40) {
         let part = sender.live(&video(3_000 + millis, false), millis as u64);
-        let event = follower.handle(&part, at(start, millis as u64));
-        assert_eq!(time(event), None);
+        let event = live(&mut follower, &part, at(start, millis as u64));
+        assert_eq!(event, None);
     }
     let now = at(start, 2_000);
     let part = sender.live(&video(5_000, false), 2_000);
-    assert_eq!(time(follower.handle(&part, now)), Some(-1));
-    follower.rejoin(now);
+    assert_eq!(live(&mut follower, &part, now), Some(-1));
+    follower.rejoin(true, now);
     let gop = (0..=5_000).step_by(40);
     let passed = answer(&mut follower, &mut sender, (1, 5_000), gop, now);
     let missing: Vec<_> = (3_000..=5_000).step_by(40).collect();
@@ -342,7 +417,7 @@ fn frames_that_waited_at_their_owner_are_dropped() {
     let header = Header::of_frame(&frame, EPOCH, 3_000_000);
     let message = encode_frame(&frame, &header, sender.live, 80_000).remove(0);
     let part = Part::decode(&message).unwrap();
-    assert_eq!(time(follower.handle(&part, at(start, 80))), None);
+    assert_eq!(live(&mut follower, &part, at(start, 80)), None);
     assert_eq!(follower.take_faults().late, 1);
 }
 
@@ -354,8 +429,8 @@ fn streams_that_lose_frames_all_the_time_are_joined_less_and_less_often() {
     for millis in (0..70_000).step_by(40) {
         sender.live += 1;
         let part = sender.live(&video(1_000 + millis, false), millis as u64);
-        let event = follower.handle(&part, at(start, millis as u64));
-        if matches!(event, Some(Event::Rejoin)) {
+        let event = live(&mut follower, &part, at(start, millis as u64));
+        if event == Some(-1) {
             joins.push(millis / 1_000);
         }
     }
@@ -371,14 +446,14 @@ fn lost_frames_come_with_another_join() {
     for millis in [120, 160] {
         let part = sender.live(&video(millis, false), millis as u64);
         now = millis as u64;
-        assert_eq!(time(follower.handle(&part, at(start, now))), None);
+        assert_eq!(live(&mut follower, &part, at(start, now)), None);
     }
     let audio = sender.live(&Frame::Audio(opus_frame(160, &[1])), 160);
-    let event = follower.handle(&audio, at(start, now));
-    assert_eq!(time(event), Some(160), "audio goes on");
+    let event = live(&mut follower, &audio, at(start, now));
+    assert_eq!(event, Some(160), "audio goes on");
     let part = sender.live(&video(2_200, false), 2_200);
-    assert_eq!(time(follower.handle(&part, at(start, 2_200))), Some(-1));
-    follower.rejoin(at(start, 2_200));
+    assert_eq!(live(&mut follower, &part, at(start, 2_200)), Some(-1));
+    follower.rejoin(true, at(start, 2_200));
     let mut again = Vec::new();
     for (millis, keyframe) in [
         (0, true),
@@ -396,7 +471,7 @@ fn lost_frames_come_with_another_join() {
     let _ = follower.handle_answer(&sender.joined(), at(start, 2_201));
     assert_eq!(again, [80, 120, 2_200], "only what is missing");
     let part = sender.live(&video(2_240, false), 2_240);
-    assert_eq!(time(follower.handle(&part, at(start, 2_241))), Some(2_240));
+    assert_eq!(live(&mut follower, &part, at(start, 2_241)), Some(2_240));
     assert_eq!(follower.take_faults().gaps, 1);
 }
 
@@ -406,9 +481,9 @@ fn keyframe_ends_the_wait_after_a_gap() {
     let (mut follower, mut sender) = joined(start);
     let _lost = sender.live(&video(80, false), 80);
     let part = sender.live(&video(120, false), 120);
-    assert_eq!(time(follower.handle(&part, at(start, 120))), None);
+    assert_eq!(live(&mut follower, &part, at(start, 120)), None);
     let part = sender.live(&video(160, true), 160);
-    assert_eq!(time(follower.handle(&part, at(start, 160))), Some(160));
+    assert_eq!(live(&mut follower, &part, at(start, 160)), Some(160));
 }
 
 #[test]
@@ -416,9 +491,9 @@ fn frames_that_waited_in_a_buffer_are_dropped() {
     let start = Instant::now();
     let (mut follower, mut sender) = joined(start);
     let first = sender.live(&video(80, false), 80);
-    assert_eq!(time(follower.handle(&first, at(start, 80))), Some(80));
+    assert_eq!(live(&mut follower, &first, at(start, 80)), Some(80));
     let old = sender.live(&video(120, false), 120);
-    assert_eq!(time(follower.handle(&old, at(start, 5_000))), Some(-1));
+    assert_eq!(live(&mut follower, &old, at(start, 5_000)), Some(-1));
     let fresh = sender.live(&video(4_960, true), 4_960);
     let event = follower.handle(&fresh, at(start, 5_000));
     let Some(Event::Frame(_, arrived)) = event else {
@@ -438,9 +513,9 @@ fn answer_without_video_lets_video_begin_with_a_keyframe() {
     assert_eq!(time(event), Some(0));
     let _ = follower.handle_answer(&sender.joined(), start);
     let part = sender.live(&video(40, false), 40);
-    assert_eq!(time(follower.handle(&part, at(start, 40))), None);
+    assert_eq!(live(&mut follower, &part, at(start, 40)), None);
     let part = sender.live(&video(80, true), 80);
-    assert_eq!(time(follower.handle(&part, at(start, 80))), Some(80));
+    assert_eq!(live(&mut follower, &part, at(start, 80)), Some(80));
 }
 
 #[test]
@@ -451,8 +526,8 @@ fn audio_without_video_is_not_joined_again() {
     let _ = follower.handle_answer(&sender.joined(), start);
     for millis in (0..10_000).step_by(20) {
         let part = sender.live(&Frame::Audio(opus_frame(millis, &[1])), millis as u64);
-        let event = follower.handle(&part, at(start, millis as u64));
-        assert_eq!(time(event), Some(millis));
+        let event = live(&mut follower, &part, at(start, millis as u64));
+        assert_eq!(event, Some(millis));
     }
 }
 
@@ -461,11 +536,11 @@ fn messages_of_another_subscription_are_not_late_for_taking_a_slower_way() {
     let start = Instant::now();
     let (mut follower, mut sender) = joined(start);
     let first = sender.live(&video(80, false), 80);
-    assert_eq!(time(follower.handle(&first, at(start, 80))), Some(80));
+    assert_eq!(live(&mut follower, &first, at(start, 80)), Some(80));
     // The clock of the sender stood still for some seconds, and the subscription is a new one.
     follower.resubscribe(at(start, 5_000));
     let next = sender.live(&video(120, false), 120);
-    assert_eq!(time(follower.handle(&next, at(start, 5_000))), Some(120));
+    assert_eq!(live(&mut follower, &next, at(start, 5_000)), Some(120));
 }
 
 #[test]
@@ -502,8 +577,8 @@ fn request_after_one_without_an_answer_still_waits_for_a_keyframe() {
         follower.handle(&sender.live(&video(40, false), 40), start),
         None
     );
-    follower.rejoin(start);
-    follower.rejoin(start);
+    follower.rejoin(true, start);
+    follower.rejoin(true, start);
     // The GOP is too large for an answer.
     assert_eq!(follower.handle_answer(&sender.joined(), start), complete);
     assert_eq!(
