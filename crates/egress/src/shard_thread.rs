@@ -126,13 +126,17 @@ impl Driver {
             }
             self.events
                 .wait_for(receive.is_none(), self.shard.has_unsent());
+            let mut had_deliveries = false;
             tokio::select! {
                 command = self.inbox.recv() => {
                     if !self.handle_commands(command) {
                         break;
                     }
                 }
-                Some(delivery) = self.deliveries.recv() => self.handle_deliveries(&delivery),
+                Some(delivery) = self.deliveries.recv() => {
+                    self.handle_deliveries(&delivery);
+                    had_deliveries = true;
+                }
                 Ok(ready) = self.events.ready() => {
                     if ready.has_datagrams() {
                         match self.inlet.receive(&mut self.shard) {
@@ -149,10 +153,10 @@ impl Driver {
                 }
                 // The timer counts whole milliseconds.
                 () = tokio::task::yield_now(), if is_due => {}
-                () = timer.as_mut(), if deadline.is_some() => {}
+                () = timer.as_mut(), if deadline.is_some() && !is_due => {}
             }
             // Frames wait for no more than one of the others.
-            if let Ok(delivery) = self.deliveries.try_recv() {
+            if !had_deliveries && let Ok(delivery) = self.deliveries.try_recv() {
                 self.handle_deliveries(&delivery);
             }
             now = clock();

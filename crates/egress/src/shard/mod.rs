@@ -213,7 +213,7 @@ impl<O: Outlet> Shard<O> {
 
     /// Performs the work that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        // What is due for a viewer: the rest may have waited for the first one.
+        // What is due for a viewer: the rest of this may wait for it.
         let due = self.fan_out.schedule.poll_timeout();
         if self.disturbance.note_work(due, now) {
             self.fan_out.note_disturbance(now);
