@@ -81,6 +81,7 @@ impl TcpPath {
 
     /// Opens a connection: `pipe` is the viewer's end.
     pub(crate) fn open(&mut self, pipe: DuplexStream) {
+        self.clear();
         self.pipe = Some(pipe);
         self.opens_at = None;
         self.has_checked = false;
@@ -90,6 +91,11 @@ impl TcpPath {
     pub(crate) fn reset(&mut self, again: Instant) {
         self.pipe = None;
         self.opens_at = Some(again);
+        self.clear();
+    }
+
+    /// Forgets what is on its way: it was of another connection.
+    fn clear(&mut self) {
         self.up.clear();
         self.down.clear();
         self.unsent.clear();
@@ -144,7 +150,7 @@ impl TcpPath {
                     self.down.send(buffer.filled(), condition, now);
                 }
                 Poll::Ready(_) => {
-                    // What is on its way still arrives.
+                    // What is on its way still arrives, until the next one is opened.
                     self.pipe = None;
                     self.opens_at = Some(now + REOPEN);
                     return true;
