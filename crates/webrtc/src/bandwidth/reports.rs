@@ -15,9 +15,9 @@ const SHORT_QUEUE: Duration = Duration::from_millis(50);
 /// Window of the shortest round trip; the shorter of two windows counts.
 const BASE_SPAN: Duration = Duration::from_secs(15);
 
-/// Loss in 256ths from which on the path counts as slower than the stream, as with transport-wide feedback,
-/// and below which it is clear.
-const HIGH_LOSS: u8 = 77;
+/// Loss in 256ths from which on the path counts as slower than the stream, and below which it is
+/// clear.
+const HIGH_LOSS: u8 = 51;
 const SOME_LOSS: u8 = 26;
 
 /// Time after which no sender report arrives any longer if none that is newer is quoted, and the loss in
@@ -47,7 +47,7 @@ const CHANCE: u32 = 3;
 const IN_A_ROW: u32 = 2;
 
 /// Loss in 256ths for which one evaluation of a long time is enough: so much is no chance.
-const SEVERE_LOSS: u8 = 102;
+const SEVERE_LOSS: u8 = 77;
 
 /// Least time that is evaluated. Browsers report with each NACK, and that covers a few packets.
 const LEAST_SPAN: Duration = Duration::from_millis(400);
