@@ -215,10 +215,6 @@ impl RateController {
         let congested = verdict.congested.or(policed).filter(|reason| {
             *reason != Congestion::Loss || self.ignores_loss_until.is_none_or(|until| now >= until)
         });
-        let verdict = Verdict {
-            congested,
-            ..verdict
-        };
         // Packets that arrive now were sent before they waited in the queue.
         let waited = Duration::from_secs_f64((verdict.queue / 1000.0).clamp(0.0, MAX_WAIT));
         let settles = DECREASE_INTERVAL + round_trip.min(MAX_ROUND_TRIP) + waited;
@@ -249,9 +245,12 @@ impl RateController {
         Outcome::None
     }
 
-    /// Returns whether the path drops what exceeds a rate: its loss has shrunk when less was sent.
+    /// Returns whether the path drops what exceeds a rate: its loss has shrunk when less was sent. Loss
+    /// that counts for this reason alone does not prove it anew, since it may be chance.
     fn is_policed(&mut self, now: Instant, verdict: &Verdict, round_trip: Duration) -> bool {
+        let ignores_loss = self.ignores_loss_until.is_some_and(|until| now < until);
         if let (Some(limit), Some(decreased)) = (&self.limit, self.decreased)
+            && !ignores_loss
             && limit.before.congested == Some(Congestion::Loss)
             && now.saturating_duration_since(decreased) > DECREASE_INTERVAL + round_trip
             && verdict.loss < SHRUNK * limit.before.loss

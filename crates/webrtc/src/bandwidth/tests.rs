@@ -91,6 +91,23 @@ fn ten_percent_of_random_loss_does_not_limit_the_stream() {
 }
 
 #[test]
+fn second_of_heavy_loss_on_a_lossy_path_does_not_limit_the_stream_for_good() {
+    for permille in [30, 60, 80, 100] {
+        let mut path = Path::new(20_000_000);
+        path.loss_permille = permille;
+        path.stream(4_000_000, 5);
+        path.loss_permille = 400;
+        path.stream(4_000_000, 1);
+        path.loss_permille = permille;
+        path.stream(4_000_000, 45);
+        for _ in 0..30 {
+            path.stream(4_000_000, 1);
+            assert_eq!(path.estimator.limit(), None, "{permille}");
+        }
+    }
+}
+
+#[test]
 fn path_of_half_the_rate_is_detected_and_its_queue_stays_short() {
     let mut path = Path::new(20_000_000);
     path.stream(4_000_000, 10);
