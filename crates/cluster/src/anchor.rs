@@ -18,10 +18,19 @@ pub(crate) struct Place {
     /// The present on this timeline, in nanoseconds: the decoding time of the newest frame, and the
     /// time that has passed since it arrived.
     pub(crate) present: i64,
-    /// Decoding time of the first cached frame that is followed without a gap, in nanoseconds. Nodes
-    /// of earlier versions decide by it which frames their viewers get.
+    /// Decoding time of the first cached frame that is followed without a gap, in nanoseconds.
     #[serde(default)]
     pub(crate) since: Option<i64>,
+}
+
+impl Place {
+    /// Returns the media time from a cached frame to the present. A keyframe that others do not follow
+    /// without a gap counts as the first one that is followed so.
+    pub(crate) fn behind(&self, frame: MediaTime) -> Duration {
+        let since = self.since.map(MediaTime::from_nanos);
+        let first = since.map_or(frame, |since| frame.max(since));
+        MediaTime::from_nanos(self.present).saturating_since(first)
+    }
 }
 
 /// A time on an owner's timeline, and the moment that it stands for.
@@ -70,5 +79,22 @@ mod tests {
         assert_eq!(anchor.arrival(hours + second), at, "never in the future");
         let origin = anchor.at_frame(MediaTime::ZERO);
         assert_eq!((origin.time, origin.at), (hours - MAX_BACK, at - MAX_BACK));
+    }
+
+    #[test]
+    fn place_tells_how_far_behind_a_frame_is() {
+        let place = |since| Place {
+            timeline: 1,
+            present: 3_000_000_000,
+            since,
+        };
+        let behind = |since, millis| place(since).behind(MediaTime::from_millis(millis));
+        let seconds = Duration::from_secs;
+        assert_eq!(behind(Some(1_000_000_000), 1_000), seconds(2));
+        assert_eq!(behind(Some(1_000_000_000), 2_000), seconds(1));
+        assert_eq!(behind(Some(2_000_000_000), 0), seconds(1), "intra refresh");
+        assert_eq!(behind(Some(1_000_000_000), 5_000), seconds(0));
+        assert_eq!(behind(None, 1_000), seconds(2));
+        assert_eq!(behind(Some(i64::MAX), 0), seconds(0));
     }
 }

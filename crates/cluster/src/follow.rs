@@ -64,9 +64,9 @@ pub(crate) struct Follower {
     anchor: Option<Anchor>,
     /// Viewers have seen the stream when it is joined.
     is_watched: bool,
-    /// The present on the owner's timeline, until the first missing video frame of the answer shows
-    /// whether viewers get it.
-    undecided: Option<MediaTime>,
+    /// The place of the answer, until its first missing video frame shows whether viewers get its
+    /// video.
+    undecided: Option<Place>,
     /// The video of the answer is not passed on: viewers wait for the next keyframe.
     skips_video: bool,
     answer: Reassembly,
@@ -245,8 +245,7 @@ impl Follower {
             (self.last_video, self.last_audio) = (None, None);
         }
         let is_seen = self.is_watched && (!continues || self.last_video.is_some());
-        let present = MediaTime::from_nanos(place.present);
-        self.undecided = (is_seen && !self.has_waited).then_some(present);
+        self.undecided = (is_seen && !self.has_waited).then_some(*place);
         self.is_watched &= !continues;
         self.awaited |= !continues;
     }
@@ -256,8 +255,8 @@ impl Follower {
         if self.last_video.is_some_and(|last| frame <= last) {
             return;
         }
-        if let Some(present) = self.undecided.take() {
-            self.skips_video = present.saturating_since(frame) > MAX_CATCH_UP;
+        if let Some(place) = self.undecided.take() {
+            self.skips_video = place.behind(frame) > MAX_CATCH_UP;
             self.awaited |= self.skips_video;
         }
     }
@@ -278,6 +277,10 @@ impl Follower {
         if outcome.has_gap {
             self.faults.gaps += 1;
             self.awaiting_keyframe = true;
+            if self.last_video.is_some() {
+                // It may have been the last video frame for some time.
+                self.withheld_since.get_or_insert(now);
+            }
         }
         let whole = outcome.whole?;
         self.live_event(whole, late, now)

@@ -349,6 +349,40 @@ fn viewers_get_old_frames_with_the_second_answer_even_if_answers_take_long() {
 }
 
 #[test]
+fn lost_video_is_asked_for_while_only_audio_follows() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    let _lost = sender.live(&video(3_000, false), 0);
+    let mut asked = None;
+    for millis in (3_020..6_000).step_by(20) {
+        let audio = sender.live(
+            &Frame::Audio(opus_frame(millis, &[1])),
+            millis as u64 - 3_000,
+        );
+        let now = at(start, millis as u64 - 3_000);
+        if live(&mut follower, &audio, now) == Some(-1) {
+            asked.get_or_insert(millis);
+        }
+    }
+    assert_eq!(asked, Some(5_000));
+}
+
+#[test]
+fn viewers_of_an_earlier_owner_catch_up_with_intra_refresh() {
+    let start = Instant::now();
+    let mut follower = Follower::new(EPOCH, true, start);
+    let mut sender = Sender::new(EPOCH);
+    // The only keyframe is the first frame of all. The refresh begins with the second one here.
+    let part = tracks(&mut sender, 1, 60_000, 59_600);
+    assert!(follower.handle_answer(&part, start).is_ok());
+    for millis in [0, 59_600, 59_640] {
+        let part = sender.answer(&video(millis, millis == 0));
+        let event = follower.handle_answer(&part, start).unwrap();
+        assert_eq!(time(event), Some(millis));
+    }
+}
+
+#[test]
 fn viewers_of_few_frames_get_the_one_that_was_lost() {
     let start = Instant::now();
     let (mut follower, mut sender) = watched(start);
