@@ -327,6 +327,8 @@ impl RateController {
             self.ignores_loss_until = Some(now + LOSS_IGNORED);
             return Outcome::None;
         }
+        // It may also be full all the time, and then drops what exceeds its rate.
+        self.policed_until = Some(now + POLICED);
         Outcome::QueueIsNotOurs
     }
 
