@@ -131,6 +131,14 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
+    /// Goes back to the page before this one.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn go_back(&self) {
+        self.client.back().await.expect("there is a page before");
+    }
+
     /// Evaluates the JavaScript expression `expression`, and waits if it is a promise.
     ///
     /// # Panics

@@ -162,7 +162,7 @@ async fn page_from_the_history_gets_a_session_of_its_own() {
         (stream["viewers"]["connected"] == 0).then_some(())
     })
     .await;
-    let _: Option<u8> = browser.evaluate("history.back()").await;
+    browser.go_back().await;
     eventually("the page is back", async || {
         let path: String = browser.evaluate("location.pathname").await;
         (path == "/live/test").then_some(())
