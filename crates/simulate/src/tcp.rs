@@ -37,11 +37,11 @@ pub(crate) struct TcpPath {
     opens_at: Option<Instant>,
     /// The viewer has sent a check on the connection, without which it sends nothing else.
     has_checked: bool,
-    /// What the viewer sends and the window has no room for.
+    /// Bytes of the viewer that wait for room in the window.
     unsent: BytesMut,
-    /// What has arrived at the gateway and is not read yet.
+    /// Bytes that have arrived at the gateway and are not read yet.
     arrived: BytesMut,
-    /// What has arrived at the viewer, up to the end of a frame.
+    /// Bytes that have arrived at the viewer and are not a whole frame yet.
     received: BytesMut,
 }
 

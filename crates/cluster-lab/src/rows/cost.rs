@@ -112,7 +112,7 @@ async fn watch(
     Ok(watchers)
 }
 
-/// What the parts of a cluster do in a second.
+/// The work of each part of a cluster per second.
 #[derive(Clone, Copy)]
 struct Load {
     /// CPU time of the owner, in seconds.
