@@ -11,11 +11,11 @@ const MAX_SLOTS: usize = 4096;
 
 /// Send times and lengths of packets, to interpret feedback.
 ///
-/// A ring of eight bytes per packet. It is empty before the first packet, and grows only when
+/// A ring of six bytes per packet. It is empty before the first packet, and grows only when
 /// feedback comes for packets that it no longer has.
 #[derive(Default)]
 pub struct SentPackets {
-    /// The packet with sequence number `n` is at `n` modulo the length, a power of two.
+    /// The last packets: that with sequence number `n` is at `n` modulo the length, a power of two.
     slots: Vec<Slot>,
     next: u16,
     origin: Option<Instant>,
@@ -35,11 +35,11 @@ pub struct SendClock(u32);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    /// Microseconds since the origin, modulo 2^32.
-    at: u32,
+    /// Microseconds since the origin, modulo 2^32: the high and the low half. As a `u32`, they would
+    /// take two bytes more for its alignment.
+    at: [u16; 2],
     /// Bytes, and [`MISSING`]; 0 when there is no packet, or it has arrived.
     len: u16,
-    sequence: u16,
 }
 
 /// Set in the length of a packet that feedback has reported as missing.
@@ -85,9 +85,8 @@ impl SentPackets {
         let mask = self.slots.len() - 1;
         if let Some(slot) = self.slots.get_mut(usize::from(sequence) & mask) {
             *slot = Slot {
-                at: at.0,
+                at: [(at.0 >> 16) as u16, at.0 as u16],
                 len: len as u16 & !MISSING,
-                sequence,
             };
         }
         sequence
@@ -96,15 +95,14 @@ impl SentPackets {
     /// Removes and returns the packet with this sequence number, if it is known and no feedback has
     /// come for it.
     pub fn take(&mut self, sequence: u16) -> Option<Sent> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let slot = self.slots.get_mut(usize::from(sequence) & mask)?;
-        if slot.sequence != sequence {
+        let Some(slot) = self.slot(sequence) else {
             self.grow(sequence);
             return None;
-        }
+        };
         let len = std::mem::take(&mut slot.len);
+        let [high, low] = slot.at;
         (len > 0).then_some(Sent {
-            at: slot.at,
+            at: u32::from(high) << 16 | u32::from(low),
             len: usize::from(len & !MISSING),
             was_missing: len & MISSING != 0,
         })
@@ -113,29 +111,38 @@ impl SentPackets {
     /// Records that the packet with this sequence number has not arrived by the time of a feedback.
     /// Returns whether that is news: the packet is known, and was not reported before.
     pub fn note_missing(&mut self, sequence: u16) -> bool {
-        let Some(mask) = self.slots.len().checked_sub(1) else {
+        let Some(slot) = self.slot(sequence) else {
             return false;
         };
-        let Some(slot) = self.slots.get_mut(usize::from(sequence) & mask) else {
-            return false;
-        };
-        let is_news = slot.sequence == sequence && slot.len > 0 && slot.len & MISSING == 0;
+        let is_news = slot.len > 0 && slot.len & MISSING == 0;
         if is_news {
             slot.len |= MISSING;
         }
         is_news
     }
 
+    /// Returns the slot of a packet that the ring still has.
+    fn slot(&mut self, sequence: u16) -> Option<&mut Slot> {
+        let age = usize::from(self.next.wrapping_sub(sequence));
+        let len = self.slots.len();
+        if !(1..=len).contains(&age) {
+            return None;
+        }
+        self.slots.get_mut(usize::from(sequence) & (len - 1))
+    }
+
     /// Grows the ring when it has lost a packet that was sent recently.
     fn grow(&mut self, forgotten: u16) {
         let age = usize::from(self.next.wrapping_sub(forgotten));
         let len = self.slots.len();
-        if age <= len || age > MAX_SLOTS || len >= MAX_SLOTS {
+        if len == 0 || age <= len || age > MAX_SLOTS || len >= MAX_SLOTS {
             return;
         }
         let mut slots = vec![Slot::default(); 2 * len];
-        for slot in self.slots.iter().filter(|slot| slot.len > 0) {
-            if let Some(place) = slots.get_mut(usize::from(slot.sequence) & (2 * len - 1)) {
+        for age in 1..=len {
+            let sequence = usize::from(self.next.wrapping_sub(age as u16));
+            let place = slots.get_mut(sequence & (2 * len - 1));
+            if let (Some(place), Some(slot)) = (place, self.slots.get(sequence & (len - 1))) {
                 *place = *slot;
             }
         }
