@@ -31,6 +31,11 @@ pub(crate) enum BranchEvent {
     Frame(Frame, Instant, Trunk),
     /// The tracks.
     Tracks(TrackSet),
+    /// The owner has answered with no video that is passed on: it goes on at the next keyframe of the
+    /// stream with this trunk.
+    AwaitsKeyframe(Trunk),
+    /// The video so far is old, and frames are missing behind it.
+    Gap,
     /// The owner does not have it.
     Refused,
     /// Nothing comes from the owner now.
@@ -94,16 +99,18 @@ impl Branch {
     /// Receives nothing until the next event is asked for. Its owner notices.
     pub(crate) fn leave(&mut self) {
         self.reception = None;
+        // Viewers see another rendition, or the stream itself. Those that come begin with the whole
+        // answer, also with frames that others have seen.
         self.is_watched = false;
+        self.following.forget();
     }
 
-    /// Requests a keyframe that is later than `after`, in the time of the stream. Returns whether that
-    /// is done: the connection has taken the request, or nothing is received and joining again brings
-    /// one.
+    /// Requests a keyframe that is later than `after`, in the time of the stream. Returns whether the
+    /// connection has taken the request.
     pub(crate) fn request_keyframe(&self, after: MediaTime) -> bool {
         let reception = self.reception.as_ref();
         reception
-            .is_none_or(|(reception, trunk)| reception.request_keyframe(trunk.time_there(after)))
+            .is_some_and(|(reception, trunk)| reception.request_keyframe(trunk.time_there(after)))
     }
 
     /// Returns the next event. It may be dropped and called again.
@@ -167,9 +174,7 @@ impl Branch {
     }
 
     fn fail(&mut self) {
-        self.reception = None;
-        // Viewers see another rendition, or the stream itself.
-        self.is_watched = false;
+        self.leave();
         self.retry_at = now() + self.retry.fail();
     }
 
@@ -194,6 +199,9 @@ impl Branch {
                 Err(Answered::Complete) => {
                     reception.joined();
                     self.retry.succeed();
+                    if self.following.awaits_keyframe() {
+                        return Some(BranchEvent::AwaitsKeyframe(trunk.clone()));
+                    }
                     None
                 }
                 Err(Answered::Refused(EndReason::Lost)) => {
@@ -227,7 +235,7 @@ impl Branch {
                 self.fail();
                 Some(BranchEvent::Offline)
             }
-            Some(Event::Data(_)) | None => None,
+            Some(Event::Data(_)) | None => self.following.take_gap().then_some(BranchEvent::Gap),
         }
     }
 }

@@ -265,6 +265,8 @@ impl Feed {
             }
             // Its owner announces it to the other nodes.
             StreamEvent::Online => self.is_offline = false,
+            // Frames of another publisher begin with a keyframe, of which the others learn with it.
+            StreamEvent::Gap => {}
             StreamEvent::Renditions => {
                 self.compare_offers();
                 self.send_tracks().await;

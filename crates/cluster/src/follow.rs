@@ -81,6 +81,10 @@ pub(crate) struct Follower {
     is_astray: bool,
     /// Time since which video frames are not passed on, after the last keyframe or request to join.
     withheld_since: Option<Instant>,
+    /// Viewers that begin now would see video that is old, with a gap behind it.
+    is_stale: bool,
+    /// The same when it was asked for last.
+    was_stale: bool,
     /// Viewers had waited for a keyframe when the stream was requested again, until an answer comes.
     has_waited: bool,
     /// The value of `awaiting_keyframe` after the answer to the request to join, unless the answer
@@ -115,6 +119,8 @@ impl Follower {
             awaiting_keyframe: false,
             is_astray: false,
             withheld_since: None,
+            is_stale: false,
+            was_stale: false,
             has_waited: false,
             awaited: true,
             last_join: now,
@@ -170,6 +176,18 @@ impl Follower {
         self.heard
     }
 
+    /// Returns whether the video goes on at the next keyframe.
+    pub(crate) fn awaits_keyframe(&self) -> bool {
+        self.awaiting_keyframe
+    }
+
+    /// Returns whether the video that was passed on has become so old that nobody should begin with it,
+    /// with a gap behind it, since the last call.
+    pub(crate) fn take_gap(&mut self) -> bool {
+        let was_stale = std::mem::replace(&mut self.was_stale, self.is_stale);
+        self.is_stale && !was_stale
+    }
+
     /// Returns the faults since the last call.
     pub(crate) fn take_faults(&mut self) -> Faults {
         std::mem::take(&mut self.faults)
@@ -198,6 +216,7 @@ impl Follower {
                 self.live = Reassembly::starting_at(next);
                 self.awaiting_keyframe = std::mem::take(&mut self.awaited);
                 if std::mem::take(&mut self.skips_video) {
+                    self.is_stale = true;
                     // Without a keyframe until then, another answer is passed on.
                     self.withheld_since = Some(self.last_join);
                     self.rejoin_after = REJOIN_INTERVAL.0;
@@ -327,7 +346,8 @@ impl Follower {
         let last = match &frame {
             Frame::Video(video) => {
                 if self.awaiting_keyframe && !video.keyframe {
-                    self.withheld_since.get_or_insert(now);
+                    let since = *self.withheld_since.get_or_insert(now);
+                    self.is_stale |= now.saturating_duration_since(since) >= MAX_CATCH_UP;
                     return None;
                 }
                 &mut self.last_video
@@ -338,6 +358,9 @@ impl Follower {
             return None;
         }
         *last = Some(frame.dts());
+        if matches!(frame, Frame::Video(_)) {
+            self.is_stale = false;
+        }
         if frame.is_keyframe() {
             self.awaiting_keyframe = false;
             self.withheld_since = None;
@@ -370,5 +393,7 @@ pub(crate) enum Answered {
     Broken,
 }
 
+#[cfg(test)]
+pub(crate) mod sender;
 #[cfg(test)]
 mod tests;

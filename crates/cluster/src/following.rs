@@ -57,6 +57,11 @@ impl Following {
         }
     }
 
+    /// Forgets what was passed on: nobody watches it any more.
+    pub(crate) fn forget(&mut self) {
+        self.current = None;
+    }
+
     /// Prepares for another subscription to the live messages, which may take another way.
     pub(crate) fn resubscribe(&mut self) {
         if let Some(current) = &mut self.current {
@@ -111,6 +116,19 @@ impl Following {
     pub(crate) fn rejoin_if_due(&mut self) -> bool {
         let current = self.current.as_mut();
         current.is_some_and(|current| current.follower.rejoin_if_due(now()))
+    }
+
+    /// Returns whether the video goes on at the next keyframe.
+    pub(crate) fn awaits_keyframe(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| current.follower.awaits_keyframe())
+    }
+
+    /// Returns whether the video that was passed on has become so old that nobody should begin with it,
+    /// with a gap behind it, since the last call.
+    pub(crate) fn take_gap(&mut self) -> bool {
+        let current = self.current.as_mut();
+        current.is_some_and(|current| current.follower.take_gap())
     }
 
     /// Counts the faults of the follower.

@@ -108,6 +108,7 @@ impl Passage {
                 at: now(),
             });
         }
+        self.note_gap();
         answered
     }
 
@@ -118,6 +119,7 @@ impl Passage {
             Some(Event::End(reason)) => Some(reason),
             event => {
                 self.pass(event);
+                self.note_gap();
                 None
             }
         }
@@ -126,6 +128,15 @@ impl Passage {
     /// Returns whether the stream has to be joined again now, because frames were lost.
     pub(crate) fn rejoin_if_due(&mut self) -> bool {
         self.following.rejoin_if_due()
+    }
+
+    /// Tells the hub of a gap that has become long.
+    fn note_gap(&mut self) {
+        if self.following.take_gap()
+            && let Some(relay) = self.relay.as_ref().filter(|relay| self.is_current(relay))
+        {
+            relay.note_gap();
+        }
     }
 
     /// Passes an event on to the hub.
@@ -222,3 +233,6 @@ impl Passage {
         self.relay = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,11 @@ impl Relay {
         let _ = self.publisher.push(frame, self.last);
     }
 
+    /// Lets viewers that begin now wait for the next frame: those passed on are old.
+    pub(crate) fn note_gap(&self) {
+        self.publisher.note_gap();
+    }
+
     /// Passes timed data on.
     pub(crate) fn push_data(&self, mut data: TimedData, now: Instant) {
         data.time = self.rebased(data.time);

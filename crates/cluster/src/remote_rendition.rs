@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distributary_hub::{Audience, Demand, DemandError, Hub, Publisher, RenditionOrigin};
-use distributary_media::{Frame, VideoFrame, VideoTrack};
+use distributary_media::{Frame, VideoCodec, VideoFrame, VideoTrack};
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -105,6 +105,9 @@ impl RemoteRendition {
 
     /// Lets a viewer wait until the rendition is live, or passes on that one needs a keyframe.
     fn answer(&mut self, demand: Demand) {
+        if let Some(after) = demand.keyframe_after() {
+            self.keyframes.add(after);
+        }
         let Some(audience) = self.audience.as_mut().filter(|_| self.publisher.is_some()) else {
             self.waiting.retain(|demand| !demand.is_abandoned());
             if self.waiting.len() < MAX_WAITING {
@@ -113,9 +116,6 @@ impl RemoteRendition {
             return;
         };
         audience.expect();
-        if let Some(after) = demand.keyframe_after() {
-            self.keyframes.add(after);
-        }
         demand.answer(Ok(()));
     }
 
@@ -143,6 +143,16 @@ impl RemoteRendition {
                 self.push(frame, arrived, &trunk)
             }
             BranchEvent::Frame(Frame::Audio(_), ..) => Ok(()),
+            BranchEvent::AwaitsKeyframe(trunk) => {
+                self.await_keyframe(&trunk);
+                Ok(())
+            }
+            BranchEvent::Gap => {
+                if let Some(publisher) = &self.publisher {
+                    publisher.note_gap();
+                }
+                Ok(())
+            }
             BranchEvent::Refused if self.audience.is_none() => Err(End::Missing),
             BranchEvent::Refused | BranchEvent::Offline => {
                 if self.publisher.take().is_some() {
@@ -154,6 +164,25 @@ impl RemoteRendition {
         }
     }
 
+    /// Requests the keyframe at which the video goes on, if its owner makes the rendition of H264: others
+    /// have no keyframes on request.
+    fn await_keyframe(&mut self, trunk: &Trunk) {
+        let video = trunk.stream.tracks().0;
+        let is_h264 = video.is_some_and(|track| track.codec == VideoCodec::H264);
+        if is_h264
+            && self.origin() == RenditionOrigin::Transcoded
+            && let Some(present) = trunk.stream.reached(now())
+        {
+            self.keyframes.add(present);
+        }
+    }
+
+    fn origin(&self) -> RenditionOrigin {
+        let offers = self.hub.rendition_offers(&self.name, now());
+        let offer = offers.iter().find(|offer| offer.id == self.id);
+        offer.map_or(RenditionOrigin::Transcoded, |offer| offer.origin)
+    }
+
     /// Publishes a frame, with which the rendition goes live.
     fn push(
         &mut self,
@@ -163,8 +192,11 @@ impl RemoteRendition {
     ) -> Result<(), End> {
         let (dts, pts) = (trunk.time_here(frame.dts), trunk.time_here(frame.pts));
         (frame.dts, frame.pts) = (dts, pts);
-        if self.publisher.is_none() && frame.keyframe {
-            self.go_live(trunk)?;
+        if frame.keyframe {
+            self.keyframes.note_keyframe(pts);
+            if self.publisher.is_none() {
+                self.go_live(trunk)?;
+            }
         }
         if let Some(publisher) = &self.publisher {
             if !publisher.is_active() {
@@ -178,12 +210,9 @@ impl RemoteRendition {
     }
 
     fn go_live(&mut self, trunk: &Trunk) -> Result<(), End> {
-        let offers = self.hub.rendition_offers(&self.name, now());
-        let offer = offers.iter().find(|offer| offer.id == self.id);
-        let origin = offer.map_or(RenditionOrigin::Transcoded, |offer| offer.origin);
         let publisher = self
             .hub
-            .publish_rendition(&trunk.stream, &self.id, origin, now());
+            .publish_rendition(&trunk.stream, &self.id, self.origin(), now());
         let publisher = publisher.map_err(|_| End::Over)?;
         if let Some(track) = &self.track {
             publisher.set_video_track(track.clone());
@@ -206,3 +235,6 @@ async fn gone(audience: Option<&mut Audience>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

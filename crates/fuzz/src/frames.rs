@@ -107,6 +107,10 @@ impl Logs {
                     self.video.end_gop();
                     self.video.push_video(frame, now);
                 }
+                5 => {
+                    self.video.push_video(frame, now);
+                    self.video.suspend_gop();
+                }
                 1..=4 => self.video.push_reordered(frame, command & 3, now),
                 _ => self.video.push_video(frame, now),
             },

@@ -46,6 +46,8 @@ pub struct GopCache {
     short_of_memory: usize,
     max_duration: Duration,
     overflow: Option<Overflow>,
+    /// New viewers wait for the next frame.
+    is_suspended: bool,
 }
 
 impl GopCache {
@@ -59,11 +61,13 @@ impl GopCache {
             short_of_memory: usize::MAX,
             max_duration,
             overflow: None,
+            is_suspended: false,
         }
     }
 
     /// Adds a video frame that arrived at `now`. A keyframe replaces all earlier frames.
     pub fn push(&mut self, frame: &Arc<Frame>, now: Instant) {
+        self.is_suspended = false;
         if frame.is_keyframe() {
             self.clear();
             self.since = Some((frame.dts(), now));
@@ -105,6 +109,11 @@ impl GopCache {
         self.overflow = Some(overflow);
     }
 
+    /// Holds the frames back from new viewers until the next frame shows whether it continues them.
+    pub fn suspend(&mut self) {
+        self.is_suspended = true;
+    }
+
     /// Drops all frames; new viewers wait for the next keyframe.
     pub fn clear(&mut self) {
         self.frames.clear();
@@ -112,15 +121,16 @@ impl GopCache {
         self.overflow = None;
     }
 
-    /// Returns the frames, the keyframe first; empty before the first keyframe and after an
-    /// overflow.
+    /// Returns the frames, the keyframe first; empty before the first keyframe, after an overflow,
+    /// and while they are suspended.
     pub fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
-        self.frames.iter()
+        self.frames.iter().filter(|_| !self.is_suspended)
     }
 
     /// Returns the decoding time of the first frame that is followed without a gap.
     pub fn since(&self) -> Option<MediaTime> {
-        let (since, _) = self.since.filter(|_| !self.frames.is_empty())?;
+        self.frames().next()?;
+        let (since, _) = self.since?;
         Some(since)
     }
 
@@ -179,6 +189,21 @@ mod tests {
         cache.push(&frame(99, true, 50), now);
         assert_eq!(cache.frames().count(), 1);
         assert_eq!(cache.bytes(), frame(99, true, 50).memory());
+    }
+
+    #[test]
+    fn suspended_gop_is_held_back_until_the_next_frame() {
+        let mut cache = GopCache::new(10_000, Duration::from_secs(10));
+        let now = Instant::now();
+        cache.push(&frame(0, true, 10), now);
+        cache.push(&frame(33, false, 10), now);
+        cache.suspend();
+        assert_eq!((cache.frames().count(), cache.since()), (0, None));
+        cache.push(&frame(66, false, 10), now);
+        assert_eq!(cache.frames().count(), 3, "it continues them");
+        cache.suspend();
+        cache.push(&frame(2_000, true, 10), now);
+        assert_eq!(cache.frames().count(), 1);
     }
 
     #[test]

@@ -51,7 +51,7 @@ use crate::memory::{Memory, StreamMemory};
 use crate::meter::PublisherStats;
 use crate::offer::RenditionOrigin;
 use crate::policy::{BFramePolicy, Refusal};
-use crate::subscriber::{AudioForm, Sink, Subscriber};
+use crate::subscriber::{AudioForm, Sink, StreamEvent, Subscriber};
 use crate::timeline::Timeline;
 use crate::transcoder::TranscoderPresence;
 use b_frames::PublisherBFrames;
@@ -467,6 +467,13 @@ impl State {
     fn note_video(&mut self, now: Instant) {
         if let Some(active) = &mut self.active {
             active.activity.note_video(now);
+        }
+    }
+
+    /// Delivers an event to all subscribers.
+    fn deliver(&self, event: &StreamEvent) {
+        for subscriber in &self.subscribers {
+            subscriber.deliver(event.clone());
         }
     }
 

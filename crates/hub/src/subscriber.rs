@@ -18,6 +18,9 @@ pub enum StreamEvent {
     Offline,
     /// There is a publisher again.
     Online,
+    /// The video is old, and frames are missing behind it. Viewers that begin now wait for the next
+    /// video frame: it may be a keyframe.
+    Gap,
     /// The list of the stream's renditions has changed: see
     /// [`Hub::renditions`](crate::Hub::renditions).
     Renditions,

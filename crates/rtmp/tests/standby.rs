@@ -95,7 +95,7 @@ async fn next_frame(watcher: &mut Watcher, times: &mut Vec<i64>) -> (u8, bool) {
                 let last = video.units.last().unwrap();
                 return (*last.last().unwrap(), video.keyframe);
             }
-            StreamEvent::Renditions => {}
+            StreamEvent::Renditions | StreamEvent::Gap => {}
             other => panic!("{other:?}"),
         }
     }

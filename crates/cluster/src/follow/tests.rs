@@ -5,56 +5,12 @@
     reason = "an origin for the simulated clock"
 )]
 
+use super::sender::{Sender, video};
 use super::*;
-use crate::message::{Header, Kind, encode, encode_frame};
-use distributary_media::test_util::{opus_frame, video_frame};
+use crate::message::{Header, encode_frame};
+use distributary_media::test_util::opus_frame;
 
 const EPOCH: u64 = 3;
-
-/// The owner's side.
-struct Sender {
-    epoch: u64,
-    live: u64,
-    answer: u64,
-}
-
-impl Sender {
-    fn new(epoch: u64) -> Self {
-        Self {
-            epoch,
-            live: 0,
-            answer: 0,
-        }
-    }
-
-    fn part(&self, frame: &Frame, sequence: u64, at: u64) -> Part {
-        let header = Header::of_frame(frame, self.epoch, 0);
-        let message = encode_frame(frame, &header, sequence, 1000 * at).remove(0);
-        Part::decode(&message).unwrap()
-    }
-
-    fn live(&mut self, frame: &Frame, at: u64) -> Part {
-        self.live += 1;
-        self.part(frame, self.live - 1, at)
-    }
-
-    fn answer(&mut self, frame: &Frame) -> Part {
-        self.answer += 1;
-        self.part(frame, self.answer - 1, 0)
-    }
-
-    fn joined(&mut self) -> Part {
-        let header = Header::new(Kind::Joined, self.epoch);
-        let body = self.live.to_be_bytes();
-        let message = encode(&header, &[&body], self.answer, 0).remove(0);
-        self.answer = 0;
-        Part::decode(&message).unwrap()
-    }
-}
-
-fn video(millis: i64, keyframe: bool) -> Frame {
-    Frame::Video(video_frame(millis, keyframe, 10))
-}
 
 fn time(event: Option<Event>) -> Option<i64> {
     match event {
@@ -137,20 +93,6 @@ fn join_that_expects_a_number_far_away_is_repeated() {
     assert_eq!(follower.heard(), start);
 }
 
-fn tracks(sender: &mut Sender, timeline: u64, present: i64, since: i64) -> Part {
-    let nanos = 1_000_000;
-    let place = Place {
-        timeline,
-        present: present * nanos,
-        since: Some(since * nanos),
-    };
-    let body = TrackSet::default().at(place).to_json();
-    let header = Header::new(Kind::Tracks, sender.epoch);
-    let message = encode(&header, &[&body], sender.answer, 0).remove(0);
-    sender.answer += 1;
-    Part::decode(&message).unwrap()
-}
-
 /// Handles the answer to a request to join, with these frames. Returns the times of those that
 /// are passed on.
 fn answer(
@@ -161,7 +103,7 @@ fn answer(
     now: Instant,
 ) -> Vec<i64> {
     let frames: Vec<_> = frames.into_iter().collect();
-    let part = tracks(sender, timeline, present, frames[0]);
+    let part = sender.tracks(timeline, present, frames[0]);
     assert!(matches!(
         follower.handle_answer(&part, now),
         Ok(Some(Event::Tracks(_)))
@@ -265,6 +207,30 @@ fn viewers_do_not_see_old_frames_after_their_node_stood_still() {
 }
 
 #[test]
+fn gap_is_told_once_when_the_video_before_it_is_old() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched(start);
+    assert!(!follower.take_gap());
+    // Each of these parts is lost or refers to one that is.
+    let _lost = sender.live(&video(3_000, false), 0);
+    for millis in (40..2_000).step_by(40) {
+        let part = sender.live(&video(3_000 + millis, false), millis as u64);
+        let _ = follower.handle(&part, at(start, millis as u64));
+        let is_first_old = millis == 1_040;
+        assert_eq!(follower.take_gap(), is_first_old, "{millis}");
+    }
+    let part = sender.live(&video(5_000, true), 2_000);
+    assert_eq!(live(&mut follower, &part, at(start, 2_000)), Some(5_000));
+    assert!(!follower.take_gap());
+    let now = at(start, 7_000);
+    follower.rejoin(true, now);
+    let gop = (8_000..10_000).step_by(40);
+    answer(&mut follower, &mut sender, (1, 10_000), gop, now);
+    assert!(follower.take_gap() && follower.awaits_keyframe());
+    assert!(!follower.take_gap());
+}
+
+#[test]
 fn viewers_catch_up_with_a_short_gop_after_their_node_stood_still() {
     let start = Instant::now();
     let (mut follower, mut sender) = watched(start);
@@ -330,7 +296,7 @@ fn viewers_get_old_frames_with_the_second_answer_even_if_answers_take_long() {
     let (mut follower, mut sender) = watched(start);
     let asked = at(start, 5_000);
     follower.rejoin(true, asked);
-    let part = tracks(&mut sender, 1, 8_000, 4_000);
+    let part = sender.tracks(1, 8_000, 4_000);
     assert!(follower.handle_answer(&part, asked).is_ok());
     for millis in (4_000..8_000).step_by(40) {
         let part = sender.answer(&video(millis, millis == 4_000));
@@ -373,7 +339,7 @@ fn viewers_of_an_earlier_owner_catch_up_with_intra_refresh() {
     let mut follower = Follower::new(EPOCH, true, start);
     let mut sender = Sender::new(EPOCH);
     // The only keyframe is the first frame of all. The refresh begins with the second one here.
-    let part = tracks(&mut sender, 1, 60_000, 59_600);
+    let part = sender.tracks(1, 60_000, 59_600);
     assert!(follower.handle_answer(&part, start).is_ok());
     for millis in [0, 59_600, 59_640] {
         let part = sender.answer(&video(millis, millis == 0));

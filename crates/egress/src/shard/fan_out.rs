@@ -466,6 +466,8 @@ fn is_for_viewers_of_rendition(event: &StreamEvent) -> bool {
     match event {
         StreamEvent::Frame(frame) => matches!(**frame, Frame::Video(_)),
         StreamEvent::Data(_) => false,
-        StreamEvent::Offline | StreamEvent::Online | StreamEvent::Renditions => true,
+        StreamEvent::Offline | StreamEvent::Online | StreamEvent::Gap | StreamEvent::Renditions => {
+            true
+        }
     }
 }

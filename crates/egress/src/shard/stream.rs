@@ -113,6 +113,10 @@ impl ShardStream {
                 self.offline_since = None;
                 Reaction::SendAndFollow
             }
+            StreamEvent::Gap => {
+                self.video.suspend_gop();
+                Reaction::None
+            }
             StreamEvent::Renditions => Reaction::Follow,
             StreamEvent::Data(_) => Reaction::None,
         }
@@ -298,6 +302,20 @@ mod tests {
         stream.bound(start);
         stream.push(&Frame::Video(video_frame(40, true, 3 << 20)), start);
         assert!(stream.video.keyframe().is_some());
+    }
+
+    #[test]
+    fn newcomers_wait_for_the_next_frame_after_a_gap() {
+        let start = Instant::now();
+        let Live { mut stream, .. } = Live::new(start);
+        stream.handle(&video(), 2, start);
+        assert_eq!(stream.video.keyframe(), Some(0));
+        stream.handle(&StreamEvent::Gap, 2, start);
+        assert_eq!(stream.video.keyframe(), None);
+        stream.handle(&audio(0), 2, start);
+        assert_eq!(stream.video.keyframe(), None);
+        stream.handle(&video(), 2, start);
+        assert_eq!(stream.video.keyframe(), Some(1));
     }
 
     #[test]

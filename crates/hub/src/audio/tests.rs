@@ -61,13 +61,16 @@ impl Harness {
 }
 
 async fn next_opus(queue: &mut mpsc::Receiver<Delivery>) -> AudioFrame {
-    let delivery = tokio::time::timeout(Duration::from_secs(60), queue.recv());
-    match delivery.await.expect("Opus in time").unwrap().event {
-        StreamEvent::Frame(frame) => match &*frame {
-            Frame::Audio(frame) if frame.codec == AudioCodec::Opus => frame.clone(),
+    loop {
+        let delivery = tokio::time::timeout(Duration::from_secs(60), queue.recv());
+        match delivery.await.expect("Opus in time").unwrap().event {
+            StreamEvent::Frame(frame) => match &*frame {
+                Frame::Audio(frame) if frame.codec == AudioCodec::Opus => return frame.clone(),
+                other => panic!("{other:?}"),
+            },
+            StreamEvent::Gap => {}
             other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
+        }
     }
 }
 

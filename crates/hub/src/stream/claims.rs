@@ -177,11 +177,11 @@ impl Stream {
 
     /// Tells all who follow the stream that a publisher begins, or is replaced.
     pub(super) fn tell_online(&self, state: &State) {
-        if state.live_since.is_none() {
-            for subscriber in &state.subscribers {
-                subscriber.deliver(StreamEvent::Online);
-            }
-        }
+        state.deliver(&if state.live_since.is_some() {
+            StreamEvent::Gap
+        } else {
+            StreamEvent::Online
+        });
         self.liveness.send_replace(true);
     }
 
@@ -236,9 +236,7 @@ impl Stream {
         state.audio_job = None;
         state.cache.clear();
         if was_live {
-            for subscriber in &state.subscribers {
-                subscriber.deliver(StreamEvent::Offline);
-            }
+            state.deliver(&StreamEvent::Offline);
         }
         self.liveness.send_replace(false);
     }

@@ -7,7 +7,7 @@ use distributary_media::{AudioFrame, AudioTrack, Frame, MediaTime, TimedData, Vi
 
 use super::{Publisher, State, Stream};
 use crate::offer::RenditionOffer;
-use crate::subscriber::AudioForm;
+use crate::subscriber::{AudioForm, StreamEvent};
 
 /// The frames and facts with which another gateway joins a stream.
 #[derive(Clone, Debug)]
@@ -91,6 +91,15 @@ impl Publisher {
             state.timeline.follow(origin);
         });
         self
+    }
+
+    /// Notes that the frames pushed so far are old, and others are missing behind them: viewers that
+    /// begin now do not get them before the next frame continues them, if it does.
+    pub fn note_gap(&self) {
+        self.while_active(|state: &mut State| {
+            state.cache.suspend();
+            state.deliver(&StreamEvent::Gap);
+        });
     }
 
     /// Sets the renditions that the gateway has from which the stream arrives.

@@ -87,8 +87,6 @@ impl Stream {
     }
 
     fn deliver(&self, event: &StreamEvent) {
-        for subscriber in &self.lock().subscribers {
-            subscriber.deliver(event.clone());
-        }
+        self.lock().deliver(event);
     }
 }

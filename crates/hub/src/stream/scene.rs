@@ -87,7 +87,7 @@ impl Scene {
                 format!("{kind} {}", frame.dts().as_millis())
             }
             StreamEvent::Data(data) => format!("{} {}", data.name, data.time.as_millis()),
-            StreamEvent::Renditions => String::new(),
+            StreamEvent::Renditions | StreamEvent::Gap => String::new(),
             other => format!("{other:?}"),
         };
         events.map(text).filter(|event| !event.is_empty()).collect()

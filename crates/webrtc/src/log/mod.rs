@@ -267,7 +267,8 @@ impl Log {
         Some(self.window.last()?.pts)
     }
 
-    /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept.
+    /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept and not
+    /// suspended.
     pub fn keyframe(&self) -> Option<u64> {
         self.window.keyframe()
     }
@@ -291,6 +292,12 @@ impl Log {
     /// Changes [`LogLimits::max_bytes`] at `now`.
     pub fn bound(&mut self, max_bytes: usize, now: Instant) {
         self.window.bound(max_bytes, now);
+    }
+
+    /// Lets newcomers wait for the next frame: the GOP is old, and frames are missing behind it. The
+    /// next frame continues it, or is a keyframe.
+    pub fn suspend_gop(&mut self) {
+        self.window.suspend_gop();
     }
 
     /// Ends the GOP: frames that follow do not continue it.

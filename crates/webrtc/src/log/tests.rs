@@ -119,6 +119,19 @@ fn gop_is_kept_for_newcomers_and_older_packets_for_retransmission() {
 }
 
 #[test]
+fn newcomers_do_not_start_with_a_suspended_gop_before_its_next_frame() {
+    let (mut log, now) = log();
+    log.push_video(&frame(0, true, 100), now);
+    log.suspend_gop();
+    assert_eq!(log.keyframe(), None);
+    log.push_video(&frame(2_000, false, 100), now);
+    assert_eq!(log.keyframe(), Some(0));
+    log.suspend_gop();
+    log.push_video(&frame(4_000, true, 100), now);
+    assert_eq!(log.keyframe(), Some(2));
+}
+
+#[test]
 fn reordered_frame_has_the_time_of_the_frame_that_comes_out() {
     // One frame is held back, and decoding times run three frames ahead: I P B B P B B, by
     // display order.

@@ -50,6 +50,8 @@ pub(super) struct Window {
     keyframe: Option<u64>,
     /// The same for the keyframe before it.
     previous_keyframe: Option<u64>,
+    /// Newcomers do not start with the newest GOP before its next frame.
+    is_suspended: bool,
     /// Arrival of the newest keyframe.
     keyframe_at: Option<Instant>,
     keyframe_interval: Option<Duration>,
@@ -63,6 +65,7 @@ impl Window {
             packets: VecDeque::new(),
             first: 0,
             keyframe: None,
+            is_suspended: false,
             previous_keyframe: None,
             keyframe_at: None,
             keyframe_interval: None,
@@ -93,6 +96,7 @@ impl Window {
 
     /// Marks the newest packet as the last of its frame, with this many bytes of padding.
     pub(super) fn end_frame(&mut self, padding: u8) {
+        self.is_suspended = false;
         if let Some(last) = self.packets.back_mut() {
             last.marker = true;
             last.padding = padding;
@@ -142,6 +146,11 @@ impl Window {
         self.keyframe = Some(start);
     }
 
+    /// Lets newcomers wait for the next frame.
+    pub(super) fn suspend_gop(&mut self) {
+        self.is_suspended = true;
+    }
+
     /// Ends the GOP: frames that follow do not continue it.
     pub(super) fn end_gop(&mut self) {
         self.keyframe = None;
@@ -149,9 +158,10 @@ impl Window {
         self.keyframe_at = None;
     }
 
-    /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept.
+    /// Returns the number of the newest keyframe's first packet, while its whole GOP is kept and not
+    /// suspended.
     pub(super) fn keyframe(&self) -> Option<u64> {
-        self.keyframe
+        self.keyframe.filter(|_| !self.is_suspended)
     }
 
     /// Returns the time until the next keyframe if the last interval repeats itself: zero when it

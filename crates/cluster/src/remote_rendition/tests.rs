@@ -1,0 +1,217 @@
+//! Tests of a rendition that the owner of a stream has.
+
+use std::sync::Arc;
+
+use async_nats::{Client, Message, Subscriber};
+use distributary_cluster::test_util::NatsServer;
+use distributary_hub::{Delivery, HubConfig, Sink, StreamEvent, Subscription};
+use distributary_media::MediaTime;
+use distributary_media::test_util::h264_track;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::anchor::Anchor;
+use crate::cluster::Cluster;
+use crate::content::EndReason;
+use crate::follow::sender::{Sender, message, video};
+use crate::message::Part;
+use crate::strand::{Further, Strand};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const EPOCH: u64 = 3;
+const TIMELINE: u64 = 1;
+
+/// A rendition of a stream, and the node "owner" that has it.
+struct Scene {
+    hub: Hub,
+    name: StreamName,
+    /// The owner's side.
+    client: Client,
+    joins: Subscriber,
+    keeps: Subscriber,
+    sender: Sender,
+    /// The stream at this node.
+    _publisher: Publisher,
+    _trunk: watch::Sender<Option<Trunk>>,
+    tasks: [JoinHandle<()>; 2],
+    _nats: NatsServer,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let nats = NatsServer::start();
+        let hub = Hub::new(HubConfig::default());
+        // Before the cluster does.
+        let demands = hub.provide_from_elsewhere();
+        let (cluster, driver) = Cluster::connected(nats.url(), hub.clone()).await;
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let subscribe = async |subject: &str| {
+            let subject = format!("dist.distributary.n.owner.{subject}");
+            client.subscribe(subject).await.unwrap()
+        };
+        let (joins, keeps) = (subscribe("join").await, subscribe("keep").await);
+        client.flush().await.unwrap();
+
+        let name = StreamName::parse("live/test").unwrap();
+        let origin = now();
+        let publisher = hub.publish_remote(&name, origin, origin).unwrap();
+        let publisher = publisher.from_node("owner".into(), origin);
+        publisher.set_video_track(h264_track());
+        publisher.push(video(0, true), origin).unwrap();
+        let (at, time) = (origin, MediaTime::ZERO);
+        let further = Further {
+            published_audio: false,
+            renditions: true,
+        };
+        let trunk = Trunk::new(
+            Arc::clone(publisher.stream()),
+            "owner".parse().unwrap(),
+            EPOCH,
+            TIMELINE,
+            Anchor { time, at },
+            further,
+        );
+        let (trunk, follows) = watch::channel(Some(trunk));
+        let context = Arc::clone(cluster.context());
+        let (keeping, id) = (Arc::default(), Self::id());
+        let strand = Strand::Rendition(id);
+        let branch = Branch::new(context, keeping, name.clone(), strand, follows);
+        let rendition = RemoteRendition::new(hub.clone(), name.clone(), id, branch, demands);
+        Self {
+            hub,
+            name,
+            client,
+            joins,
+            keeps,
+            sender: Sender::new(EPOCH),
+            _publisher: publisher,
+            _trunk: trunk,
+            tasks: [driver, tokio::spawn(rendition.run())],
+            _nats: nats,
+        }
+    }
+
+    fn id() -> RenditionId {
+        RenditionId::rung(180)
+    }
+
+    fn rendition(&self) -> StreamName {
+        self.name.rendition(&Self::id())
+    }
+
+    async fn send(&self, subject: String, part: &Part) {
+        let sent = self.client.publish(subject, message(part)).await;
+        sent.unwrap();
+    }
+
+    async fn send_live(&self, part: &Part) {
+        let subject = format!("dist.distributary.m.owner.{EPOCH}.live/test.r-180p");
+        self.send(subject, part).await;
+    }
+
+    /// Answers the next request to join, with the frames at these times, the first of which is a
+    /// keyframe.
+    async fn answer(&mut self, present: i64, times: &[i64]) {
+        let request = next(&mut self.joins).await;
+        let reply = request.reply.expect("it is a request").to_string();
+        let since = times.first().copied().unwrap_or(present);
+        let mut parts = vec![self.sender.tracks(TIMELINE, present, since)];
+        for (at, millis) in times.iter().enumerate() {
+            parts.push(self.sender.answer(&video(*millis, at == 0)));
+        }
+        parts.push(self.sender.joined());
+        for part in &parts {
+            self.send(reply.clone(), part).await;
+        }
+    }
+
+    /// Returns the time after which the next keyframe is requested of the owner, in milliseconds.
+    async fn requested_keyframe(&mut self) -> i64 {
+        let keep: Value = serde_json::from_slice(&next(&mut self.keeps).await.payload).unwrap();
+        let after = keep["streams"][0]["keyframe_after"].as_i64();
+        MediaTime::from_nanos(after.expect("it is requested")).as_millis()
+    }
+
+    async fn watch(&self) -> (Subscription, Vec<Arc<Frame>>, mpsc::Receiver<Delivery>) {
+        let rendition = self.rendition();
+        let live = async {
+            while self.hub.live_rendition(&self.name, &Self::id()).is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LIMIT, live).await.expect("it is live");
+        let (sink, queue) = Sink::channel(64);
+        let (subscription, cached) = self.hub.subscribe(&rendition, sink, 0).unwrap();
+        (subscription, cached, queue)
+    }
+}
+
+async fn next(subscriber: &mut Subscriber) -> Message {
+    let message = timeout(LIMIT, subscriber.next()).await;
+    message.expect("a message comes").unwrap()
+}
+
+async fn event(queue: &mut mpsc::Receiver<Delivery>) -> StreamEvent {
+    let delivery = timeout(LIMIT, queue.recv()).await;
+    delivery.expect("an event comes").unwrap().event
+}
+
+#[tokio::test]
+async fn rendition_that_was_offline_inside_a_gop_comes_back_with_that_gop() {
+    let mut scene = Scene::new().await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(3_000, &[0, 1_000, 2_000]).await;
+    let (_subscription, cached, mut queue) = scene.watch().await;
+    assert_eq!(cached.len(), 3);
+
+    let end = scene.sender.end(EndReason::Lost);
+    scene.send_live(&end).await;
+    while !matches!(event(&mut queue).await, StreamEvent::Offline) {}
+    scene.answer(4_000, &[0, 1_000, 2_000, 3_000]).await;
+    while !matches!(event(&mut queue).await, StreamEvent::Online) {}
+    let mut frames = Vec::new();
+    while frames.len() < 4 {
+        if let StreamEvent::Frame(frame) = event(&mut queue).await {
+            frames.push(frame);
+        }
+    }
+    assert!(frames[0].is_keyframe());
+    let mut last = MediaTime::from_millis(2_000);
+    for frame in &frames {
+        assert!(frame.dts() > last, "time never goes back");
+        last = frame.dts();
+    }
+    assert_eq!(last.as_millis(), 3_000);
+}
+
+#[tokio::test]
+async fn keyframe_is_requested_if_the_answer_has_none() {
+    let mut scene = Scene::new().await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(3_000, &[]).await;
+    scene.requested_keyframe().await;
+    let keyframe = scene.sender.live(&video(3_040, true), 0);
+    scene.send_live(&keyframe).await;
+    scene.watch().await;
+}
+
+#[tokio::test]
+async fn keyframe_that_a_viewer_needs_is_requested_of_an_owner_that_is_about_to_answer() {
+    let mut scene = Scene::new().await;
+    let after = MediaTime::from_millis(5_000);
+    assert!(scene.hub.request_keyframe(&scene.rendition(), after));
+    scene.answer(3_000, &[0, 1_000, 2_000]).await;
+    assert_eq!(scene.requested_keyframe().await, 5_000);
+}
