@@ -29,6 +29,8 @@ pub(crate) struct Passage {
     tracks: Option<TrackSet>,
     /// The stream in the hub, once it is live.
     relay: Option<Relay>,
+    /// Viewers have seen the stream: from publishers of this node, or since an answer was complete.
+    is_seen: bool,
     /// A publisher of this node has the stream.
     is_displaced: bool,
     /// The stream in the hub, or what is known about it, is new.
@@ -43,6 +45,7 @@ impl Passage {
             following: Following::new(Arc::clone(&context)),
             context,
             name,
+            is_seen: replaces.is_some(),
             replaces,
             tracks: None,
             relay: None,
@@ -81,7 +84,7 @@ impl Passage {
 
     /// Prepares the follower for a request to join.
     pub(crate) fn prepare(&mut self, node: &Label, epoch: u64) {
-        if self.following.prepare(node, epoch, self.is_watched()) {
+        if self.following.prepare(node, epoch, self.is_seen) {
             self.tracks = None;
         }
     }
@@ -107,6 +110,7 @@ impl Passage {
                 time: part.header.dts,
                 at: now(),
             });
+            self.is_seen = true;
         }
         self.note_gap();
         answered

@@ -70,6 +70,15 @@ impl Scene {
 }
 
 #[tokio::test(start_paused = true)]
+async fn first_viewers_get_the_whole_gop_although_the_first_answer_was_interrupted() {
+    let mut scene = Scene::new().await;
+    scene.begin_answer(4_000, [0]);
+    scene.begin_answer(4_000, (0..4_000).step_by(500));
+    scene.end_answer();
+    assert_eq!(scene.cached(), 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn viewers_that_begin_after_a_standstill_do_not_get_the_video_before_it() {
     let mut scene = Scene::new().await;
     scene.begin_answer(3_000, (0..3_000).step_by(500));
