@@ -25,7 +25,8 @@ const CALM: Duration = Duration::from_secs(60);
 /// Maximum media time that viewers who watch the stream already get at once: when it goes on at
 /// another owner, and when this node, or its connection, stood still. Otherwise their video goes on at
 /// the next keyframe, as after a takeover on one machine: they would see old frames in fast motion.
-/// Viewers that have waited for a keyframe for that time get them all the same.
+/// Viewers that have waited for a keyframe for that time get them all the same, and so do those that
+/// would wait for longer than what they have missed, or in vain until the stream is joined again.
 const MAX_CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The outcome of a message.
@@ -76,6 +77,10 @@ pub(crate) struct Follower {
     last_video: Option<MediaTime>,
     /// Decoding time of the last audio frame that was passed on.
     last_audio: Option<MediaTime>,
+    /// Decoding time of the newest keyframe.
+    last_keyframe: Option<MediaTime>,
+    /// The last time from one keyframe to the next between which nothing was lost.
+    keyframe_interval: Option<Duration>,
     awaiting_keyframe: bool,
     /// A part had a number that is far from the expected one since the last request to join.
     is_astray: bool,
@@ -116,6 +121,8 @@ impl Follower {
             transit: Transit::new(now),
             last_video: None,
             last_audio: None,
+            last_keyframe: None,
+            keyframe_interval: None,
             awaiting_keyframe: false,
             is_astray: false,
             withheld_since: None,
@@ -227,6 +234,9 @@ impl Follower {
             Some(Content::End(reason)) => Err(Answered::Refused(reason)),
             Some(Content::Frame(frame)) => {
                 if let Frame::Video(video) = &frame {
+                    if video.keyframe {
+                        self.last_keyframe = Some(video.dts);
+                    }
                     self.decide(video.dts);
                     // Nobody needs a frame of the past for decoding that no other refers to.
                     if self.skips_video || self.is_watched && video.info.disposable {
@@ -262,6 +272,7 @@ impl Follower {
         if !continues {
             self.timeline = Some(place.timeline);
             (self.last_video, self.last_audio) = (None, None);
+            (self.last_keyframe, self.keyframe_interval) = (None, None);
         }
         let is_seen = self.is_watched && (!continues || self.last_video.is_some());
         self.undecided = (is_seen && !self.has_waited).then_some(*place);
@@ -275,9 +286,18 @@ impl Follower {
             return;
         }
         if let Some(place) = self.undecided.take() {
-            self.skips_video = place.behind(frame) > MAX_CATCH_UP;
+            let behind = place.behind(frame);
+            let wait = self.next_keyframe_in(&place).unwrap_or(Duration::ZERO);
+            self.skips_video = behind > MAX_CATCH_UP && wait <= behind.min(REJOIN_INTERVAL.0);
             self.awaited |= self.skips_video;
         }
+    }
+
+    /// Returns the time until the next keyframe if the last interval repeats itself: zero when it is
+    /// overdue, `None` if none is known.
+    fn next_keyframe_in(&self, place: &Place) -> Option<Duration> {
+        let next = self.last_keyframe? + self.keyframe_interval?;
+        Some(next.saturating_since(MediaTime::from_nanos(place.present)))
     }
 
     /// Handles a live message. After it, [`Self::rejoin_if_due`] is to be asked.
@@ -331,6 +351,9 @@ impl Follower {
                 None
             }
             Content::Frame(frame) => {
+                if frame.is_keyframe() {
+                    self.note_keyframe(frame.dts());
+                }
                 let arrived = now.checked_sub(age + late).unwrap_or(now);
                 self.pass(frame, arrived, now)
             }
@@ -338,6 +361,14 @@ impl Follower {
             Content::Tracks(tracks) => Some(Event::Tracks(tracks)),
             Content::End(reason) => Some(Event::End(reason)),
             Content::Tick | Content::Joined { .. } => None,
+        }
+    }
+
+    /// Notes a live keyframe.
+    fn note_keyframe(&mut self, time: MediaTime) {
+        let last = self.last_keyframe.replace(time);
+        if let Some(last) = last.filter(|last| *last < time && !self.awaiting_keyframe) {
+            self.keyframe_interval = Some(time.saturating_since(last));
         }
     }
 

@@ -206,6 +206,59 @@ fn viewers_do_not_see_old_frames_after_their_node_stood_still() {
     assert_eq!(live(&mut follower, &part, at(start, 5_040)), Some(8_040));
 }
 
+/// Returns the follower of a stream with a keyframe at these intervals, whose node stands still after
+/// `last` milliseconds.
+fn watched_with_gop(interval: i64, last: i64, start: Instant) -> (Follower, Sender) {
+    let mut follower = Follower::new(EPOCH, false, start);
+    let mut sender = Sender::new(EPOCH);
+    answer(&mut follower, &mut sender, (1, 0), [0], start);
+    for millis in (40..=last).step_by(40) {
+        let part = sender.live(&video(millis, millis % interval == 0), millis as u64);
+        let event = live(&mut follower, &part, at(start, millis as u64));
+        assert_eq!(event, Some(millis));
+    }
+    (follower, sender)
+}
+
+#[test]
+fn viewers_catch_up_if_the_next_keyframe_is_further_away_than_what_they_have_missed() {
+    for (interval, last, present, is_passed) in [
+        (10_000, 15_000, 16_200, true),
+        (10_000, 15_000, 19_200, false),
+        // It would not come before the stream is joined again.
+        (10_000, 11_000, 16_200, true),
+        (2_000, 3_000, 4_200, true),
+        (2_000, 3_000, 5_200, false),
+    ] {
+        let start = Instant::now();
+        let (mut follower, mut sender) = watched_with_gop(interval, last, start);
+        let now = at(start, present as u64);
+        follower.rejoin(true, now);
+        let gop = (present - present % interval..=present).step_by(40);
+        let passed = answer(&mut follower, &mut sender, (1, present), gop.clone(), now);
+        let missed: Vec<_> = gop.filter(|millis| is_passed && *millis > last).collect();
+        assert_eq!(passed, missed, "{interval} {last} {present}");
+    }
+}
+
+#[test]
+fn interval_between_keyframes_is_not_measured_over_a_gap() {
+    let start = Instant::now();
+    let (mut follower, mut sender) = watched_with_gop(2_000, 4_000, start);
+    let _lost = sender.live(&video(6_000, true), 6_000);
+    for (millis, keyframe) in [(7_000, false), (8_000, true)] {
+        let part = sender.live(&video(millis, keyframe), millis as u64);
+        let _ = follower.handle(&part, at(start, millis as u64));
+    }
+    let now = at(start, 11_500);
+    follower.rejoin(true, now);
+    let passed = answer(&mut follower, &mut sender, (1, 11_500), [10_000], now);
+    assert!(
+        passed.is_empty(),
+        "the next keyframe comes in half a second"
+    );
+}
+
 #[test]
 fn gap_is_told_once_when_the_video_before_it_is_old() {
     let start = Instant::now();
