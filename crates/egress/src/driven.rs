@@ -19,7 +19,7 @@ use crate::datagrams::{Outlet, Received, SendError};
 use crate::engine::{
     self, CloseError, EngineConfig, IcePatch, OpenError, OpenedSession, PatchError, QualityError,
 };
-use crate::ice_tcp::{TcpDoor, serve_stream};
+use crate::ice_tcp::{TcpAcceptor, serve_stream};
 use crate::inbox::Inbox;
 use crate::session::{SessionId, ViewerOptions};
 use crate::shard::Shard;
@@ -36,7 +36,7 @@ const QUEUE: usize = 8192;
 /// An engine that its caller drives.
 pub struct DrivenEngine {
     shared: Arc<EngineState>,
-    tcp: TcpDoor,
+    tcp: TcpAcceptor,
     shards: Vec<DrivenShard>,
 }
 
@@ -126,7 +126,7 @@ impl DrivenEngine {
             }
         };
         Ok(Self {
-            tcp: TcpDoor::new(&shared.config),
+            tcp: TcpAcceptor::new(&shared.config),
             shards: receivers.into_iter().enumerate().map(driven).collect(),
             shared,
         })
@@ -201,12 +201,12 @@ impl DrivenEngine {
         remote: SocketAddr,
         now: Instant,
     ) -> Option<impl Future<Output = ()> + Send + use<S>> {
-        let entered = self.tcp.admit(remote, now)?;
+        let accepted = self.tcp.accept(remote, now)?;
         let (shared, local) = (Arc::clone(&self.shared), self.shared.local);
         let (reader, writer) = tokio::io::split(stream);
         Some(async move {
             // The reason is for the log.
-            let _ = serve_stream((reader, writer), (local, remote), entered, &shared).await;
+            let _ = serve_stream((reader, writer), (local, remote), accepted, &shared).await;
         })
     }
 

@@ -25,4 +25,4 @@ pub(crate) use connection::Connection;
 pub use limits::{FIRST_FRAME_TIMEOUT, IDLE_TIMEOUT, LOW_WATER, MAX_QUEUED, PROOF_TIMEOUT};
 pub(crate) use server::TcpServer;
 #[cfg(any(test, feature = "test-util"))]
-pub(crate) use server::{TcpDoor, serve_stream};
+pub(crate) use server::{TcpAcceptor, serve_stream};

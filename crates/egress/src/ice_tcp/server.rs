@@ -90,41 +90,41 @@ async fn serve(listener: Listener, shared: Arc<EngineState>, stopped: oneshot::R
 /// Accepts connections forever. Takes a permit before each; further ones wait in the kernel's
 /// queue.
 async fn accept(listener: &Listener, shared: &Arc<EngineState>, connections: &mut JoinSet<()>) {
-    let places = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
-    let door = TcpDoor::new(&shared.config);
+    let permits = Arc::new(Semaphore::new(shared.config.max_tcp_connections));
+    let acceptor = TcpAcceptor::new(&shared.config);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
         while connections.try_join_next().is_some() {}
         let (stream, remote) = listener.accept().await;
-        let Some(entered) = door.admit(remote, Instant::now().into_std()) else {
+        let Some(accepted) = acceptor.accept(remote, Instant::now().into_std()) else {
             tracing::debug!(%remote, "too many ICE-TCP connections of this address");
             continue;
         };
         let shared = Arc::clone(shared);
         connections.spawn(async move {
-            if let Err(error) = drive(stream, entered, &shared).await {
+            if let Err(error) = drive(stream, accepted, &shared).await {
                 tracing::debug!(%remote, %error, "ICE-TCP connection ended");
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-/// Admits connections and gives them their numbers.
-pub(crate) struct TcpDoor {
+/// Accepts connections within the limits, and gives them their numbers.
+pub(crate) struct TcpAcceptor {
     admission: Admission,
     next_id: AtomicU64,
 }
 
-/// A connection that was admitted.
-pub(crate) struct Entered {
+/// A connection that was accepted.
+pub(crate) struct Accepted {
     id: u64,
     admitted: Admitted,
 }
 
-impl TcpDoor {
+impl TcpAcceptor {
     pub(crate) fn new(config: &EngineConfig) -> Self {
         Self {
             admission: Admission::new(config.max_tcp_connections_per_address),
@@ -132,9 +132,9 @@ impl TcpDoor {
         }
     }
 
-    /// Admits a connection, if the limits of its address allow another.
-    pub(crate) fn admit(&self, remote: SocketAddr, now: std::time::Instant) -> Option<Entered> {
-        Some(Entered {
+    /// Accepts a connection, if the limits of its address allow another.
+    pub(crate) fn accept(&self, remote: SocketAddr, now: std::time::Instant) -> Option<Accepted> {
+        Some(Accepted {
             admitted: self.admission.admit(remote.ip(), now)?,
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
         })
@@ -161,19 +161,19 @@ pub(crate) enum Ended {
 }
 
 /// One connection, from its first byte to its last.
-async fn drive(stream: TcpStream, entered: Entered, shared: &EngineState) -> Result<(), Ended> {
+async fn drive(stream: TcpStream, accepted: Accepted, shared: &EngineState) -> Result<(), Ended> {
     let ends = (stream.local_addr()?, stream.peer_addr()?);
     // Each write is complete; waiting for more data would only delay it.
     stream.set_nodelay(true)?;
     let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-    serve_stream(stream.into_split(), ends, entered, shared).await
+    serve_stream(stream.into_split(), ends, accepted, shared).await
 }
 
 /// Serves a stream between the `local` and the `remote` address.
 pub(crate) async fn serve_stream(
     (mut reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     (local, remote): (SocketAddr, SocketAddr),
-    Entered { id, admitted }: Entered,
+    Accepted { id, admitted }: Accepted,
     shared: &EngineState,
 ) -> Result<(), Ended> {
     let Admitted {
