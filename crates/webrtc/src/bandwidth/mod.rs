@@ -140,6 +140,11 @@ impl PathEstimator {
         self.can_repeat = false;
     }
 
+    /// Returns whether the viewer does not report the arrival of each packet, or has not yet.
+    pub fn is_blind(&self) -> bool {
+        self.arrivals.is_none()
+    }
+
     /// Returns the record of packets with a transport-wide sequence number.
     pub fn sent_mut(&mut self) -> &mut SentPackets {
         &mut self.sent
@@ -163,7 +168,7 @@ impl PathEstimator {
             loss: (256.0 * self.loss) as u8,
             is_clear: self.is_clear,
             remb: self.reports.remb().filter(|_| self.arrivals.is_none()),
-            is_blind: self.arrivals.is_none(),
+            is_blind: self.is_blind(),
             can_probe: self.can_repeat && (self.arrivals.is_some() || self.reports.has_ordinary()),
         }
     }

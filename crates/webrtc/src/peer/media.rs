@@ -299,8 +299,11 @@ impl Media {
         let interval = repairs::resend_interval(round_trip, self.path.reordering());
         let pacer = self.pacer.as_mut().filter(|_| is_slow);
         let credit = pacer.map_or(usize::MAX, |pacer| pacer.credit(now));
+        let is_blind = self.path.is_blind();
         let mut wire = Wire::new(now, &self.clock, &self.sealer, buffer, self.path.sent_mut());
-        let total = self.repairs.send(video, logs, interval, credit, &mut wire);
+        let total = self
+            .repairs
+            .send(video, logs, interval, credit, is_blind, &mut wire);
         if is_slow {
             self.spend(total);
             // What waited would take all that the path carries from the live video.

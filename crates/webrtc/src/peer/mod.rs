@@ -8,6 +8,7 @@ mod feedback;
 mod media;
 mod output;
 mod playout_delay;
+mod repair_budget;
 mod repairs;
 mod report_schedule;
 mod stats;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::repair_budget::RepairBudget;
 use crate::pacer::Pacer;
 use crate::sender::{RepairLogs, RtpSender, Wire};
 
@@ -33,6 +34,7 @@ pub(super) struct Repairs {
     /// Sequence numbers, those that the viewer needs first at the front.
     lost: Vec<u16>,
     pacer: Pacer,
+    budget: RepairBudget,
     /// When more is to be sent.
     next: Option<Instant>,
 }
@@ -42,6 +44,7 @@ impl Repairs {
         Self {
             lost: Vec::new(),
             pacer: Pacer::new(RATE, now),
+            budget: RepairBudget::default(),
             next: None,
         }
     }
@@ -81,23 +84,36 @@ impl Repairs {
         self.lost.truncate(MAX_LOST);
     }
 
-    /// Sends packets that are due, at most `credit` bytes and a packet. Returns the bytes sent.
+    /// Sends packets that are due, at most `credit` bytes and a packet. Returns the bytes sent. To a
+    /// viewer that `is_blind` (see [`PathCondition`](crate::bandwidth::PathCondition)), packets beyond the
+    /// budget are not sent, unless an outage has lost them.
     pub(super) fn send(
         &mut self,
         video: &mut RtpSender,
         logs: RepairLogs<'_>,
         interval: Duration,
         credit: usize,
+        is_blind: bool,
         wire: &mut Wire<'_>,
     ) -> usize {
         let credit = credit.min(self.pacer.credit(wire.now()));
+        self.budget
+            .update(video.stats().octets, logs.present.bitrate());
         let (mut total, mut count) = (0, 0);
         for sequence in &self.lost {
             if total >= credit {
                 break;
             }
-            total += video.retransmit(*sequence, logs, interval, wire);
             count += 1;
+            let is_bounded = is_blind && !video.has_lost_in_outage(*sequence);
+            if is_bounded && !self.budget.has_some() {
+                continue;
+            }
+            let sent = video.retransmit(*sequence, logs, interval, wire);
+            total += sent;
+            if is_bounded {
+                self.budget.spend(sent);
+            }
         }
         self.lost.drain(..count);
         self.pacer.spend(total);
@@ -232,7 +248,7 @@ mod tests {
                     former: None,
                 };
                 let interval = Duration::from_millis(50);
-                repairs.send(sender, logs, interval, usize::MAX, wire);
+                repairs.send(sender, logs, interval, usize::MAX, true, wire);
             })
         }
     }

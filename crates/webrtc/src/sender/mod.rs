@@ -401,6 +401,12 @@ impl RtpSender {
         lost.dedup();
     }
 
+    /// Returns whether an outage of the network has lost the packet with this sequence number.
+    pub fn has_lost_in_outage(&self, sequence: u16) -> bool {
+        let sent = self.cursor.sent_as(sequence);
+        sent.is_some_and(|sent| self.outages.cover(sent.index))
+    }
+
     /// Retransmits the packet with this sequence number, in the RTX stream if one was negotiated,
     /// but not twice within `interval`. Returns the bytes written: 0 if the packet is not in its
     /// log any more, is of no use any more, or the buffer is full.

@@ -137,11 +137,20 @@ impl Simulation {
 
     /// Returns both ends for a client that sends no transport-wide feedback.
     pub(crate) fn without_feedback(seed: u64, keyframe_interval: u64) -> Self {
+        Self::without_feedback_of(seed, keyframe_interval, Rtc::builder())
+    }
+
+    /// The same with a client that is built so.
+    pub(crate) fn without_feedback_of(
+        seed: u64,
+        keyframe_interval: u64,
+        client: RtcConfig,
+    ) -> Self {
         let extensions = EXTENSIONS.map(|extension| match extension {
             HeaderExtension::TransportWideCc => HeaderExtension::Mid,
             other => other,
         });
-        let (client, role) = (Rtc::builder(), DtlsRole::Server);
+        let role = DtlsRole::Server;
         Self::build(seed, keyframe_interval, &[], client, &extensions, role)
     }
 
