@@ -175,8 +175,8 @@ impl Climb {
             return None;
         }
         let margin = if path.is_blind { BLIND_MARGIN } else { MARGIN };
-        let needs: Vec<u64> = above.iter().map(|rung| rung.rate * margin / 100).collect();
-        let next = *needs.last()?;
+        let needs = Needs { above, margin };
+        let next = needs.of(above.len().checked_sub(1)?);
         let shows_nothing = path.is_blind
             && self.doubtful >= DOUBTFUL
             && !self.proofs.has_failed(now, next, DOUBTFUL_TIME, true);
@@ -197,7 +197,7 @@ impl Climb {
             return Some(Up::Move(to));
         }
         let known = self.proofs.carried(now).unwrap_or(0).max(present);
-        let rate = needs[aim].min(known * MOST_LEAP / 100);
+        let rate = needs.of(aim).min(known * MOST_LEAP / 100);
         let bytes = PathEstimator::probe_bytes(rate, present, path.is_blind);
         let begins = stays <= long_proof(path.is_blind) + SEARCH;
         if now < self.next_probe || !begins || !self.budget.spend(bytes) {
@@ -212,32 +212,52 @@ impl Climb {
     /// Returns the place of the rendition that clusters try, by the rates that the renditions need: one
     /// above the best that the path carries. One switch is better than two, so first the clusters find
     /// out how far it goes.
-    fn aim(&self, now: Instant, needs: &[u64], is_blind: bool) -> usize {
-        let is_carried = |rate: &u64| self.proofs.is_carried(now, *rate);
+    fn aim<I>(&self, now: Instant, needs: &Needs<'_, I>, is_blind: bool) -> usize {
+        let is_carried = |place: &usize| self.proofs.is_carried(now, needs.of(*place));
         let has_failed = |rate| self.proofs.has_failed(now, rate, FAILED_VALID, is_blind);
-        match needs.iter().position(is_carried) {
-            None => needs.len() - 1,
+        match (0..needs.above.len()).find(is_carried) {
+            None => needs.above.len() - 1,
             Some(0) => 0,
-            Some(place) if has_failed(needs[place - 1]) => place,
+            Some(place) if has_failed(needs.of(place - 1)) => place,
             Some(place) => place - 1,
         }
     }
 
     /// Returns the place of the best rendition that is proven, while clusters try the one at `aim`.
-    fn proven(&self, now: Instant, needs: &[u64], aim: usize, is_blind: bool) -> Option<usize> {
-        let proven_for = |place: usize| self.proofs.proven_for(now, needs[place], is_blind);
+    fn proven<I>(
+        &self,
+        now: Instant,
+        needs: &Needs<'_, I>,
+        aim: usize,
+        is_blind: bool,
+    ) -> Option<usize> {
+        let proven_for = |place: usize| self.proofs.proven_for(now, needs.of(place), is_blind);
         let is_proven = |place: &usize| {
             let span = match *place {
                 place if place == aim => PROOF,
                 // Soon the better one is proven, and one switch is better than two.
-                _ if self.proofs.is_carried(now, needs[aim]) => long_proof(is_blind) + PATIENCE,
+                _ if self.proofs.is_carried(now, needs.of(aim)) => long_proof(is_blind) + PATIENCE,
                 _ => long_proof(is_blind),
             };
             proven_for(*place) >= span
         };
-        let to = (aim..needs.len()).find(is_proven)?;
+        let to = (aim..needs.above.len()).find(is_proven)?;
         // A better one may have its proof by now, a little after the lesser one.
         (aim..=to).find(|place| *place == to || proven_for(*place) >= PROOF)
+    }
+}
+
+/// The rates that the path must carry for the renditions above the present one.
+struct Needs<'a, I> {
+    above: &'a [Rung<I>],
+    /// Percent of the rate of a rendition.
+    margin: u64,
+}
+
+impl<I> Needs<'_, I> {
+    /// Returns the rate for the rendition at this place, in bits per second.
+    fn of(&self, place: usize) -> u64 {
+        self.above[place].rate * self.margin / 100
     }
 }
 
