@@ -152,6 +152,33 @@ impl Checker {
         }
     }
 
+    /// Checks the end of the session at `now`: a gap in the audio has a reason, or may still get one.
+    ///
+    /// # Errors
+    /// Returns the rule that is broken.
+    pub fn finish(&mut self, records: &[&Record], now: Instant) -> Result<(), String> {
+        let (changed, shown) = (self.publisher_changed, self.video);
+        let unexplained = self
+            .transcoded
+            .as_mut()
+            .and_then(|audio| audio.unexplained.take());
+        let Some((at, reason)) = unexplained.filter(|(at, _)| !explains(changed, *at)) else {
+            return Ok(());
+        };
+        // Its video would have come later.
+        let is_another =
+            |number: usize| shown.is_none_or(|shown| usize::from(shown.stamp.publisher) != number);
+        let since = at.checked_sub(HEARD).unwrap_or(at);
+        let mut others = records.iter().enumerate();
+        let may_have_changed =
+            others.any(|(number, record)| is_another(number) && record.has_sent_since(since));
+        if may_have_changed && now < at + HEARD {
+            return Ok(());
+        }
+        let ago = now.saturating_duration_since(at).as_millis();
+        Err(format!("{reason} {ago} ms before the end"))
+    }
+
     fn handle_video(
         &mut self,
         frame: ReadFrame,
@@ -319,9 +346,7 @@ impl Checker {
         let is_disturbed = records
             .iter()
             .any(|record| record.has_disturbed_audio(since));
-        let is_explained = |at: Instant| {
-            changed.is_some_and(|changed| changed + HEARD >= at && at + HEARD >= changed)
-        };
+        let is_explained = |at| explains(changed, at);
         if gap > AUDIO_TOLERANCE && !after_loss && !is_disturbed && !is_explained(now) {
             let reason = format!("the audio has a gap of {} ms", gap / 48);
             audio.unexplained.get_or_insert((now, reason));
@@ -338,6 +363,11 @@ impl Checker {
     }
 }
 
+/// Returns whether a change of the publisher explains a gap in the audio at this time.
+fn explains(changed: Option<Instant>, gap: Instant) -> bool {
+    changed.is_some_and(|changed| changed + HEARD >= gap && gap + HEARD >= changed)
+}
+
 fn record<'a>(records: &[&'a Record], publisher: u16) -> Option<&'a Record> {
     records.get(usize::from(publisher)).copied()
 }
@@ -346,4 +376,52 @@ fn record<'a>(records: &[&'a Record], publisher: u16) -> Option<&'a Record> {
 fn distance(times: &[u64], from: u32, to: u32) -> Option<i64> {
     let (from, to) = (times.get(from as usize)?, times.get(to as usize)?);
     to.checked_sub(*from).map(|distance| distance as i64)
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an origin for the simulated clock"
+)]
+mod tests {
+    use super::*;
+
+    const PATH: PathSoFar = PathSoFar {
+        may_lack_first: false,
+        is_clean: true,
+    };
+
+    /// Returns a checker that was sent audio with a gap of 200 ms at `now`.
+    fn with_gap(records: &[&Record], now: Instant) -> Checker {
+        let mut checker = Checker::new(true);
+        for place in [0, 1, 12] {
+            let played = Played::Audio {
+                packet: vec![0; 100],
+                timestamp: AUDIO_TICKS * place,
+                after_loss: false,
+            };
+            checker.handle(&played, records, PATH, now).unwrap();
+        }
+        checker
+    }
+
+    #[test]
+    fn session_that_ends_with_an_unexplained_gap_in_its_audio_fails() {
+        let now = Instant::now();
+        let silent = Record::default();
+        let end = with_gap(&[&silent], now).finish(&[&silent], now + HEARD / 2);
+        assert!(end.is_err_and(|rule| rule.contains("gap of 200 ms")));
+        assert_eq!(Checker::new(true).finish(&[&silent], now), Ok(()));
+    }
+
+    #[test]
+    fn publisher_that_may_have_taken_over_explains_a_gap_for_a_while() {
+        let now = Instant::now();
+        let mut other = Record::default();
+        other.began = Some(now);
+        other.video.push(0);
+        let end = |after| with_gap(&[&other], now).finish(&[&other], now + after);
+        assert_eq!(end(HEARD / 2), Ok(()));
+        assert!(end(HEARD).is_err(), "it would have been seen");
+    }
 }

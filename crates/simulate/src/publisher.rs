@@ -104,6 +104,13 @@ impl Record {
         })
     }
 
+    /// Returns whether a video frame was sent since then.
+    pub(crate) fn has_sent_since(&self, since: Instant) -> bool {
+        let last = self.video.len().checked_sub(1);
+        let sent = last.and_then(|last| self.sent_at(last as u32));
+        sent.is_some_and(|at| at >= since)
+    }
+
     /// Returns by how many milliseconds a video frame is older than the newest one.
     pub(crate) fn behind(&self, number: u32) -> Option<u64> {
         let time = self.video.get(number as usize)?;

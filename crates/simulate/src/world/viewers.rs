@@ -31,9 +31,10 @@ impl World<'_> {
             }
             seat.transmit(now);
         }
-        let Some(watching) = seat.watching.take() else {
+        let Some(mut watching) = seat.watching.take() else {
             return Ok(());
         };
+        self.finish(number, &mut watching)?;
         self.sessions.note_left(&watching.name(), leaving, now);
         self.summary.frames += watching.checker.frames;
         self.summary.audio_frames += watching.checker.audio_frames;
@@ -49,6 +50,13 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Checks what a viewer got, once more at the end of its session.
+    fn finish(&self, number: usize, watching: &mut Watching) -> Result<(), String> {
+        let records: Vec<&Record> = self.publishers.iter().map(|one| &one.record).collect();
+        let finished = watching.checker.finish(&records, self.now);
+        finished.map_err(|rule| format!("viewer {number}: {rule}"))
     }
 
     fn join(&mut self, number: usize) -> Result<(), String> {
@@ -252,16 +260,17 @@ impl World<'_> {
             } else {
                 failure.unwrap_or_default()
             };
-            self.lose(number, &why);
+            self.lose(number, &why)?;
         }
         Ok(())
     }
 
     /// Ends a player that gets nothing any more; another one comes in its place.
-    fn lose(&mut self, number: usize, why: &str) {
+    fn lose(&mut self, number: usize, why: &str) -> Result<(), String> {
         let now = self.now;
-        let seat = &mut self.seats[number];
-        if let Some(watching) = seat.watching.take() {
+        if let Some(mut watching) = self.seats[number].watching.take() {
+            self.finish(number, &mut watching)?;
+            let seat = &mut self.seats[number];
             let name = watching.name();
             self.sessions.note_left(&name, Leaving::Silently, now);
             self.summary.frames += watching.checker.frames;
@@ -270,6 +279,7 @@ impl World<'_> {
             let watched = now.duration_since(watching.since);
             self.note(format!("viewer {number} ends after {watched:?}: {why}"));
         }
+        Ok(())
     }
 }
 
