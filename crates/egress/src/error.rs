@@ -4,7 +4,6 @@ use distributary_hub::TooManyViewers;
 use distributary_net::Full;
 use rand::rngs::SysError;
 
-use crate::session::NameTaken;
 use distributary_webrtc::sdp::{NegotiationError, UndecodableVideo};
 
 /// The reason why a viewer gets no session, or no offer of one.
@@ -50,10 +49,4 @@ pub enum AcceptError {
     /// The answer leads to no session.
     #[error(transparent)]
     Open(#[from] OpenError),
-}
-
-impl From<NameTaken> for OpenError {
-    fn from(NameTaken: NameTaken) -> Self {
-        Self::NameTaken
-    }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use distributary_hub::Reservation;
 use distributary_names::StreamName;
 
-use super::enter::{AgreedSession, enter, new_context};
+use super::enter::{AgreedSession, Entered, enter, new_context};
 use super::local;
 use crate::error::{AcceptError, OpenError, PrepareError};
 use crate::session::{SessionId, ViewerOptions};
@@ -102,23 +103,45 @@ pub(super) fn accept(
         answer.accept(&local::plan(&stats, &shared.config), &offer.local)
     };
     let enters = |offer, negotiated| enter_answered(shared, id, offer, negotiated, now);
-    shared.counter_offers.accept(id, accepts, enters)
+    match shared.counter_offers.accept(id, accepts, enters)? {
+        Ok((options, entered)) => {
+            entered.finish()?;
+            Ok(options)
+        }
+        Err(refused) => Err(refused.error.into()),
+    }
 }
 
-/// Enters the session of an offer that was answered. Returns the options of its viewer.
+/// A page that answers and becomes no viewer, because of a limit.
+struct RefusedPage {
+    error: OpenError,
+    _reservation: Reservation,
+}
+
+/// Enters the session of an offer that was answered. Returns the options of its viewer, and what is left
+/// to log and to drop.
 fn enter_answered(
     shared: &EngineState,
     id: &SessionId,
     offer: PendingOffer,
     negotiated: Negotiated,
     now: Instant,
-) -> Result<ViewerOptions, AcceptError> {
+) -> Result<(ViewerOptions, Entered), RefusedPage> {
     let options = offer.options;
     let context = match offer.to {
         OfferedTo::Viewer(context) => context,
         OfferedTo::Page { .. } => {
             shared.prepared.note_answered();
-            new_context(shared, id, offer.reservation.stream().name(), &options)?
+            let stream = offer.reservation.stream().name();
+            match new_context(shared, id, stream, &options) {
+                Ok(context) => context,
+                Err(error) => {
+                    return Err(RefusedPage {
+                        error,
+                        _reservation: offer.reservation,
+                    });
+                }
+            }
         }
     };
     let agreed = AgreedSession {
@@ -130,17 +153,82 @@ fn enter_answered(
         reservation: offer.reservation,
         context,
     };
-    enter(shared, agreed, now)?;
-    Ok(options)
+    Ok((options, enter(shared, agreed, now)))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::engine::{Engine, EngineConfig};
     use crate::state::PREPARED_LIFETIME;
     use distributary_hub::{Hub, HubConfig};
-    use std::time::Duration;
+    use distributary_webrtc::certificate::{Certificate, Fingerprint};
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, SystemTime};
+    use tracing::Event;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    /// Returns a player's answer to a counter-offer.
+    pub(in crate::engine) fn answer_to(offer: &str, fingerprint: &Fingerprint) -> Answer {
+        let lines = offer
+            .lines()
+            .filter(|line| !line.starts_with("a=candidate"));
+        let lines = lines.map(|ours| match ours.split_once(':') {
+            Some(("a=ice-ufrag", _)) => "a=ice-ufrag:view".to_owned(),
+            Some(("a=ice-pwd", _)) => "a=ice-pwd:thePasswordOfTheViewer".to_owned(),
+            Some(("a=fingerprint", _)) => format!("a=fingerprint:{fingerprint}"),
+            Some(("a=setup", _)) => "a=setup:active".to_owned(),
+            None if ours == "a=sendonly" => "a=recvonly".to_owned(),
+            _ => ours.to_owned(),
+        });
+        let text: String = lines.map(|line| format!("{line}\r\n")).collect();
+        Answer::parse(&text).unwrap()
+    }
+
+    /// Notes for each event of the log whether somebody holds the table of counter-offers.
+    struct Watches {
+        shared: Arc<EngineState>,
+        held: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl<S: tracing::Subscriber> Layer<S> for Watches {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            let is_held = self.shared.counter_offers.is_locked();
+            self.held.lock().unwrap().push(is_held);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[expect(clippy::disallowed_methods, reason = "a running engine")]
+    async fn table_of_counter_offers_is_free_while_an_answer_is_logged() {
+        let config = EngineConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            candidates: vec![[127, 0, 0, 1].into()],
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
+        let (shared, now) = (&engine.shared, Instant::now());
+        let certificate = Certificate::generate(SystemTime::now()).unwrap();
+        let stream = StreamName::parse("live/test").unwrap();
+        let held = Arc::default();
+        let watches = Watches {
+            shared: Arc::clone(shared),
+            held: Arc::clone(&held),
+        };
+        let subscriber = tracing_subscriber::registry().with(watches);
+        tracing::subscriber::with_default(subscriber, || {
+            let options = ViewerOptions::default();
+            let offered = offer(shared, &stream, options, now).unwrap();
+            let answer = answer_to(&offered.offer, certificate.fingerprint());
+            accept(shared, &offered.id, &answer, now).unwrap();
+        });
+        let held = std::mem::take(&mut *held.lock().unwrap());
+        assert!(held.len() >= 2, "it is offered and answered: {held:?}");
+        assert!(!held.contains(&true), "{held:?}");
+        let stopping = engine.clone();
+        let stopped = tokio::task::spawn_blocking(move || stopping.shutdown());
+        stopped.await.unwrap();
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     #[expect(clippy::disallowed_methods, reason = "a running engine")]

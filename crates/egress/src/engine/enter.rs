@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use distributary_hub::Reservation;
 use distributary_names::StreamName;
+use tracing::Span;
 
 use crate::error::OpenError;
 use crate::session::{PendingSession, SessionContext, SessionId, ViewerOptions};
@@ -12,7 +13,7 @@ use crate::state::{EngineState, Identity};
 use distributary_webrtc::dtls::DtlsRole;
 use distributary_webrtc::ice::Credentials;
 use distributary_webrtc::peer::PeerConfig;
-use distributary_webrtc::sdp::{LocalParameters, Negotiated};
+use distributary_webrtc::sdp::{LocalParameters, Negotiated, Note};
 use distributary_webrtc::sender::SenderConfig;
 
 /// A negotiated session.
@@ -26,25 +27,43 @@ pub(super) struct AgreedSession {
     pub(super) context: SessionContext,
 }
 
+/// What is left to log and to drop once a session was entered, or could not be.
+#[must_use]
+pub(super) struct Entered {
+    span: Span,
+    notes: Vec<Note>,
+    /// The session, if it could not be entered.
+    refused: Option<Box<PendingSession>>,
+    _identity: Arc<Identity>,
+}
+
+impl Entered {
+    /// Logs how a session was entered.
+    pub(super) fn finish(self) -> Result<(), OpenError> {
+        for note in &self.notes {
+            tracing::info!(parent: &self.span, "{note}");
+        }
+        if self.refused.is_some() {
+            return Err(OpenError::NameTaken);
+        }
+        tracing::info!(parent: &self.span, "answered");
+        Ok(())
+    }
+}
+
 /// Enters a session into the registry, where it waits for the viewer's first packet.
-pub(super) fn enter(
-    shared: &EngineState,
-    agreed: AgreedSession,
-    now: Instant,
-) -> Result<(), OpenError> {
+pub(super) fn enter(shared: &EngineState, agreed: AgreedSession, now: Instant) -> Entered {
     let AgreedSession {
         id,
         local,
         identity,
-        negotiated,
+        mut negotiated,
         options,
         reservation,
         context,
     } = agreed;
     let span = context.span.clone();
-    for note in &negotiated.notes {
-        tracing::info!(parent: &span, "{note}");
-    }
+    let notes = std::mem::take(&mut negotiated.notes);
     let cname: Arc<str> = local.cname.as_str().into();
     let session = PendingSession {
         id,
@@ -59,10 +78,16 @@ pub(super) fn enter(
         reservation,
         context,
     };
-    shared.registry.insert(session)?;
-    shared.outcomes.note_asked(now);
-    tracing::info!(parent: &span, "answered");
-    Ok(())
+    let refused = shared.registry.insert(session).err();
+    if refused.is_none() {
+        shared.outcomes.note_asked(now);
+    }
+    Entered {
+        span,
+        notes,
+        refused,
+        _identity: identity,
+    }
 }
 
 /// Creates the context of a session, if the limits admit another viewer.

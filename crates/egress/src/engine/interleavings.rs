@@ -20,13 +20,14 @@ use distributary_names::StreamName;
 use distributary_net::{FairQuota, Quota};
 use distributary_webrtc::certificate::{Certificate, Fingerprint};
 use distributary_webrtc::ice::Credentials;
-use distributary_webrtc::sdp::{Answer, IceFragment, Offer};
+use distributary_webrtc::sdp::{IceFragment, Offer};
 use distributary_webrtc::stun::{IceRole, Message, MessageWriter, Method, TransactionId};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
 use tokio::sync::mpsc;
 
+use super::counter_offer::tests::answer_to;
 use super::{
     CloseError, EngineConfig, IcePatch, OpenError, OpenedSession, ViewerOptions, close,
     counter_offer, open, patch,
@@ -545,23 +546,6 @@ fn shutdown_ends_the_sessions_of_viewers_that_come_meanwhile() {
     });
 }
 
-/// Returns a player's answer to a counter-offer.
-fn answer_to(offer: &str) -> Answer {
-    let lines = offer
-        .lines()
-        .filter(|line| !line.starts_with("a=candidate"));
-    let lines = lines.map(|ours| match ours.split_once(':') {
-        Some(("a=ice-ufrag", _)) => "a=ice-ufrag:view".to_owned(),
-        Some(("a=ice-pwd", _)) => "a=ice-pwd:thePasswordOfTheViewer".to_owned(),
-        Some(("a=fingerprint", _)) => format!("a=fingerprint:{}", *FINGERPRINT),
-        Some(("a=setup", _)) => "a=setup:active".to_owned(),
-        None if ours == "a=sendonly" => "a=recvonly".to_owned(),
-        _ => ours.to_owned(),
-    });
-    let text: String = lines.map(|line| format!("{line}\r\n")).collect();
-    Answer::parse(&text).unwrap()
-}
-
 #[test]
 fn session_is_found_and_ends_while_its_offer_is_being_answered() {
     check(|| {
@@ -573,7 +557,7 @@ fn session_is_found_and_ends_while_its_offer_is_being_answered() {
         };
         let stream = name("live/show");
         let offered = counter_offer::offer(&gateway.shared, &stream, options, gateway.now).unwrap();
-        let (id, answer) = (offered.id, answer_to(&offered.offer));
+        let (id, answer) = (offered.id, answer_to(&offered.offer, &FINGERPRINT));
         let answers = {
             let gateway = gateway.clone();
             thread::spawn(move || {

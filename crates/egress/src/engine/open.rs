@@ -107,7 +107,7 @@ pub(crate) fn open(
         reservation,
         context,
     };
-    enter(shared, agreed, now)?;
+    enter(shared, agreed, now).finish()?;
     Ok(OpenedSession {
         id,
         answer: sdp,

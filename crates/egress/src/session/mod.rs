@@ -16,7 +16,7 @@ pub(crate) use pending::PendingSession;
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use registry::RELEASES_BEFORE_CLAIM;
 pub(crate) use registry::{
-    Challenge, Claim, Closing, Ended, Found, Location, MAX_FRAGMENTS, NameTaken, Registry,
-    Reported, RestartError,
+    Challenge, Claim, Closing, Ended, Found, Location, MAX_FRAGMENTS, Registry, Reported,
+    RestartError,
 };
 pub use watch::SessionWatch;

@@ -144,10 +144,6 @@ pub(crate) struct Ended {
     pub(crate) was_heard: bool,
 }
 
-/// Another session has the same id or the same user name fragment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NameTaken;
-
 /// The effect of a player's report.
 #[derive(Debug)]
 pub(crate) enum Reported {
@@ -176,13 +172,14 @@ impl Registry {
         self.lock().by_id.len()
     }
 
-    /// Enters a session, to wait for its viewer.
-    pub(crate) fn insert(&self, session: PendingSession) -> Result<(), NameTaken> {
+    /// Enters a session, to wait for its viewer. Returns it if another one has the same id or the same
+    /// user name fragment.
+    pub(crate) fn insert(&self, session: PendingSession) -> Result<(), Box<PendingSession>> {
         let id = session.id;
         let ufrag: Box<str> = session.peer.local.ufrag().into();
         let mut sessions = self.lock();
         if sessions.by_id.contains_key(&id) || sessions.by_ufrag.contains_key(&ufrag) {
-            return Err(NameTaken);
+            return Err(Box::new(session));
         }
         sessions.newest.push_back((session.created, id));
         sessions.by_ufrag.insert(ufrag.clone(), id);

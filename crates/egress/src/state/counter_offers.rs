@@ -97,18 +97,24 @@ impl CounterOffers {
     /// the offer keeps waiting for another answer.
     ///
     /// Nobody sees the table meanwhile: who looks for the offer first and then for the session finds one
-    /// of them.
+    /// of them. So `enter` logs nothing and drops no stream or session: it returns them to the caller.
     pub(crate) fn accept<N, T>(
         &self,
         id: &SessionId,
         answer: impl FnOnce(&PendingOffer) -> Result<N, NegotiationError>,
-        enter: impl FnOnce(PendingOffer, N) -> Result<T, AcceptError>,
+        enter: impl FnOnce(PendingOffer, N) -> T,
     ) -> Result<T, AcceptError> {
         let mut by_id = self.lock();
         let negotiated = answer(by_id.get(id).ok_or(AcceptError::NoOffer)?);
         let negotiated = negotiated.map_err(OpenError::from)?;
         let offer = by_id.remove(id).ok_or(AcceptError::NoOffer)?;
-        enter(offer, negotiated)
+        Ok(enter(offer, negotiated))
+    }
+
+    /// Returns whether somebody sees the table.
+    #[cfg(test)]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.by_id.try_lock().is_err()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, PendingOffer>> {
