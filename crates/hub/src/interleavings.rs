@@ -5,6 +5,10 @@
     clippy::disallowed_methods,
     reason = "an origin for the simulated clock"
 )]
+#![allow(
+    clippy::unwrap_used,
+    reason = "Clippy takes nothing that also needs a feature for tests"
+)]
 
 use std::panic::catch_unwind;
 use std::sync::Arc;

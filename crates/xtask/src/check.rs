@@ -40,7 +40,7 @@ pub(crate) struct Options {
 pub(crate) enum Step {
     /// Formatting.
     Fmt,
-    /// Clippy on all targets, warnings denied.
+    /// Clippy on all targets, and on the tests of interleavings, warnings denied.
     Clippy,
     /// Licenses, versions and sources of the dependencies, by the rules of `deny.toml`.
     ///
@@ -103,7 +103,12 @@ impl Step {
         match (self, has_nextest) {
             (Self::Fmt, _) => vec!["fmt --all --check"],
             (Self::Clippy, _) => {
-                vec!["clippy --locked --workspace --all-targets -- -D warnings"]
+                vec![
+                    "clippy --locked --workspace --all-targets -- -D warnings",
+                    // The tests of interleavings, with their locks. Only the crates are checked again.
+                    "clippy --locked --workspace --lib --profile test \
+                     --features distributary-egress/shuttle -- -D warnings",
+                ]
             }
             (Self::Deny, _) => vec!["deny --locked check licenses bans sources"],
             (Self::Doc, _) => {

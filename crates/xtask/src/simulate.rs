@@ -18,9 +18,10 @@ use crate::tools;
 /// file of its own.
 const BUILD: &str = "test --offline --quiet --workspace --test by_seed --no-run";
 
-/// Runs the tests that need the locks of shuttle: with those, the others fail.
-const INTERLEAVINGS: &str = "test --locked --package distributary-hub --package distributary-egress --lib \
-     --features distributary-egress/shuttle interleavings";
+/// Runs the tests that need the locks of shuttle: with those, the others fail. The whole workspace is built,
+/// so that no dependency is compiled twice.
+const INTERLEAVINGS: &str = "test --locked --workspace --lib --features distributary-egress/shuttle \
+     interleavings";
 
 /// Command-line arguments.
 #[derive(Args)]

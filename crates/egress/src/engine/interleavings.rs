@@ -7,6 +7,10 @@
     clippy::disallowed_methods,
     reason = "an origin for the simulated clock"
 )]
+#![allow(
+    clippy::unwrap_used,
+    reason = "Clippy takes nothing that also needs a feature for tests"
+)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::panic::catch_unwind;
@@ -168,7 +172,7 @@ impl Gateway {
     }
 
     fn close(&self, id: SessionId) -> Result<(), CloseError> {
-        close::close(&self.shared, &id, self.now)
+        close(&self.shared, &id, self.now)
     }
 
     /// Restarts ICE of a session. Returns our new fragment.
