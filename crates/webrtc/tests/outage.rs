@@ -23,7 +23,7 @@ fn client() -> RtcConfig {
 fn viewer_is_at_the_live_edge_within_a_second_or_five_round_trips_after_an_outage() {
     for round_trip in [20, 50, 200, 350, 500] {
         let back = SECOND.max(Duration::from_millis(5 * round_trip));
-        // The client asks for the last hundred packets. They are no outage if half of them are a keyframe.
+        // The client asks for the last hundred packets.
         for into_gop in [700, 1200, 1700] {
             let case = format!("{round_trip} ms, {into_gop} ms into the GOP");
             let mut simulation = Simulation::with_client(1, 60, &[], client());
@@ -56,6 +56,31 @@ fn viewer_is_at_the_live_edge_within_a_second_or_five_round_trips_after_an_outag
                 after + 2 >= expected,
                 "{case}: {after} frames of {expected}"
             );
+        }
+    }
+}
+
+/// The client asks for the last hundred packets, of which half are a keyframe.
+#[test]
+fn outage_whose_last_packets_are_a_keyframe_is_no_reason_for_a_playout_delay() {
+    for round_trip in [50, 200, 350] {
+        for frames in [31, 32, 34] {
+            let mut simulation = Simulation::with_client(1, 60, &[], client());
+            simulation.network.delay = Duration::from_millis(round_trip / 2);
+            simulation.connect(1);
+            simulation.run(5 * SECOND);
+            simulation.run_until(3 * SECOND, |simulation| {
+                simulation.published() % 60 == frames
+            });
+            simulation.network.loss_permille = 1000;
+            simulation.run(3 * SECOND);
+            simulation.network.loss_permille = 0;
+            for _ in 0..20 {
+                simulation.run(SECOND / 10);
+                let asked = simulation.peer.stats().playout_delay;
+                let case = format!("{round_trip} ms, {frames} frames");
+                assert_eq!(asked, Some(Duration::ZERO), "{case}");
+            }
         }
     }
 }

@@ -40,7 +40,12 @@ impl Media {
                     }
                 }
                 Packet::Remb(remb) => self.path.handle_remb(remb.bitrate),
-                Packet::TransportFeedback(feedback) => self.path.handle_feedback(now, &feedback),
+                Packet::TransportFeedback(feedback) => {
+                    self.path.handle_feedback(now, &feedback);
+                    if let Some(video) = &mut self.video {
+                        video.note_feedback(now);
+                    }
+                }
                 Packet::ReceiverReferenceTime(time) => {
                     self.control.reference_time = Some((time, now));
                 }

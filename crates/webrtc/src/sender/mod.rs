@@ -381,9 +381,15 @@ impl RtpSender {
         }
     }
 
+    /// Records that transport-wide feedback has come.
+    pub fn note_feedback(&mut self, now: Instant) {
+        self.outages.note_feedback(now, self.cursor.next_index());
+    }
+
     /// Records a request of the viewer for the packets with these sequence numbers.
     pub fn note_nack(&mut self, now: Instant, lost: &[u16], logs: RepairLogs<'_>) {
         self.reception.note_nack(now);
+        self.outages.note_heard(now, self.cursor.next_index());
         let sent = lost.iter().filter_map(|sequence| {
             let sent = self.cursor.sent_as(*sequence)?;
             Some((sent.index, logs.get(&sent)?.at))

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 const OUTAGE: Duration = Duration::from_millis(250);
 const LEAST: u64 = 10;
 
+/// Transport-wide feedback comes at least four times a second while packets arrive (Chromium). Where none
+/// has come for this long, none of the packets did.
+const SILENCE: Duration = Duration::from_millis(750);
+
 /// Tells packets that an outage has lost from those that the network loses now and then.
 ///
 /// No playout delay covers an outage, so its losses are no reason to ask for one.
@@ -14,6 +18,8 @@ const LEAST: u64 = 10;
 pub(super) struct Outages {
     /// Index of the last packet of the last one.
     last: Option<u64>,
+    /// When feedback came last, and the index of the next packet then.
+    heard: Option<(Instant, u64)>,
 }
 
 /// Packets in a row.
@@ -25,6 +31,23 @@ struct Run {
 }
 
 impl Outages {
+    /// Records that transport-wide feedback has come. `next` is the index of the next packet.
+    pub(super) fn note_feedback(&mut self, now: Instant, next: u64) {
+        self.note_heard(now, next);
+        self.heard = Some((now, next));
+    }
+
+    /// Records that feedback or a request has come. Some viewers ask for the last packets of an outage
+    /// alone, which may be those of a keyframe, so that it seems short.
+    pub(super) fn note_heard(&mut self, now: Instant, next: u64) {
+        let was_silent = self.heard.is_some_and(|(at, index)| {
+            now.saturating_duration_since(at) >= SILENCE && next.saturating_sub(index) >= LEAST
+        });
+        if was_silent {
+            self.last = next.checked_sub(1);
+        }
+    }
+
     /// Handles the packets that a viewer asks for in one request: index and time of each.
     pub(super) fn note_lost(&mut self, lost: impl Iterator<Item = (u64, Instant)>) {
         let mut run: Option<Run> = None;
@@ -76,6 +99,23 @@ mod tests {
         // A part of it that is asked for again changes nothing.
         note(&mut outages, start, 100..130);
         assert!(outages.cover(139));
+    }
+
+    #[test]
+    fn packets_without_feedback_for_long_have_met_an_outage() {
+        let start = Instant::now();
+        let mut outages = Outages::default();
+        let at = |millis| start + Duration::from_millis(millis);
+        outages.note_heard(at(2000), 200);
+        assert!(!outages.cover(0), "no feedback is expected");
+        outages.note_feedback(at(2000), 200);
+        outages.note_feedback(at(2700), 270);
+        assert!(!outages.cover(200), "it may have been lost");
+        outages.note_heard(at(3500), 350);
+        assert!(outages.cover(349) && !outages.cover(350));
+        outages.note_feedback(at(3550), 355);
+        outages.note_feedback(at(5000), 360);
+        assert!(!outages.cover(355), "the publisher has paused");
     }
 
     #[test]
