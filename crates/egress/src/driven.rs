@@ -1,31 +1,30 @@
 //! An engine without sockets, threads and clocks, for simulations: the caller passes datagrams and
 //! the time, and takes the datagrams that are to be sent.
 
+mod shards;
+
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use distributary_hub::{Delivery, Hub, Sink};
+use distributary_hub::Hub;
 use distributary_names::{RenditionId, StreamName};
 use distributary_webrtc::quality::Preference;
 use distributary_webrtc::sdp::{IceFragment, Offer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 
-use crate::command::Command;
 use crate::datagrams::{Outlet, Received, SendError};
 use crate::engine::{
     self, CloseError, EngineConfig, IcePatch, OpenError, OpenedSession, PatchError, QualityError,
 };
 use crate::ice_tcp::{TcpAcceptor, serve_stream};
-use crate::inbox::Inbox;
 use crate::session::{SessionId, ViewerOptions};
-use crate::shard::Shard;
 use crate::state::{Clocks, EngineAddress, EngineState, IdentityError};
 
 pub use crate::shard::ShardTables;
+pub(crate) use shards::{DrivenSetup, DrivenShard};
 
 /// Commands that may wait for a shard.
 const INBOX_CAPACITY: usize = 1024;
@@ -37,14 +36,7 @@ const QUEUE: usize = 8192;
 pub struct DrivenEngine {
     shared: Arc<EngineState>,
     tcp: TcpAcceptor,
-    shards: Vec<DrivenShard>,
-}
-
-struct DrivenShard {
-    shard: Shard<Outbox>,
-    outbox: Outbox,
-    inbox: mpsc::Receiver<Command>,
-    deliveries: mpsc::Receiver<Delivery>,
+    shards: Vec<DrivenShard<Outbox>>,
 }
 
 /// A datagram that a shard sends.
@@ -103,31 +95,28 @@ impl DrivenEngine {
         now: Instant,
         wall: SystemTime,
     ) -> Result<Self, IdentityError> {
-        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards)
-            .map(|_| Inbox::with_capacity(INBOX_CAPACITY))
-            .unzip();
-        let address = EngineAddress {
-            local: config.listen,
-            has_tcp: true,
+        let setup = DrivenSetup {
+            address: EngineAddress {
+                local: config.listen,
+                has_tcp: true,
+            },
+            clocks: Clocks { now, wall },
+            commands: INBOX_CAPACITY,
+            deliveries: QUEUE,
+            config,
+            hub,
+            shards,
         };
-        let clocks = Clocks { now, wall };
-        let shared = Arc::new(EngineState::new(config, hub, address, inboxes, clocks)?);
-        let driven = |(index, inbox)| {
-            let (sink, deliveries) = Sink::channel(QUEUE);
-            let outbox = Outbox(Rc::new(RefCell::new(Sent {
+        let outbox = || {
+            Outbox(Rc::new(RefCell::new(Sent {
                 datagrams: Vec::new(),
                 room: usize::MAX,
-            })));
-            DrivenShard {
-                shard: Shard::new(index, Arc::clone(&shared), outbox.clone(), sink, now),
-                outbox,
-                inbox,
-                deliveries,
-            }
+            })))
         };
+        let (shared, shards) = setup.start(outbox)?;
         Ok(Self {
             tcp: TcpAcceptor::new(&shared.config),
-            shards: receivers.into_iter().enumerate().map(driven).collect(),
+            shards,
             shared,
         })
     }
@@ -225,17 +214,9 @@ impl DrivenEngine {
         while !is_idle {
             is_idle = true;
             for driven in &mut self.shards {
-                while let Ok(command) = driven.inbox.try_recv() {
-                    is_idle = false;
-                    driven.shard.handle_command(command, now);
-                }
-                while let Ok(delivery) = driven.deliveries.try_recv() {
-                    is_idle = false;
-                    driven.shard.handle_delivery(&delivery, now);
-                }
-                if driven.shard.poll_timeout().is_some_and(|due| due <= now) {
-                    driven.shard.handle_timeout(now);
-                }
+                is_idle &= !driven.handle_commands(now);
+                is_idle &= !driven.handle_deliveries(now);
+                driven.handle_timeout(now);
             }
         }
     }
@@ -244,7 +225,7 @@ impl DrivenEngine {
     /// what has waited for room.
     pub fn set_room(&mut self, shard: usize, datagrams: usize, now: Instant) {
         if let Some(driven) = self.shards.get_mut(shard) {
-            driven.outbox.0.borrow_mut().room = datagrams;
+            driven.outlet.0.borrow_mut().room = datagrams;
             if driven.shard.has_unsent() {
                 driven.shard.handle_writable(now);
             }
@@ -255,7 +236,7 @@ impl DrivenEngine {
     pub fn take_sent(&mut self, shard: usize) -> Vec<SentDatagram> {
         let driven = self.shards.get(shard);
         driven.map_or(Vec::new(), |driven| {
-            std::mem::take(&mut driven.outbox.0.borrow_mut().datagrams)
+            std::mem::take(&mut driven.outlet.0.borrow_mut().datagrams)
         })
     }
 

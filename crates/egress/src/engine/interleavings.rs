@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use distributary_bench::answer::Answer as PlayerAnswer;
 use distributary_bench::offer::offer;
-use distributary_hub::{Hub, HubConfig, Sink, TooManyViewers, ViewerLimits};
+use distributary_hub::{Hub, HubConfig, TooManyViewers, ViewerLimits};
 use distributary_names::StreamName;
 use distributary_net::{FairQuota, Quota};
 use distributary_webrtc::certificate::{Certificate, Fingerprint};
@@ -29,19 +29,18 @@ use distributary_webrtc::stun::{IceRole, Message, MessageWriter, Method, Transac
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
-use tokio::sync::mpsc;
 
 use super::counter_offer::tests::answer_to;
 use super::{
-    CloseError, EngineConfig, IcePatch, OpenError, OpenedSession, ViewerOptions, close,
-    counter_offer, open, patch,
+    CloseError, IcePatch, OpenError, OpenedSession, ViewerOptions, close, counter_offer, open,
+    patch,
 };
 use crate::command::Command;
 use crate::datagrams::{Outlet, Received, SendError};
-use crate::inbox::Inbox;
+use crate::driven::{DrivenSetup, DrivenShard};
 use crate::session::{CONNECT_TIMEOUT, Location, RELEASES_BEFORE_CLAIM, SessionId};
-use crate::shard::{Shard, ShardTables};
-use crate::state::{Clocks, EngineAddress, EngineState};
+use crate::shard::ShardTables;
+use crate::state::EngineState;
 
 /// Interleavings that each test tries.
 const INTERLEAVINGS: usize = 500;
@@ -66,6 +65,7 @@ fn check(test: impl Fn() + Send + Sync + 'static) {
 }
 
 /// An outlet to nowhere.
+#[derive(Clone, Copy)]
 struct Nowhere;
 
 impl Outlet for Nowhere {
@@ -80,22 +80,16 @@ impl Outlet for Nowhere {
     }
 }
 
-/// A shard and its inbox.
+/// A shard, and its time.
 struct Driven {
-    shard: Shard<Nowhere>,
-    inbox: mpsc::Receiver<Command>,
+    driven: DrivenShard<Nowhere>,
     now: Instant,
 }
 
 impl Driven {
     /// Handles the commands that wait. Returns whether there was one.
     fn handle_commands(&mut self) -> bool {
-        let mut is_idle = true;
-        while let Ok(command) = self.inbox.try_recv() {
-            is_idle = false;
-            self.shard.handle_command(command, self.now);
-        }
-        !is_idle
+        self.driven.handle_commands(self.now)
     }
 
     /// Handles a datagram, and the commands that wait before and after it.
@@ -106,13 +100,17 @@ impl Driven {
             local: None,
             bytes: &mut bytes,
         };
-        self.shard.handle_datagram(datagram, self.now);
+        self.driven.shard.handle_datagram(datagram, self.now);
         thread::yield_now();
         self.handle_commands();
     }
 
+    fn tables(&self) -> ShardTables {
+        self.driven.shard.tables()
+    }
+
     fn viewers(&self) -> usize {
-        self.shard.tables().viewers
+        self.tables().viewers
     }
 }
 
@@ -130,29 +128,10 @@ impl Gateway {
             viewers,
             ..HubConfig::default()
         });
-        let config = EngineConfig {
-            candidates: vec![[192, 0, 2, 1].into()],
-            offline_grace: None,
-            ..EngineConfig::default()
-        };
-        let (inboxes, receivers): (Vec<_>, Vec<_>) =
-            (0..shards).map(|_| Inbox::with_capacity(64)).unzip();
-        let address = EngineAddress {
-            local: ([192, 0, 2, 1], 8189).into(),
-            has_tcp: false,
-        };
-        let wall = SystemTime::now();
-        let shared = EngineState::new(config, hub, address, inboxes, Clocks { now, wall });
-        let shared = Arc::new(shared.unwrap());
-        let driven = |(index, inbox)| {
-            let (sink, _) = Sink::channel(64);
-            Driven {
-                shard: Shard::new(index, Arc::clone(&shared), Nowhere, sink, now),
-                inbox,
-                now,
-            }
-        };
-        let shards = receivers.into_iter().enumerate().map(driven).collect();
+        let setup = DrivenSetup::for_test(hub, shards, now);
+        let (shared, shards) = setup.start(|| Nowhere).unwrap();
+        let shards = shards.into_iter().map(|driven| Driven { driven, now });
+        let shards = shards.collect();
         (Self { shared, now }, shards)
     }
 
@@ -193,7 +172,7 @@ impl Gateway {
         for _ in 0..2 {
             for shard in &mut *shards {
                 shard.now += UPKEEP;
-                shard.shard.handle_timeout(shard.now);
+                shard.driven.shard.handle_timeout(shard.now);
             }
         }
     }
@@ -201,7 +180,7 @@ impl Gateway {
     /// Checks that the registry, the shards and the counts have this many sessions, of which some
     /// wait.
     fn expect_sessions(&self, shards: &[Driven], claimed: usize, waiting: usize) {
-        let tables: Vec<ShardTables> = shards.iter().map(|shard| shard.shard.tables()).collect();
+        let tables: Vec<ShardTables> = shards.iter().map(Driven::tables).collect();
         let viewers: usize = tables.iter().map(|tables| tables.viewers).sum();
         assert_eq!(viewers, claimed, "{tables:?}");
         assert!(
@@ -220,7 +199,7 @@ impl Gateway {
     fn expect_nothing(&self, shards: &[Driven]) {
         self.expect_sessions(shards, 0, 0);
         for shard in shards {
-            assert_eq!(shard.shard.tables(), ShardTables::default());
+            assert_eq!(shard.tables(), ShardTables::default());
         }
         assert!(self.shared.hub.streams().is_empty());
     }
@@ -377,7 +356,7 @@ fn restarts_reach_the_shard_that_claims_the_session_meanwhile() {
             .filter_map(|ufrag| gateway.shared.registry.locate(ufrag));
         let known: Vec<_> = known.collect();
         assert!(known.iter().all(|at| *at == Location::Shard(0)));
-        assert_eq!(shards[0].shard.tables().ufrags, known.len());
+        assert_eq!(shards[0].tables().ufrags, known.len());
     });
 }
 
@@ -528,8 +507,8 @@ fn shutdown_ends_the_sessions_of_viewers_that_come_meanwhile() {
                         shard.receive(source, bytes);
                     }
                     // As the driver of a shard does.
-                    shard.shard.close_all(shard.now);
-                    shard.shard.tables().viewers
+                    shard.driven.shard.close_all(shard.now);
+                    shard.tables().viewers
                 })
             })
             .collect();

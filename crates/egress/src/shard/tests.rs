@@ -29,18 +29,17 @@ use distributary_webrtc::certificate::Certificate;
 use distributary_webrtc::dtls::DtlsContext;
 use distributary_webrtc::ice::{CONSENT_TIMEOUT, Credentials};
 use distributary_webrtc::sdp::Offer;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::datagrams::SendError;
+use crate::driven::{DrivenSetup, DrivenShard};
 use distributary_media::VideoTrack;
 use distributary_webrtc::quality::Preference;
 
 use crate::engine::set_quality;
-use crate::engine::{CloseError, EngineConfig, ViewerOptions, close, open};
-use crate::inbox::Inbox;
+use crate::engine::{CloseError, ViewerOptions, close, open};
 use crate::session::SessionId;
-use crate::state::{Clocks, EngineAddress, MAX_HANDSHAKES};
+use crate::state::MAX_HANDSHAKES;
 
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 
@@ -64,16 +63,6 @@ impl Outlet for Wire {
         }
         Ok(())
     }
-}
-
-/// A shard and its inputs.
-struct Driven {
-    shard: Shard<Wire>,
-    wire: Wire,
-    inbox: mpsc::Receiver<Command>,
-    deliveries: mpsc::Receiver<Delivery>,
-    /// Calls of [`Shard::handle_timeout`].
-    timeouts: usize,
 }
 
 /// A player at its address, and the shard at which the kernel delivers its datagrams.
@@ -124,7 +113,9 @@ struct World {
     start: Instant,
     now: Instant,
     shared: Arc<EngineState>,
-    shards: Vec<Driven>,
+    shards: Vec<DrivenShard<Wire>>,
+    /// Calls of [`Shard::handle_timeout`].
+    timeouts: usize,
     clients: Vec<Client>,
     publisher: Publisher,
     frames: u32,
@@ -156,36 +147,13 @@ impl World {
         });
         let publisher = hub.publish(&stream(), now).unwrap();
         publisher.set_video_track(h264_track());
-        let config = EngineConfig {
-            candidates: vec![[192, 0, 2, 1].into()],
-            offline_grace: None,
-            ..EngineConfig::default()
-        };
-        let (inboxes, receivers): (Vec<_>, Vec<_>) =
-            (0..shards).map(|_| Inbox::with_capacity(64)).unzip();
-        let address = EngineAddress {
-            local: ([192, 0, 2, 1], 8189).into(),
-            has_tcp: false,
-        };
-        let wall = SystemTime::now();
-        let clocks = Clocks { now, wall };
-        let shared = EngineState::new(config, hub, address, inboxes, clocks).unwrap();
-        let shared = Arc::new(shared);
-        let driven = |(index, inbox)| {
-            let (sink, deliveries) = Sink::channel(64);
-            let wire = Wire::default();
-            Driven {
-                shard: Shard::new(index, Arc::clone(&shared), wire.clone(), sink, now),
-                wire,
-                inbox,
-                deliveries,
-                timeouts: 0,
-            }
-        };
+        let setup = DrivenSetup::for_test(hub, shards, now);
+        let (shared, shards) = setup.start(Wire::default).unwrap();
         Self {
             start: now,
             now,
-            shards: receivers.into_iter().enumerate().map(driven).collect(),
+            shards,
+            timeouts: 0,
             shared,
             clients: Vec::new(),
             publisher,
@@ -333,19 +301,10 @@ impl World {
                 }
             }
             for driven in &mut self.shards {
-                while let Ok(command) = driven.inbox.try_recv() {
-                    is_idle = false;
-                    driven.shard.handle_command(command, now);
-                }
-                while let Ok(delivery) = driven.deliveries.try_recv() {
-                    is_idle = false;
-                    driven.shard.handle_delivery(&delivery, now);
-                }
-                if driven.shard.poll_timeout().is_some_and(|due| due <= now) {
-                    driven.timeouts += 1;
-                    driven.shard.handle_timeout(now);
-                }
-                let sent = driven.wire.0.take();
+                is_idle &= !driven.handle_commands(now);
+                is_idle &= !driven.handle_deliveries(now);
+                self.timeouts += usize::from(driven.handle_timeout(now));
+                let sent = driven.outlet.0.take();
                 for client in &mut self.clients {
                     client.note_sent(&sent, now);
                 }
@@ -487,12 +446,12 @@ fn idle_viewers_hardly_wake_their_shard() {
     world.is_publishing = false;
     world.run(Duration::from_secs(4));
     assert_eq!(world.sessions(), 30);
-    world.shards[0].timeouts = 0;
+    world.timeouts = 0;
     world.run(Duration::from_secs(10));
     assert_eq!(world.sessions(), 30);
     // One round of upkeep a second, and the deadlines of 30 viewers, which checks have moved by
     // then.
-    let timeouts = world.shards[0].timeouts;
+    let timeouts = world.timeouts;
     assert!(timeouts <= 10 + 30, "{timeouts} timeouts in 10 s");
 }
 
