@@ -213,15 +213,24 @@ mod tests {
         let start = Instant::now();
         let mut sent = SentPackets::default();
         let at = sent.clock(start);
-        for _ in 0..0x1_0010 {
-            sent.record(at, 100);
+        // The number of each packet modulo 2^16 tells its length.
+        let len = |sequence: u16| 100 + usize::from(sequence) % 997;
+        for n in 0..0x1_0010_u32 {
+            sent.record(at, len(n as u16));
         }
         let last = sent.next.wrapping_sub(1);
         let old = |age: usize| last.wrapping_sub(age as u16);
-        assert!(sent.take(old(FIRST_SLOTS - 1)).is_some());
+        let mut known = (0..FIRST_SLOTS).map(old).collect::<Vec<_>>();
+        let oldest = known.pop().unwrap();
+        assert!(sent.take(oldest).is_some());
         assert_eq!(sent.take(old(FIRST_SLOTS)), None);
         assert_eq!(sent.slots.len(), 2 * FIRST_SLOTS);
-        assert!(sent.take(last).is_some(), "known packets stay known");
+        assert_eq!(sent.take(old(2 * FIRST_SLOTS)), None);
+        assert_eq!(sent.slots.len(), 4 * FIRST_SLOTS);
+        for sequence in known {
+            let expected = Some(received(0, len(sequence)));
+            assert_eq!(sent.take(sequence), expected, "known packets stay known");
+        }
         for _ in 0..100 {
             assert_eq!(sent.take(old(MAX_SLOTS - 10)), None);
             assert_eq!(sent.take(old(30_000)), None);
