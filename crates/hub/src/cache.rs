@@ -109,9 +109,16 @@ impl GopCache {
         self.overflow = Some(overflow);
     }
 
-    /// Holds the frames back from new viewers until the next frame shows whether it continues them.
+    /// Notes that the frames are old, and others are missing after them, until the next frame shows
+    /// whether it continues them.
     pub fn suspend(&mut self) {
         self.is_suspended = true;
+    }
+
+    /// Returns whether they are suspended: new viewers wait for the next frame. Subscribers get them all
+    /// the same, because that frame may need them.
+    pub fn is_suspended(&self) -> bool {
+        self.is_suspended
     }
 
     /// Drops all frames; new viewers wait for the next keyframe.
@@ -121,16 +128,15 @@ impl GopCache {
         self.overflow = None;
     }
 
-    /// Returns the frames, the keyframe first; empty before the first keyframe, after an overflow,
-    /// and while they are suspended.
+    /// Returns the frames, the keyframe first; empty before the first keyframe and after an
+    /// overflow.
     pub fn frames(&self) -> impl Iterator<Item = &Arc<Frame>> {
-        self.frames.iter().filter(|_| !self.is_suspended)
+        self.frames.iter()
     }
 
     /// Returns the decoding time of the first frame that is followed without a gap.
     pub fn since(&self) -> Option<MediaTime> {
-        self.frames().next()?;
-        let (since, _) = self.since?;
+        let (since, _) = self.since.filter(|_| !self.frames.is_empty())?;
         Some(since)
     }
 
@@ -192,18 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn suspended_gop_is_held_back_until_the_next_frame() {
+    fn gop_is_suspended_until_the_next_frame_and_kept() {
         let mut cache = GopCache::new(10_000, Duration::from_secs(10));
         let now = Instant::now();
         cache.push(&frame(0, true, 10), now);
-        cache.push(&frame(33, false, 10), now);
-        cache.suspend();
-        assert_eq!((cache.frames().count(), cache.since()), (0, None));
-        cache.push(&frame(66, false, 10), now);
-        assert_eq!(cache.frames().count(), 3, "it continues them");
-        cache.suspend();
+        for millis in [33, 66] {
+            cache.push(&frame(millis, false, 10), now);
+            assert!(!cache.is_suspended());
+            cache.suspend();
+            assert!(cache.is_suspended());
+        }
+        assert_eq!(
+            cache.frames().count(),
+            3,
+            "the frame after a gap continues them"
+        );
         cache.push(&frame(2_000, true, 10), now);
-        assert_eq!(cache.frames().count(), 1);
+        assert!(!cache.is_suspended());
     }
 
     #[test]

@@ -261,6 +261,12 @@ impl Stream {
         Some((Arc::clone(keyframe), state.contribution.video.clone()?))
     }
 
+    /// Returns whether its cached frames are old, and others are missing after them: viewers that begin
+    /// now wait for the next video frame, as after [`StreamEvent::Gap`].
+    pub fn has_gap(&self) -> bool {
+        self.lock().cache.is_suspended()
+    }
+
     /// Returns the last `onMetaData` of its publisher.
     pub fn metadata(&self) -> Option<Arc<TimedData>> {
         self.lock().contribution.metadata.clone()

@@ -18,8 +18,8 @@ pub enum StreamEvent {
     Offline,
     /// There is a publisher again.
     Online,
-    /// The video is old, and frames are missing behind it. Viewers that begin now wait for the next
-    /// video frame: it may be a keyframe.
+    /// The video so far is old, and frames after it are missing, or another publisher takes over.
+    /// Viewers that begin now wait for the next video frame: it continues the video, or is a keyframe.
     Gap,
     /// The list of the stream's renditions has changed: see
     /// [`Hub::renditions`](crate::Hub::renditions).

@@ -64,7 +64,10 @@ impl Scene {
     fn cached(&self) -> usize {
         let (sink, _queue) = Sink::channel(1);
         let subscribed = self.hub.subscribe(&self.name, sink, 0);
-        let (_subscription, cached) = subscribed.unwrap();
+        let (subscription, cached) = subscribed.unwrap();
+        if subscription.stream().has_gap() {
+            return 0;
+        }
         cached.len()
     }
 }

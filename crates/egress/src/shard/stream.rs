@@ -114,12 +114,17 @@ impl ShardStream {
                 Reaction::SendAndFollow
             }
             StreamEvent::Gap => {
-                self.video.suspend_gop();
+                self.suspend_gop();
                 Reaction::None
             }
             StreamEvent::Renditions => Reaction::Follow,
             StreamEvent::Data(_) => Reaction::None,
         }
+    }
+
+    /// Lets viewers that begin now wait for the next video frame.
+    pub(super) fn suspend_gop(&mut self) {
+        self.video.suspend_gop();
     }
 
     /// Keeps its video within the limit that memory allows at `now`.

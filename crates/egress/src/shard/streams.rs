@@ -45,6 +45,9 @@ impl Streams {
             let came_at = epoch.checked_add(age).map_or(now, |at| at.min(now));
             stream.push(&frame, came_at);
         }
+        if stream.subscription.stream().has_gap() {
+            stream.suspend_gop();
+        }
         stream.source = self
             .tags
             .get(&name.published())
@@ -246,6 +249,30 @@ mod tests {
             streams.release(Some(other));
         });
         assert_eq!(held, [false, true]);
+    }
+
+    #[test]
+    fn shard_that_begins_in_a_gap_has_the_frames_that_the_next_one_continues() {
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::parse("live/test").unwrap();
+        let now = Instant::now();
+        let publisher = hub.publish(&name, now).unwrap();
+        for millis in [0, 40] {
+            let frame = Frame::Video(video_frame(millis, millis == 0, 100));
+            publisher.push(frame, now).unwrap();
+        }
+        publisher.note_gap();
+        let (sink, mut queue) = Sink::channel(8);
+        let config = EngineConfig::default();
+        let mut streams = Streams::default();
+        let tag = streams.open(&name, &hub, &sink, &config, now).unwrap();
+        let stream = streams.get_mut(tag).unwrap();
+        assert_eq!(stream.video.keyframe(), None);
+        let frame = Frame::Video(video_frame(4000, false, 100));
+        publisher.push(frame, now + Duration::from_secs(4)).unwrap();
+        let delivery = queue.try_recv().unwrap();
+        stream.handle(&delivery.event, 2, now + Duration::from_secs(4));
+        assert_eq!(stream.video.keyframe(), Some(0));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Publisher {
         self
     }
 
-    /// Notes that the frames pushed so far are old, and others are missing behind them: viewers that
+    /// Notes that the frames pushed so far are old, and others are missing after them: viewers that
     /// begin now do not get them before the next frame continues them, if it does.
     pub fn note_gap(&self) {
         self.while_active(|state: &mut State| {

@@ -253,15 +253,16 @@ fn viewers_that_begin_after_a_gap_wait_for_the_next_frame() {
     };
     let cached = || {
         let (sink, _queue) = Sink::channel(8);
-        let (_subscription, cached) = hub.subscribe(&name, sink, 0).unwrap();
-        cached.len()
+        let (subscription, cached) = hub.subscribe(&name, sink, 0).unwrap();
+        (cached.len(), subscription.stream().has_gap())
     };
     push(0);
     push(40);
+    assert_eq!(cached(), (2, false));
     publisher.note_gap();
-    assert_eq!(cached(), 0);
+    assert_eq!(cached(), (2, true));
     push(2_000);
-    assert_eq!(cached(), 3);
+    assert_eq!(cached(), (3, false));
     let events = std::iter::from_fn(|| queue.try_recv().ok());
     let gaps = events.map(|delivery| matches!(delivery.event, StreamEvent::Gap));
     assert_eq!(gaps.collect::<Vec<_>>(), [false, false, true, false]);

@@ -294,7 +294,7 @@ impl Log {
         self.window.bound(max_bytes, now);
     }
 
-    /// Lets newcomers wait for the next frame: the GOP is old, and frames are missing behind it. The
+    /// Lets newcomers wait for the next frame: the GOP is old, and frames after it are missing. The
     /// next frame continues it, or is a keyframe.
     pub fn suspend_gop(&mut self) {
         self.window.suspend_gop();
