@@ -31,10 +31,10 @@ pub(crate) enum BranchEvent {
     Frame(Frame, Instant, Trunk),
     /// The tracks.
     Tracks(TrackSet),
-    /// The owner has answered with no video that is passed on: it goes on at the next keyframe of the
-    /// stream with this trunk.
-    AwaitsKeyframe(Trunk),
-    /// The video so far is old, and frames are missing behind it.
+    /// The answer is complete. If it `awaits_keyframe`, no video of it was passed on, and the video goes
+    /// on at the next keyframe.
+    Joined { trunk: Trunk, awaits_keyframe: bool },
+    /// The video so far is old, and frames after it are missing.
     Gap,
     /// The owner does not have it.
     Refused,
@@ -103,6 +103,12 @@ impl Branch {
         // answer, also with frames that others have seen.
         self.is_watched = false;
         self.following.forget();
+    }
+
+    /// Returns whether the owner can be asked for a keyframe: it has answered, so it sends the strand.
+    pub(crate) fn can_request_keyframe(&self) -> bool {
+        let reception = self.reception.as_ref();
+        reception.is_some_and(|(reception, _)| reception.has_joined())
     }
 
     /// Requests a keyframe that is later than `after`, in the time of the stream. Returns whether the
@@ -199,10 +205,13 @@ impl Branch {
                 Err(Answered::Complete) => {
                     reception.joined();
                     self.retry.succeed();
-                    if self.following.awaits_keyframe() {
-                        return Some(BranchEvent::AwaitsKeyframe(trunk.clone()));
-                    }
-                    None
+                    let awaits_keyframe = self.following.awaits_keyframe();
+                    self.is_watched |= !awaits_keyframe;
+                    let trunk = trunk.clone();
+                    return Some(BranchEvent::Joined {
+                        trunk,
+                        awaits_keyframe,
+                    });
                 }
                 Err(Answered::Refused(EndReason::Lost)) => {
                     self.fail();
@@ -227,7 +236,8 @@ impl Branch {
                 let owner = self.following.owner();
                 let is_on_trunk = owner.is_some_and(|(_, timeline)| timeline == trunk.timeline);
                 let trunk = is_on_trunk.then(|| trunk.clone())?;
-                self.is_watched = true;
+                // Before the end of the answer, another one repeats it.
+                self.is_watched |= reception.has_joined();
                 Some(BranchEvent::Frame(frame, arrived, trunk))
             }
             Some(Event::Tracks(tracks)) => Some(BranchEvent::Tracks(tracks)),

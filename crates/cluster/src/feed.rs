@@ -265,7 +265,7 @@ impl Feed {
             }
             // Its owner announces it to the other nodes.
             StreamEvent::Online => self.is_offline = false,
-            // Frames of another publisher begin with a keyframe, of which the others learn with it.
+            // Other nodes learn of another publisher by its first keyframe.
             StreamEvent::Gap => {}
             StreamEvent::Renditions => {
                 self.compare_offers();

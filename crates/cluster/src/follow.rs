@@ -86,7 +86,7 @@ pub(crate) struct Follower {
     is_astray: bool,
     /// Time since which video frames are not passed on, after the last keyframe or request to join.
     withheld_since: Option<Instant>,
-    /// Viewers that begin now would see video that is old, with a gap behind it.
+    /// Viewers that begin now would see video that is old, with a gap after it.
     is_stale: bool,
     /// The same when it was asked for last.
     was_stale: bool,
@@ -95,6 +95,8 @@ pub(crate) struct Follower {
     /// The value of `awaiting_keyframe` after the answer to the request to join, unless the answer
     /// has video.
     awaited: bool,
+    /// The answer has had video that is passed on.
+    has_video: bool,
     last_join: Instant,
     rejoins: Backoff,
     /// Minimum time from the last request to join to the next.
@@ -130,6 +132,7 @@ impl Follower {
             was_stale: false,
             has_waited: false,
             awaited: true,
+            has_video: false,
             last_join: now,
             rejoin_after: rejoins.fail(),
             rejoins,
@@ -154,6 +157,7 @@ impl Follower {
         self.skips_video = false;
         // The answer begins with a keyframe, or has no video.
         self.awaited |= std::mem::take(&mut self.awaiting_keyframe);
+        self.has_video = false;
         let withheld_since = self.withheld_since.take();
         self.has_waited |= withheld_since
             .is_some_and(|since| now.saturating_duration_since(since) >= MAX_CATCH_UP);
@@ -219,9 +223,11 @@ impl Follower {
         let age = Duration::from_micros(whole.header.age.into());
         match self.content(whole) {
             Some(Content::Joined { next }) => {
+                // Messages that were lost, and that the answer does not bring.
+                let has_gap = !self.has_video && !self.live.expects(next);
                 // Live messages from here on follow without a gap.
                 self.live = Reassembly::starting_at(next);
-                self.awaiting_keyframe = std::mem::take(&mut self.awaited);
+                self.awaiting_keyframe = std::mem::take(&mut self.awaited) || has_gap;
                 if std::mem::take(&mut self.skips_video) {
                     self.is_stale = true;
                     // Without a keyframe until then, another answer is passed on.
@@ -243,6 +249,7 @@ impl Follower {
                         return Ok(None);
                     }
                     self.awaited = false;
+                    self.has_video = true;
                 }
                 let arrived = match self.anchor {
                     Some(anchor) => anchor.arrival(frame.dts()),
@@ -287,6 +294,7 @@ impl Follower {
         }
         if let Some(place) = self.undecided.take() {
             let behind = place.behind(frame);
+            // If no interval is known, a keyframe may come at any time.
             let wait = self.next_keyframe_in(&place).unwrap_or(Duration::ZERO);
             self.skips_video = behind > MAX_CATCH_UP && wait <= behind.min(REJOIN_INTERVAL.0);
             self.awaited |= self.skips_video;

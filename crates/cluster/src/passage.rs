@@ -29,7 +29,7 @@ pub(crate) struct Passage {
     tracks: Option<TrackSet>,
     /// The stream in the hub, once it is live.
     relay: Option<Relay>,
-    /// Viewers have seen the stream: from publishers of this node, or since an answer was complete.
+    /// Viewers have seen the stream: this node published it before, or an answer was complete.
     is_seen: bool,
     /// A publisher of this node has the stream.
     is_displaced: bool,

@@ -58,6 +58,11 @@ impl Reassembly {
         }
     }
 
+    /// Returns whether the part with this number is the next one.
+    pub fn expects(&self, number: u64) -> bool {
+        self.next == Some(number)
+    }
+
     /// Handles a part. One that was already there, or comes too late, is ignored.
     pub fn handle(&mut self, part: &Part) -> Outcome {
         let expected = self.next.unwrap_or(part.sequence);

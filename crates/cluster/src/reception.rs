@@ -149,6 +149,11 @@ impl Reception {
         self.answer = None;
     }
 
+    /// Returns whether the answer is complete.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.answer.is_none()
+    }
+
     /// Returns the next message. After the answer, it has to come before `silent_at`. It may be dropped
     /// and called again.
     pub(crate) async fn next(

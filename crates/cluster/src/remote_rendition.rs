@@ -84,7 +84,9 @@ impl RemoteRendition {
                     break end;
                 },
                 Some(demand) = self.demands.recv() => self.answer(demand),
-                () = self.keyframes.due() => self.request_keyframe(),
+                () = self.keyframes.due(), if self.branch.can_request_keyframe() => {
+                    self.request_keyframe();
+                }
                 () = gone(self.audience.as_mut()), if self.waiting.is_empty() => {
                     break End::Unwatched;
                 }
@@ -143,8 +145,13 @@ impl RemoteRendition {
                 self.push(frame, arrived, &trunk)
             }
             BranchEvent::Frame(Frame::Audio(_), ..) => Ok(()),
-            BranchEvent::AwaitsKeyframe(trunk) => {
-                self.await_keyframe(&trunk);
+            BranchEvent::Joined {
+                trunk,
+                awaits_keyframe,
+            } => {
+                if awaits_keyframe {
+                    self.await_keyframe(&trunk);
+                }
                 Ok(())
             }
             BranchEvent::Gap => {
@@ -164,8 +171,8 @@ impl RemoteRendition {
         }
     }
 
-    /// Requests the keyframe at which the video goes on, if its owner makes the rendition of H264: others
-    /// have no keyframes on request.
+    /// Requests the keyframe at which the video goes on, if its owner transcodes the rendition to H264.
+    /// Publishers send no keyframes on request.
     fn await_keyframe(&mut self, trunk: &Trunk) {
         let video = trunk.stream.tracks().0;
         let is_h264 = video.is_some_and(|track| track.codec == VideoCodec::H264);

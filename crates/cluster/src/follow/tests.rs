@@ -617,6 +617,28 @@ fn answer_with_lost_parts_is_broken() {
 }
 
 #[test]
+fn answer_without_video_is_waited_for_with_a_keyframe_only_if_messages_were_lost() {
+    for lost in [0, 1] {
+        let start = Instant::now();
+        let (mut follower, mut sender) = joined(start);
+        let part = sender.live(&video(80, false), 80);
+        assert_eq!(live(&mut follower, &part, at(start, 80)), Some(80));
+        // The connection was lost for a moment, and the GOP is too large for an answer.
+        sender.live += lost;
+        follower.rejoin(true, at(start, 500));
+        follower.resubscribe(at(start, 500));
+        let end = follower.handle_answer(&sender.joined(), at(start, 500));
+        assert_eq!(end, Err(Answered::Complete));
+        assert_eq!(follower.awaits_keyframe(), lost > 0);
+        let part = sender.live(&video(540, false), 540);
+        let passed = (lost == 0).then_some(540);
+        assert_eq!(live(&mut follower, &part, at(start, 540)), passed);
+        let part = sender.live(&video(580, true), 580);
+        assert_eq!(live(&mut follower, &part, at(start, 580)), Some(580));
+    }
+}
+
+#[test]
 fn request_after_one_without_an_answer_still_waits_for_a_keyframe() {
     let start = Instant::now();
     let (mut follower, mut sender) = (Follower::new(EPOCH, false, start), Sender::new(EPOCH));
