@@ -73,6 +73,29 @@ async fn plays_on(browser: &Browser) {
     assert!(is_same, "the page was loaded again");
 }
 
+/// Notes when frames are shown from now on, for [`longest_gap`].
+async fn note_frames(browser: &Browser) {
+    let script = "void (() => {
+        globalThis.shown = [performance.now()];
+        let video;
+        const next = (of) => of.requestVideoFrameCallback(() => {
+            shown.push(performance.now());
+            if (of === video) next(of);
+        });
+        // Another session may come with another element.
+        setInterval(() => {
+            if (player.video !== video) next(video = player.video);
+        }, 10);
+    })()";
+    let _: () = browser.evaluate(script).await;
+}
+
+/// Returns the longest time between two frames, in ms. It depends on the machine, so it is not checked.
+async fn longest_gap(browser: &Browser) -> f64 {
+    let script = "Math.max(...shown.slice(1).map((at, n) => at - shown[n]))";
+    browser.evaluate(script).await
+}
+
 /// Returns the number of connections that the page has opened.
 async fn peers(browser: &Browser) -> u64 {
     let report = browser.report("video").await;
@@ -97,9 +120,11 @@ async fn page_goes_on_at_another_node_when_its_own_is_killed() {
     let _: () = browser
         .evaluate("void (player.volume = 0.3, player.muted = true)")
         .await;
+    note_frames(&browser).await;
     b.kill();
     has_viewers(&a, 1).await;
     plays_on(&browser).await;
+    println!("{:.0} ms without a frame", longest_gap(&browser).await);
     let (volume, muted): (f64, bool) = browser.evaluate("[player.volume, player.muted]").await;
     assert!((volume - 0.3).abs() < 1e-6 && muted);
     // Several if the machine was too busy to bring one up in time.
