@@ -353,6 +353,7 @@ impl RtpSender {
         }
         let index = self.cursor.advance(packet);
         self.reception.note_sent(wire.now);
+        self.outages.note_sent(wire.now, index);
         self.write(packet, index, len, wire);
         self.stats.packets += 1;
         self.stats.octets += octets;
@@ -389,7 +390,7 @@ impl RtpSender {
     /// Records a request of the viewer for the packets with these sequence numbers.
     pub fn note_nack(&mut self, now: Instant, lost: &[u16], logs: RepairLogs<'_>) {
         self.reception.note_nack(now);
-        self.outages.note_heard(now, self.cursor.next_index());
+        self.outages.note_request(now, self.cursor.next_index());
         let sent = lost.iter().filter_map(|sequence| {
             let sent = self.cursor.sent_as(*sequence)?;
             Some((sent.index, logs.get(&sent)?.at))

@@ -8,8 +8,10 @@ const OUTAGE: Duration = Duration::from_millis(250);
 const LEAST: u64 = 10;
 
 /// Transport-wide feedback comes at least four times a second while packets arrive (Chromium). Where none
-/// has come for this long, none of the packets did.
+/// has come for this long since a packet was sent, nor for so many times the usual interval, none of the
+/// packets did.
 const SILENCE: Duration = Duration::from_millis(750);
+const INTERVALS: u32 = 3;
 
 /// Tells packets that an outage has lost from those that the network loses now and then.
 ///
@@ -18,8 +20,12 @@ const SILENCE: Duration = Duration::from_millis(750);
 pub(super) struct Outages {
     /// Index of the last packet of the last one.
     last: Option<u64>,
-    /// When feedback came last, and the index of the next packet then.
-    heard: Option<(Instant, u64)>,
+    /// The first packet since the last feedback: when it was sent, and its index.
+    unreported: Option<(Instant, u64)>,
+    /// Usual time from such a packet to the next feedback; `None` before the first feedback.
+    interval: Option<Duration>,
+    /// A request has told that the network was cut since the last feedback.
+    is_told: bool,
 }
 
 /// Packets in a row.
@@ -31,21 +37,45 @@ struct Run {
 }
 
 impl Outages {
-    /// Records that transport-wide feedback has come. `next` is the index of the next packet.
-    pub(super) fn note_feedback(&mut self, now: Instant, next: u64) {
-        self.note_heard(now, next);
-        self.heard = Some((now, next));
+    /// Records that the packet of this index is sent.
+    pub(super) fn note_sent(&mut self, now: Instant, index: u64) {
+        self.unreported.get_or_insert((now, index));
     }
 
-    /// Records that feedback or a request has come. Some viewers ask for the last packets of an outage
-    /// alone, which may be those of a keyframe, so that it seems short.
-    pub(super) fn note_heard(&mut self, now: Instant, next: u64) {
-        let was_silent = self.heard.is_some_and(|(at, index)| {
-            now.saturating_duration_since(at) >= SILENCE && next.saturating_sub(index) >= LEAST
-        });
+    /// Records that transport-wide feedback has come. `next` is the index of the next packet.
+    pub(super) fn note_feedback(&mut self, now: Instant, next: u64) {
+        let was_silent = self.is_silent(now, next);
         if was_silent {
             self.last = next.checked_sub(1);
         }
+        let unreported = self.unreported.take();
+        let waited = unreported.map(|(at, _)| now.saturating_duration_since(at));
+        self.interval = Some(match (self.interval, waited) {
+            // It grows at once and shrinks slowly: some feedback comes in pieces.
+            (Some(interval), Some(waited)) if !was_silent => waited.max((interval + waited) / 2),
+            (Some(interval), None) => interval,
+            _ => SILENCE,
+        });
+        self.is_told = false;
+    }
+
+    /// Records that a request has come. Some viewers ask for the last packets of an outage alone, which may
+    /// be those of a keyframe, so that it seems short. Only the first request since the last feedback
+    /// counts: feedback may have stopped for good.
+    pub(super) fn note_request(&mut self, now: Instant, next: u64) {
+        if !self.is_told && self.is_silent(now, next) {
+            self.last = next.checked_sub(1);
+            self.is_told = true;
+        }
+    }
+
+    /// Returns whether the feedback that is missing shows that no packet has arrived since the last one.
+    fn is_silent(&self, now: Instant, next: u64) -> bool {
+        let unreported = self.unreported.zip(self.interval);
+        unreported.is_some_and(|((at, index), interval)| {
+            let least = SILENCE.max(INTERVALS * interval);
+            now.saturating_duration_since(at) >= least && next.saturating_sub(index) >= LEAST
+        })
     }
 
     /// Handles the packets that a viewer asks for in one request: index and time of each.
@@ -101,21 +131,131 @@ mod tests {
         assert!(outages.cover(139));
     }
 
+    /// A viewer and its feedback.
+    struct Viewer {
+        outages: Outages,
+        start: Instant,
+        /// Index of the next packet.
+        next: u64,
+    }
+
+    impl Viewer {
+        /// Returns a viewer that is sent packets every 10 ms for two seconds, and that sends feedback in
+        /// this interval, in milliseconds.
+        fn with_feedback_each(interval: u64) -> Self {
+            let mut viewer = Self {
+                outages: Outages::default(),
+                start: Instant::now(),
+                next: 0,
+            };
+            for from in (0..2000).step_by(interval as usize) {
+                viewer.send(from..from + interval);
+                viewer.feedback(from + interval);
+            }
+            viewer
+        }
+
+        fn at(&self, millis: u64) -> Instant {
+            self.start + Duration::from_millis(millis)
+        }
+
+        /// Sends a packet every 10 ms.
+        fn send(&mut self, millis: std::ops::Range<u64>) {
+            for at in millis.step_by(10) {
+                self.outages.note_sent(self.at(at), self.next);
+                self.next += 1;
+            }
+        }
+
+        fn feedback(&mut self, millis: u64) {
+            self.outages.note_feedback(self.at(millis), self.next);
+        }
+
+        fn request(&mut self, millis: u64) {
+            self.outages.note_request(self.at(millis), self.next);
+        }
+
+        /// Returns whether the last packet has met an outage.
+        fn has_met_outage(&self) -> bool {
+            self.outages.cover(self.next - 1)
+        }
+    }
+
     #[test]
     fn packets_without_feedback_for_long_have_met_an_outage() {
+        let mut viewer = Viewer::with_feedback_each(100);
+        assert!(!viewer.outages.cover(0));
+        viewer.send(2000..2700);
+        viewer.feedback(2700);
+        assert!(!viewer.outages.cover(200), "feedback may have been lost");
+        let mut asks = Viewer::with_feedback_each(100);
+        asks.send(2000..2800);
+        asks.request(2800);
+        assert!(asks.has_met_outage() && !asks.outages.cover(asks.next));
+        let mut reports = Viewer::with_feedback_each(100);
+        reports.send(2000..2800);
+        reports.feedback(2800);
+        assert!(reports.has_met_outage() && !reports.outages.cover(reports.next));
+        // Feedback ends an outage in which the viewer has asked for what it lacked before.
+        asks.send(2800..5000);
+        asks.feedback(5000);
+        assert!(asks.has_met_outage());
+    }
+
+    #[test]
+    fn pause_of_the_publisher_before_a_keyframe_is_none() {
+        let mut viewer = Viewer::with_feedback_each(100);
+        let keyframe = viewer.next..viewer.next + 40;
+        for index in keyframe {
+            viewer.outages.note_sent(viewer.at(3500), index);
+        }
+        viewer.next += 40;
+        viewer.request(3540);
+        viewer.feedback(3550);
+        assert!(!viewer.outages.cover(0));
+    }
+
+    #[test]
+    fn feedback_that_comes_once_a_second_is_none() {
+        let mut viewer = Viewer::with_feedback_each(1000);
+        for second in 2..10 {
+            viewer.send(1000 * second..1000 * second + 950);
+            viewer.request(1000 * second + 950);
+            // In pieces.
+            viewer.feedback(1000 * second + 950);
+            viewer.feedback(1000 * second + 950);
+            viewer.send(1000 * second + 950..1000 * second + 1000);
+            viewer.feedback(1000 * second + 1000);
+        }
+        assert!(!viewer.outages.cover(0));
+        viewer.send(10_000..14_000);
+        viewer.feedback(14_000);
+        assert!(viewer.has_met_outage(), "far longer than usual");
+    }
+
+    #[test]
+    fn viewer_without_feedback_has_none() {
         let start = Instant::now();
         let mut outages = Outages::default();
-        let at = |millis| start + Duration::from_millis(millis);
-        outages.note_heard(at(2000), 200);
-        assert!(!outages.cover(0), "no feedback is expected");
-        outages.note_feedback(at(2000), 200);
-        outages.note_feedback(at(2700), 270);
-        assert!(!outages.cover(200), "it may have been lost");
-        outages.note_heard(at(3500), 350);
-        assert!(outages.cover(349) && !outages.cover(350));
-        outages.note_feedback(at(3550), 355);
-        outages.note_feedback(at(5000), 360);
-        assert!(!outages.cover(355), "the publisher has paused");
+        for index in 0..1000 {
+            let now = start + Duration::from_millis(10 * index);
+            outages.note_sent(now, index);
+            outages.note_request(now, index + 1);
+        }
+        assert!(!outages.cover(0));
+    }
+
+    #[test]
+    fn losses_after_the_last_feedback_are_of_an_outage_once() {
+        let mut viewer = Viewer::with_feedback_each(100);
+        viewer.send(2000..3000);
+        viewer.request(3000);
+        assert!(viewer.has_met_outage());
+        for second in 3..10 {
+            viewer.send(1000 * second..1000 * (second + 1));
+            viewer.request(1000 * (second + 1));
+            assert!(!viewer.has_met_outage(), "{second}");
+        }
     }
 
     #[test]
