@@ -44,7 +44,7 @@ impl Repairs {
         Self {
             lost: Vec::new(),
             pacer: Pacer::new(RATE, now),
-            budget: RepairBudget::default(),
+            budget: RepairBudget::new(),
             next: None,
         }
     }
