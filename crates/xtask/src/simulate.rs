@@ -56,11 +56,11 @@ const MIN_FAULT_SEEDS: u64 = 125;
 
 /// Simulates, and prints what fails.
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
+    let needed: Vec<_> = tools::BUILD.iter().collect();
+    tools::ensure(&needed, true)?;
     if options.interleavings {
         return succeed(load::cargo().args(INTERLEAVINGS.split(' ')));
     }
-    let needed: Vec<_> = tools::BUILD.iter().collect();
-    tools::ensure(&needed, true)?;
     let target = check::target_folder().map_err(io_error("the target folder"))?;
     if options.faults {
         return find_faults(options, &target);
