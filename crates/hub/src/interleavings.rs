@@ -7,7 +7,7 @@
 )]
 #![allow(
     clippy::unwrap_used,
-    reason = "Clippy takes nothing that also needs a feature for tests"
+    reason = "Clippy does not recognize `cfg(all(test, feature = ...))` as test code"
 )]
 
 use std::panic::catch_unwind;

@@ -4,9 +4,10 @@
 //! checked where cargo-deny is installed.
 //!
 //! No dependency (OpenSSL is built from source) is compiled twice: all steps share one target
-//! directory, one profile and one set of features. Cargo enables the features that development
-//! dependencies ask for only where it builds tests or examples; so the steps that need neither
-//! select the examples as well, although there are none.
+//! directory and one profile, and one set of features, except the second Clippy command, with the
+//! locks of shuttle. Cargo enables the features that development dependencies ask for only where it
+//! builds tests or examples; so the steps that need neither select the examples as well, although
+//! there are none.
 //!
 //! A step that fails does not hide the results of the next: all of them run, and the table at
 //! the end names those that failed.
@@ -105,7 +106,8 @@ impl Step {
             (Self::Clippy, _) => {
                 vec![
                     "clippy --locked --workspace --all-targets -- -D warnings",
-                    // The tests of interleavings, with their locks. Only the crates are checked again.
+                    // The tests of interleavings, with the locks of shuttle. Beside shuttle, only the
+                    // crates of the workspace are checked for this.
                     "clippy --locked --workspace --lib --profile test \
                      --features distributary-egress/shuttle -- -D warnings",
                 ]

@@ -96,8 +96,8 @@ impl CounterOffers {
     /// Removes the offer that `answer` accepts, and lets `enter` make a session of it. If `answer` fails,
     /// the offer keeps waiting for another answer.
     ///
-    /// Nobody sees the table meanwhile: who looks for the offer first and then for the session finds one
-    /// of them. So `enter` logs nothing and drops no stream or session: it returns them to the caller.
+    /// The lock is held meanwhile: who looks for the offer first and then for the session finds one of
+    /// them. So `enter` logs nothing and drops no stream or session: it returns them to the caller.
     pub(crate) fn accept<N, T>(
         &self,
         id: &SessionId,
@@ -111,7 +111,7 @@ impl CounterOffers {
         Ok(enter(offer, negotiated))
     }
 
-    /// Returns whether somebody sees the table.
+    /// Returns whether the table is locked.
     #[cfg(test)]
     pub(crate) fn is_locked(&self) -> bool {
         self.by_id.try_lock().is_err()
