@@ -269,7 +269,7 @@ impl Link {
         Some(Subscription::new(subscriber))
     }
 
-    /// Subscribes to a subject, and waits until the server knows it. `None` while no server is
+    /// Subscribes to a subject, and sends it to the server. `None` while no server is
     /// connected.
     pub(crate) async fn listen(&self, subject: &str) -> Option<Subscription> {
         let subscriber = self.subscribe(subject).await?;

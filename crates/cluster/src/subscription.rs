@@ -1,6 +1,6 @@
 //! The messages of other nodes on a subject.
 
-use async_nats::{Message, Subscriber};
+use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
 
 use crate::config::Label;
@@ -62,20 +62,30 @@ pub(crate) fn is_from(message: &Message, node: &Label) -> bool {
 
 /// Returns whether JetStream has sent a message, and no node. Whoever may follow the arbiter's bucket
 /// can have its entries delivered to any subject, also where only another node has the right to send.
-/// Such messages expect an acknowledgement, or have headers; those of nodes have neither.
+/// Such messages expect an acknowledgement, or have headers; those of nodes have neither. Only the answer
+/// of a server that nobody listens on a subject has headers as well.
 fn is_of_jetstream(message: &Message) -> bool {
     let reply = message.reply.as_deref();
     let headers = message.headers.as_ref();
     reply.is_some_and(|reply| reply.starts_with(JETSTREAM))
-        || headers.is_some_and(|headers| !headers.is_empty())
+        || headers.is_some_and(|headers| !headers.is_empty()) && !is_of_nobody(message)
+}
+
+/// Returns whether a server has answered that nobody listens on the subject of a request.
+fn is_of_nobody(message: &Message) -> bool {
+    message.status == Some(StatusCode::NO_RESPONDERS) && message.payload.is_empty()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use async_nats::HeaderMap;
     use bytes::Bytes;
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::test_util::NatsServer;
 
     fn message(reply: Option<&'static str>) -> Message {
         Message {
@@ -115,5 +125,22 @@ mod tests {
             ..message(None)
         };
         assert!(is_of_jetstream(&republished));
+    }
+
+    #[tokio::test]
+    async fn server_answers_that_nobody_listens() {
+        let nats = NatsServer::start();
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let inbox = client.subscribe("_INBOX.x.1").await.unwrap();
+        let request = client.publish_with_reply("nobody", "_INBOX.x.1", "join".into());
+        request.await.unwrap();
+        let answer = timeout(Duration::from_secs(60), Subscription::new(inbox).next()).await;
+        let answer = answer.expect("it comes").unwrap();
+        assert!(answer.payload.is_empty());
+        let stored = Message {
+            payload: Bytes::from_static(b"a frame"),
+            ..answer
+        };
+        assert!(is_of_jetstream(&stored));
     }
 }

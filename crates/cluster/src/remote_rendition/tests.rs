@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::*;
 use crate::anchor::Anchor;
@@ -36,7 +36,7 @@ struct Scene {
     sender: Sender,
     /// The stream at this node.
     _publisher: Publisher,
-    _trunk: watch::Sender<Option<Trunk>>,
+    trunk: watch::Sender<Option<Trunk>>,
     tasks: [JoinHandle<()>; 2],
     _nats: NatsServer,
 }
@@ -62,7 +62,10 @@ impl Scene {
             client.subscribe(subject).await.unwrap()
         };
         let (joins, keeps) = (subscribe("join").await, subscribe("keep").await);
-        client.flush().await.unwrap();
+        // The server knows them once it has sent a message back.
+        let mut known = client.subscribe("known").await.unwrap();
+        client.publish("known", "".into()).await.unwrap();
+        next(&mut known).await;
 
         let name = StreamName::parse("live/test").unwrap();
         let origin = now();
@@ -97,7 +100,7 @@ impl Scene {
             keeps,
             sender: Sender::new(EPOCH),
             _publisher: publisher,
-            _trunk: trunk,
+            trunk,
             tasks: [driver, tokio::spawn(rendition.run())],
             _nats: nats,
         }
@@ -124,6 +127,13 @@ impl Scene {
     /// Answers the next request to join, with the frames at these times, the first of which is a
     /// keyframe.
     async fn answer(&mut self, present: i64, times: &[i64]) {
+        let reply = self.begin_answer(present, times).await;
+        let end = self.sender.joined();
+        self.send(reply, &end).await;
+    }
+
+    /// The same without the end. Returns where that is to be sent.
+    async fn begin_answer(&mut self, present: i64, times: &[i64]) -> String {
         let request = next(&mut self.joins).await;
         let reply = request.reply.expect("it is a request").to_string();
         let since = times.first().copied().unwrap_or(present);
@@ -131,17 +141,28 @@ impl Scene {
         for (at, millis) in times.iter().enumerate() {
             parts.push(self.sender.answer(&video(*millis, at == 0)));
         }
-        parts.push(self.sender.joined());
         for part in &parts {
             self.send(reply.clone(), part).await;
         }
+        reply
     }
 
     /// Returns the time after which the next keyframe is requested of the owner, in milliseconds.
     async fn requested_keyframe(&mut self) -> i64 {
-        let keep: Value = serde_json::from_slice(&next(&mut self.keeps).await.payload).unwrap();
-        let after = keep["streams"][0]["keyframe_after"].as_i64();
-        MediaTime::from_nanos(after.expect("it is requested")).as_millis()
+        loop {
+            let requested = requested_keyframe(&next(&mut self.keeps).await);
+            if let Some(after) = requested {
+                return after;
+            }
+        }
+    }
+
+    /// Checks that none is requested within a while.
+    async fn no_keyframe_is_requested(&mut self) {
+        let end = Instant::now() + Duration::from_millis(300);
+        while let Ok(keep) = timeout_at(end, self.keeps.next()).await {
+            assert_eq!(requested_keyframe(&keep.unwrap()), None);
+        }
     }
 
     async fn watch(&self) -> (Subscription, Vec<Arc<Frame>>, mpsc::Receiver<Delivery>) {
@@ -156,6 +177,13 @@ impl Scene {
         let (subscription, cached) = self.hub.subscribe(&rendition, sink, 0).unwrap();
         (subscription, cached, queue)
     }
+}
+
+/// Returns the time after which a message to the owner requests a keyframe, in milliseconds.
+fn requested_keyframe(keep: &Message) -> Option<i64> {
+    let keep: Value = serde_json::from_slice(&keep.payload).unwrap();
+    let after = keep["streams"][0]["keyframe_after"].as_i64()?;
+    Some(MediaTime::from_nanos(after).as_millis())
 }
 
 async fn next(subscriber: &mut Subscriber) -> Message {
@@ -197,6 +225,25 @@ async fn rendition_that_was_offline_inside_a_gop_comes_back_with_that_gop() {
 }
 
 #[tokio::test]
+async fn rendition_whose_first_answer_breaks_off_goes_on_with_all_of_the_next() {
+    let mut scene = Scene::new().await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.begin_answer(3_000, &[0, 1_000, 2_000]).await;
+    let (_subscription, mut frames, mut queue) = scene.watch().await;
+    scene.trunk.send_modify(|trunk| {
+        trunk.as_mut().unwrap().epoch = EPOCH + 1;
+    });
+    scene.sender = Sender::new(EPOCH + 1);
+    scene.answer(4_000, &[0, 1_000, 2_000, 3_000]).await;
+    while frames.len() < 4 {
+        if let StreamEvent::Frame(frame) = event(&mut queue).await {
+            frames.push(frame);
+        }
+    }
+    assert_eq!(frames[3].dts().as_millis(), 3_000);
+}
+
+#[tokio::test]
 async fn keyframe_is_requested_if_the_answer_has_none() {
     let mut scene = Scene::new().await;
     assert!(scene.hub.request_rendition(&scene.rendition()));
@@ -212,6 +259,10 @@ async fn keyframe_that_a_viewer_needs_is_requested_of_an_owner_that_is_about_to_
     let mut scene = Scene::new().await;
     let after = MediaTime::from_millis(5_000);
     assert!(scene.hub.request_keyframe(&scene.rendition(), after));
-    scene.answer(3_000, &[0, 1_000, 2_000]).await;
+    let reply = scene.begin_answer(3_000, &[0, 1_000, 2_000]).await;
+    // The owner sends nothing yet, so it would not know of what.
+    scene.no_keyframe_is_requested().await;
+    let end = scene.sender.joined();
+    scene.send(reply, &end).await;
     assert_eq!(scene.requested_keyframe().await, 5_000);
 }
