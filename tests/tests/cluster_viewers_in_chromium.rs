@@ -92,7 +92,7 @@ async fn note_frames(browser: &Browser) {
 
 /// Returns the longest time between two frames, in ms. It depends on the machine, so it is not checked.
 async fn longest_gap(browser: &Browser) -> f64 {
-    let script = "Math.max(...shown.slice(1).map((at, n) => at - shown[n]))";
+    let script = "Math.max(0, ...shown.slice(1).map((at, n) => at - shown[n]))";
     browser.evaluate(script).await
 }
 

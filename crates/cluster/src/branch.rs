@@ -115,8 +115,9 @@ impl Branch {
     /// connection has taken the request.
     pub(crate) fn request_keyframe(&self, after: MediaTime) -> bool {
         let reception = self.reception.as_ref();
-        reception
-            .is_some_and(|(reception, trunk)| reception.request_keyframe(trunk.time_there(after)))
+        reception.is_some_and(|(reception, trunk)| {
+            reception.has_joined() && reception.request_keyframe(trunk.time_there(after))
+        })
     }
 
     /// Returns the next event. It may be dropped and called again.
@@ -236,7 +237,7 @@ impl Branch {
                 let owner = self.following.owner();
                 let is_on_trunk = owner.is_some_and(|(_, timeline)| timeline == trunk.timeline);
                 let trunk = is_on_trunk.then(|| trunk.clone())?;
-                // Before the end of the answer, another one repeats it.
+                // If this answer breaks off, the next one brings the frame again.
                 self.is_watched |= reception.has_joined();
                 Some(BranchEvent::Frame(frame, arrived, trunk))
             }

@@ -95,7 +95,7 @@ pub(crate) struct Follower {
     /// The value of `awaiting_keyframe` after the answer to the request to join, unless the answer
     /// has video.
     awaited: bool,
-    /// The answer has had video that is passed on.
+    /// The answer has video that is not skipped.
     has_video: bool,
     last_join: Instant,
     rejoins: Backoff,
@@ -193,7 +193,7 @@ impl Follower {
     }
 
     /// Returns whether the video that was passed on has become so old that nobody should begin with it,
-    /// with a gap behind it, since the last call.
+    /// with a gap after it, since the last call.
     pub(crate) fn take_gap(&mut self) -> bool {
         let was_stale = std::mem::replace(&mut self.was_stale, self.is_stale);
         self.is_stale && !was_stale

@@ -125,7 +125,7 @@ impl Following {
     }
 
     /// Returns whether the video that was passed on has become so old that nobody should begin with it,
-    /// with a gap behind it, since the last call.
+    /// with a gap after it, since the last call.
     pub(crate) fn take_gap(&mut self) -> bool {
         let current = self.current.as_mut();
         current.is_some_and(|current| current.follower.take_gap())

@@ -126,6 +126,7 @@ impl GopCache {
         self.frames.clear();
         self.bytes = 0;
         self.overflow = None;
+        self.is_suspended = false;
     }
 
     /// Returns the frames, the keyframe first; empty before the first keyframe and after an

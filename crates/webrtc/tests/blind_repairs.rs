@@ -87,7 +87,7 @@ fn watch(delay: Duration, loss: Loss) -> Course {
     }
 }
 
-/// Without the bound it is up to 201 %, so that 68 % of all packets are lost. No fewer frames come with it.
+/// Without the bound it is up to 201 %, so that 68 % of all packets are lost. The bound costs no frames.
 #[test]
 fn path_that_drops_what_exceeds_a_rate_gets_half_as_many_repairs_as_packets_at_most() {
     let mut failures = Vec::new();
@@ -121,7 +121,7 @@ fn all_that_a_path_loses_by_chance_is_repaired_up_to_a_quarter_of_the_packets() 
     }
 }
 
-/// Without the bound it is the same.
+/// The results are the same without the bound.
 #[test]
 fn requests_for_packets_that_are_only_late_leave_enough_for_those_that_are_lost() {
     for (delay, frames) in [(20, 585), (100, 575)] {

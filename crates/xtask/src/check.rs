@@ -4,8 +4,8 @@
 //! checked where cargo-deny is installed.
 //!
 //! No dependency (OpenSSL is built from source) is compiled twice: all steps share one target
-//! directory and one profile, and one set of features, except the second Clippy command, with the
-//! locks of shuttle. Cargo enables the features that development dependencies ask for only where it
+//! directory and one profile, and one set of features. Only the second Clippy command has others: it
+//! uses the locks of shuttle. Cargo enables the features that development dependencies ask for only where it
 //! builds tests or examples; so the steps that need neither select the examples as well, although
 //! there are none.
 //!
@@ -106,8 +106,8 @@ impl Step {
             (Self::Clippy, _) => {
                 vec![
                     "clippy --locked --workspace --all-targets -- -D warnings",
-                    // The tests of interleavings, with the locks of shuttle. Beside shuttle, only the
-                    // crates of the workspace are checked for this.
+                    // The tests of interleavings, with the locks of shuttle. This checks only shuttle and
+                    // the workspace again.
                     "clippy --locked --workspace --lib --profile test \
                      --features distributary-egress/shuttle -- -D warnings",
                 ]

@@ -96,8 +96,8 @@ impl CounterOffers {
     /// Removes the offer that `answer` accepts, and lets `enter` make a session of it. If `answer` fails,
     /// the offer keeps waiting for another answer.
     ///
-    /// The lock is held meanwhile: who looks for the offer first and then for the session finds one of
-    /// them. So `enter` logs nothing and drops no stream or session: it returns them to the caller.
+    /// The lock is held meanwhile: a request that looks for the offer first and then for the session
+    /// always finds one of them. So `enter` logs nothing and drops no stream or session: it returns them to the caller.
     pub(crate) fn accept<N, T>(
         &self,
         id: &SessionId,

@@ -24,7 +24,7 @@ pub(super) struct RepairBudget {
 }
 
 impl RepairBudget {
-    /// Returns a budget for the first keyframe. Viewers that send transport-wide feedback need it as well:
+    /// Returns a budget that has savings for the first keyframe, of up to 128 KB. Viewers that send transport-wide feedback need it as well:
     /// until their first report nothing tells them from others.
     pub(super) fn new() -> Self {
         Self {

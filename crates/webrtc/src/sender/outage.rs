@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 const OUTAGE: Duration = Duration::from_millis(250);
 const LEAST: u64 = 10;
 
-/// Transport-wide feedback comes at least four times a second while packets arrive (Chromium). Where none
-/// has come for this long since a packet was sent, nor for so many times the usual interval, none of the
-/// packets did.
+/// Transport-wide feedback comes at least four times a second while packets arrive (Chromium). If none
+/// comes for this long, and for so many times the usual interval, after a packet was sent, none of the
+/// packets has arrived.
 const SILENCE: Duration = Duration::from_millis(750);
 const INTERVALS: u32 = 3;
+
+/// Weight of the usual interval against a shorter one.
+const SMOOTHING: u32 = 15;
 
 /// Tells packets that an outage has lost from those that the network loses now and then.
 ///
@@ -24,7 +27,7 @@ pub(super) struct Outages {
     unreported: Option<(Instant, u64)>,
     /// Usual time from such a packet to the next feedback; `None` before the first feedback.
     interval: Option<Duration>,
-    /// A request has told that the network was cut since the last feedback.
+    /// A request has already been taken as the sign of an outage, since the last feedback.
     is_told: bool,
 }
 
@@ -52,7 +55,9 @@ impl Outages {
         let waited = unreported.map(|(at, _)| now.saturating_duration_since(at));
         self.interval = Some(match (self.interval, waited) {
             // It grows at once and shrinks slowly: some feedback comes in pieces.
-            (Some(interval), Some(waited)) if !was_silent => waited.max((interval + waited) / 2),
+            (Some(interval), Some(waited)) if !was_silent => {
+                waited.max((SMOOTHING * interval + waited) / (SMOOTHING + 1))
+            }
             (Some(interval), None) => interval,
             _ => SILENCE,
         });
@@ -223,9 +228,11 @@ mod tests {
             viewer.request(1000 * second + 950);
             // In pieces.
             viewer.feedback(1000 * second + 950);
-            viewer.feedback(1000 * second + 950);
-            viewer.send(1000 * second + 950..1000 * second + 1000);
-            viewer.feedback(1000 * second + 1000);
+            for piece in 0..5 {
+                let at = 1000 * second + 950 + 10 * piece;
+                viewer.send(at..at + 10);
+                viewer.feedback(at + 10);
+            }
         }
         assert!(!viewer.outages.cover(0));
         viewer.send(10_000..14_000);
