@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::client::Played;
-use crate::content::{ReadFrame, Stamp, opus_frames, read_audio, read_video};
+use crate::content::{ReadFrame, Stamp, is_silence, opus_frames, read_audio, read_video};
 use crate::publisher::Record;
 
 /// By how much the distance of two frames may differ from that of their publisher, in
@@ -36,6 +36,9 @@ pub struct PathSoFar {
     pub may_lack_first: bool,
     /// It has lost, reordered and held back nothing.
     pub is_clean: bool,
+    /// It is a TCP connection that took nothing for a while, so the gateway has skipped media: what
+    /// follows has the next sequence number.
+    pub may_skip: bool,
 }
 
 /// Checks the media of one session: each frame is whole and decodable, none comes twice or out of
@@ -131,8 +134,9 @@ impl Checker {
                 timestamp,
                 after_loss,
             } => {
+                let after_loss = *after_loss || path.may_skip;
                 if self.transcoded.is_some() {
-                    return self.handle_transcoded(packet, *timestamp, *after_loss, records, now);
+                    return self.handle_transcoded(packet, *timestamp, after_loss, records, now);
                 }
                 let Some(frames) = read_audio(packet) else {
                     return Err(format!("an audio frame is damaged: {packet:02x?}"));
@@ -144,7 +148,7 @@ impl Checker {
                         number,
                         timestamp: timestamp + place * AUDIO_TICKS,
                     };
-                    let after_loss = *after_loss && place == 0;
+                    let after_loss = after_loss && place == 0;
                     self.handle_audio(heard, after_loss, records, now)?;
                 }
                 Ok(())
@@ -332,6 +336,12 @@ impl Checker {
         self.audio_frames += frames as u64;
         self.last_audio = Some(now);
         let changed = self.publisher_changed;
+        // The decoder of another publisher begins with silence.
+        let recently = now.checked_sub(HEARD).unwrap_or(now);
+        let mut disturbed = records.iter();
+        if is_silence(packet) && !disturbed.any(|record| record.has_disturbed_audio(recently)) {
+            return Err(format!("an audio packet is silence: {packet:02x?}"));
+        }
         let Some(audio) = &mut self.transcoded else {
             return Ok(());
         };
@@ -386,10 +396,12 @@ fn distance(times: &[u64], from: u32, to: u32) -> Option<i64> {
 )]
 mod tests {
     use super::*;
+    use crate::content::audio_packet;
 
     const PATH: PathSoFar = PathSoFar {
         may_lack_first: false,
         is_clean: true,
+        may_skip: false,
     };
 
     /// Returns a checker that was sent audio with a gap of 200 ms at `now`.
@@ -404,6 +416,45 @@ mod tests {
             checker.handle(&played, records, PATH, now).unwrap();
         }
         checker
+    }
+
+    #[test]
+    fn silence_is_heard_only_after_the_audio_of_a_publisher_has_begun_anew() {
+        let now = Instant::now();
+        let silence = Played::Audio {
+            packet: vec![0xfc, 0xff, 0xfe],
+            timestamp: 0,
+            after_loss: false,
+        };
+        let mut record = Record::default();
+        let heard = |record: &Record| Checker::new(true).handle(&silence, &[record], PATH, now);
+        assert!(heard(&record).is_err());
+        record.audio_disturbed.push(now - HEARD / 2);
+        assert_eq!(heard(&record), Ok(()));
+    }
+
+    #[test]
+    fn gap_in_the_audio_is_explained_by_a_connection_that_took_nothing() {
+        let mut record = Record::default();
+        record.audio = vec![0, 20, 40];
+        let now = Instant::now();
+        let heard = |path| {
+            let mut checker = Checker::new(false);
+            [0, 2].into_iter().try_for_each(|number| {
+                let played = Played::Audio {
+                    packet: audio_packet(0, number).to_vec(),
+                    timestamp: AUDIO_TICKS * i64::from(number),
+                    after_loss: false,
+                };
+                checker.handle(&played, &[&record], path, now)
+            })
+        };
+        assert!(heard(PATH).is_err());
+        let may_skip = PathSoFar {
+            may_skip: true,
+            ..PATH
+        };
+        assert_eq!(heard(may_skip), Ok(()));
     }
 
     #[test]

@@ -120,8 +120,7 @@ pub fn read_audio(packet: &[u8]) -> Option<Vec<(u16, u32)>> {
     is_joined.then_some(vec![read_audio_frame(one)?, read_audio_frame(other)?])
 }
 
-/// Returns the number of frames of 20 ms in a packet of Opus that is not silence (RFC 6716 section
-/// 3.1).
+/// Returns the number of frames of 20 ms in a packet of Opus (RFC 6716 section 3.1).
 #[must_use]
 pub fn opus_frames(packet: &[u8]) -> Option<i64> {
     let frames = match packet.first()? & 3 {
@@ -129,7 +128,13 @@ pub fn opus_frames(packet: &[u8]) -> Option<i64> {
         1 | 2 => 2,
         _ => i64::from(packet.get(1)? & 0x3f),
     };
-    (packet.len() > MAX_SILENCE).then_some(frames)
+    Some(frames)
+}
+
+/// Returns whether a packet of Opus may be silence, which no publisher sends.
+#[must_use]
+pub fn is_silence(packet: &[u8]) -> bool {
+    packet.len() <= MAX_SILENCE
 }
 
 fn read_audio_frame(frame: &[u8]) -> Option<(u16, u32)> {

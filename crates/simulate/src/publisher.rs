@@ -72,7 +72,7 @@ pub struct Record {
     /// Numbers of the audio frames that were sent late, in order: after a short pause.
     late_audio: Vec<u32>,
     /// When its audio was late or began anew, in order.
-    audio_disturbed: Vec<Instant>,
+    pub(crate) audio_disturbed: Vec<Instant>,
 }
 
 impl Record {

@@ -231,6 +231,7 @@ impl World<'_> {
         let path = PathSoFar {
             may_lack_first: watching.may_lack_first,
             is_clean: !(watching.may_lack_first || watching.is_lossy || watching.is_harsh),
+            may_skip: seat.tcp.is_some() && watching.is_harsh,
         };
         while let Some(played) = watching.player.poll_played() {
             seat.trace.count(at, &described(&played));
