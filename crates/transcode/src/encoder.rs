@@ -248,9 +248,9 @@ mod tests {
         }
     }
 
-    /// Runs a shell script as an encoder, and returns its output.
+    /// Runs a shell script as an encoder, and returns its outputs once they end with these lines.
     #[cfg(target_os = "linux")]
-    async fn output_of(script: &str) -> [String; 2] {
+    async fn output_of(script: &str, ends: [&str; 2]) -> [String; 2] {
         let file =
             std::env::temp_dir().join(format!("encoder-{}-{}", std::process::id(), script.len()));
         let text = format!("#!/bin/sh\n{script}\ncat > /dev/null\n");
@@ -264,7 +264,8 @@ mod tests {
         let mut encoder = Encoder::start(&config, &run(2)).unwrap();
         let mut input = BytesMut::from(&b"F"[..]);
         let mut outputs = [BytesMut::new(), BytesMut::new()];
-        while !outputs[0].ends_with(b"end\n") {
+        let is_whole = |(output, end): (&BytesMut, &str)| output.ends_with(end.as_bytes());
+        while !outputs.iter().zip(ends).all(is_whole) {
             encoder.exchange(&mut input, &mut outputs).await.unwrap();
         }
         encoder.end().await;
@@ -275,7 +276,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn each_output_has_a_pipe_of_its_own() {
-        let said = output_of("echo second >&3; sleep 0; echo first; echo end").await;
+        let script = "echo second >&3; echo first; echo end";
+        let said = output_of(script, ["end\n", "second\n"]).await;
         assert_eq!(said, ["first\nend\n", "second\n"]);
     }
 
@@ -283,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn encoder_gets_only_the_path_of_the_environment() {
         assert!(std::env::vars().count() > 3, "there is an environment");
-        let [said, _] = output_of("env; echo end").await;
+        let [said, _] = output_of("env; echo end", ["end\n", ""]).await;
         let names: Vec<_> = said
             .lines()
             .filter_map(|line| line.split_once('=').map(|(name, _)| name))
@@ -299,7 +301,7 @@ mod tests {
         // The limits are set after it has started, so it waits for its first byte.
         let script =
             "head -c 1 > /dev/null; nice; grep 'Max data size' /proc/self/limits; echo end";
-        let [said, _] = output_of(script).await;
+        let [said, _] = output_of(script, ["end\n", ""]).await;
         let nice: i32 = said.lines().next().unwrap().parse().unwrap();
         let own = rustix::process::getpriority_process(None).unwrap();
         assert_eq!(nice, (own + 10).min(19), "{said}");

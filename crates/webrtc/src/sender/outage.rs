@@ -14,7 +14,7 @@ const SILENCE: Duration = Duration::from_millis(750);
 const INTERVALS: u32 = 3;
 
 /// Weight of the usual interval against a shorter one.
-const SMOOTHING: u32 = 15;
+const SMOOTHING: u32 = 7;
 
 /// Tells packets that an outage has lost from those that the network loses now and then.
 ///
