@@ -31,9 +31,8 @@ pub(crate) enum BranchEvent {
     Frame(Frame, Instant, Trunk),
     /// The tracks.
     Tracks(TrackSet),
-    /// The answer is complete. If it `awaits_keyframe`, no video of it was passed on, and the video goes
-    /// on at the next keyframe.
-    Joined { trunk: Trunk, awaits_keyframe: bool },
+    /// The answer is complete: the owner sends the strand.
+    Joined,
     /// The video so far is old, and frames after it are missing.
     Gap,
     /// The owner does not have it.
@@ -206,13 +205,8 @@ impl Branch {
                 Err(Answered::Complete) => {
                     reception.joined();
                     self.retry.succeed();
-                    let awaits_keyframe = self.following.awaits_keyframe();
-                    self.is_watched |= !awaits_keyframe;
-                    let trunk = trunk.clone();
-                    return Some(BranchEvent::Joined {
-                        trunk,
-                        awaits_keyframe,
-                    });
+                    self.is_watched |= !self.following.awaits_keyframe();
+                    return Some(BranchEvent::Joined);
                 }
                 Err(Answered::Refused(EndReason::Lost)) => {
                     self.fail();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distributary_hub::{Audience, Demand, DemandError, Hub, Publisher, RenditionOrigin};
-use distributary_media::{Frame, VideoCodec, VideoFrame, VideoTrack};
+use distributary_media::{Frame, VideoFrame, VideoTrack};
 use distributary_names::{RenditionId, StreamName};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -145,15 +145,8 @@ impl RemoteRendition {
                 self.push(frame, arrived, &trunk)
             }
             BranchEvent::Frame(Frame::Audio(_), ..) => Ok(()),
-            BranchEvent::Joined {
-                trunk,
-                awaits_keyframe,
-            } => {
-                if awaits_keyframe {
-                    self.await_keyframe(&trunk);
-                }
-                Ok(())
-            }
+            // A keyframe can be requested from now on.
+            BranchEvent::Joined => Ok(()),
             BranchEvent::Gap => {
                 if let Some(publisher) = &self.publisher {
                     publisher.note_gap();
@@ -169,25 +162,6 @@ impl RemoteRendition {
             }
             BranchEvent::Over => Err(End::Over),
         }
-    }
-
-    /// Requests the keyframe at which the video goes on, if its owner transcodes the rendition to H264.
-    /// Publishers send no keyframes on request.
-    fn await_keyframe(&mut self, trunk: &Trunk) {
-        let video = trunk.stream.tracks().0;
-        let is_h264 = video.is_some_and(|track| track.codec == VideoCodec::H264);
-        if is_h264
-            && self.origin() == RenditionOrigin::Transcoded
-            && let Some(present) = trunk.stream.reached(now())
-        {
-            self.keyframes.add(present);
-        }
-    }
-
-    fn origin(&self) -> RenditionOrigin {
-        let offers = self.hub.rendition_offers(&self.name, now());
-        let offer = offers.iter().find(|offer| offer.id == self.id);
-        offer.map_or(RenditionOrigin::Transcoded, |offer| offer.origin)
     }
 
     /// Publishes a frame, with which the rendition goes live.
@@ -217,9 +191,12 @@ impl RemoteRendition {
     }
 
     fn go_live(&mut self, trunk: &Trunk) -> Result<(), End> {
+        let offers = self.hub.rendition_offers(&self.name, now());
+        let offer = offers.iter().find(|offer| offer.id == self.id);
+        let origin = offer.map_or(RenditionOrigin::Transcoded, |offer| offer.origin);
         let publisher = self
             .hub
-            .publish_rendition(&trunk.stream, &self.id, self.origin(), now());
+            .publish_rendition(&trunk.stream, &self.id, origin, now());
         let publisher = publisher.map_err(|_| End::Over)?;
         if let Some(track) = &self.track {
             publisher.set_video_track(track.clone());

@@ -244,17 +244,6 @@ async fn rendition_whose_first_answer_breaks_off_goes_on_with_all_of_the_next() 
 }
 
 #[tokio::test]
-async fn keyframe_is_requested_if_the_answer_has_none() {
-    let mut scene = Scene::new().await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
-    scene.answer(3_000, &[]).await;
-    scene.requested_keyframe().await;
-    let keyframe = scene.sender.live(&video(3_040, true), 0);
-    scene.send_live(&keyframe).await;
-    scene.watch().await;
-}
-
-#[tokio::test]
 async fn keyframe_that_a_viewer_needs_is_requested_of_an_owner_that_is_about_to_answer() {
     let mut scene = Scene::new().await;
     let after = MediaTime::from_millis(5_000);
