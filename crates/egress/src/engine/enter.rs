@@ -27,7 +27,7 @@ pub(super) struct AgreedSession {
     pub(super) context: SessionContext,
 }
 
-/// What is left to log and to drop once a session was entered, or could not be.
+/// The log lines and the objects of an attempt to enter a session, for after the lock.
 #[must_use]
 pub(super) struct Entered {
     span: Span,
