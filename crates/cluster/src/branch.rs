@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::watch;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::clock::now;
@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::follow::{Answered, Event};
 use crate::following::Following;
 use crate::keeps::Keeps;
-use crate::reception::{Received, Reception, Source};
+use crate::reception::{Received, Reception, ReceptionEnd, Source};
 use crate::strand::Strand;
 use crate::tracks::TrackSet;
 use crate::trunk::Trunk;
@@ -53,6 +53,8 @@ pub(crate) struct Branch {
     following: Following,
     /// The reception of the branch, and its trunk.
     reception: Option<(Reception, Trunk)>,
+    /// The trunk whose owner sends no more, and the time until which another one is waited for.
+    stalled: Option<(Trunk, Instant)>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,
     /// Viewers have seen it since it came last.
@@ -78,6 +80,7 @@ impl Branch {
             strand,
             trunk,
             reception: None,
+            stalled: None,
             must_join: false,
             is_watched: false,
             retry: Backoff::new(first, longest),
@@ -97,7 +100,7 @@ impl Branch {
 
     /// Receives nothing until the next event is asked for. Its owner notices.
     pub(crate) fn leave(&mut self) {
-        self.reception = None;
+        (self.reception, self.stalled) = (None, None);
         // Viewers see another rendition, or the stream itself. Those that come begin with the whole
         // answer, also with frames that others have seen.
         self.is_watched = false;
@@ -122,6 +125,9 @@ impl Branch {
     /// Returns the next event. It may be dropped and called again.
     pub(crate) async fn next(&mut self) -> BranchEvent {
         loop {
+            if let Some(event) = self.await_trunk().await {
+                return event;
+            }
             let Some(trunk) = self.trunk.borrow_and_update().clone() else {
                 self.reception = None;
                 match self.trunk.changed().await {
@@ -129,9 +135,8 @@ impl Branch {
                     Err(_) => return BranchEvent::Over,
                 }
             };
-            let is_current = |one: &Trunk| one.owner == trunk.owner && one.epoch == trunk.epoch;
             if let Some((_, current)) = &mut self.reception
-                && is_current(current)
+                && current.has_owner_of(&trunk)
             {
                 *current = trunk;
             } else {
@@ -142,6 +147,28 @@ impl Branch {
             }
             if let Some(event) = self.receive().await {
                 return event;
+            }
+        }
+    }
+
+    /// Waits until the trunk has another owner if this one sends no more: viewers do not notice then.
+    /// Returns the event if it stays the same.
+    async fn await_trunk(&mut self) -> Option<BranchEvent> {
+        let (stalled, until) = self.stalled.as_ref()?;
+        let is_other = |trunk: &Option<Trunk>| {
+            let trunk = trunk.as_ref();
+            trunk.is_none_or(|trunk| !trunk.has_owner_of(stalled))
+        };
+        let other = timeout_at((*until).into(), self.trunk.wait_for(is_other)).await;
+        match other.map(|other| other.is_ok()) {
+            Ok(true) => {
+                self.stalled = None;
+                None
+            }
+            Ok(false) => Some(BranchEvent::Over),
+            Err(_) => {
+                self.fail();
+                Some(BranchEvent::Offline)
             }
         }
     }
@@ -179,6 +206,12 @@ impl Branch {
         }
     }
 
+    /// Waits for another trunk: the main strand, which says so at the same time, goes on elsewhere.
+    fn stall(&mut self) {
+        let stalled = self.reception.take();
+        self.stalled = stalled.map(|(_, trunk)| (trunk, now() + self.context.silence));
+    }
+
     fn fail(&mut self) {
         self.leave();
         self.retry_at = now() + self.retry.fail();
@@ -212,7 +245,8 @@ impl Branch {
                     self.fail();
                     return Some(BranchEvent::Refused);
                 }
-                Err(Answered::Refused(_) | Answered::Broken) => Some(Event::End(EndReason::Lost)),
+                Err(Answered::Refused(reason)) => Some(Event::End(reason)),
+                Err(Answered::Broken) => Some(Event::End(EndReason::Lost)),
             },
             Ok(Received::Live(message)) => {
                 let event = self.following.handle(&message);
@@ -223,6 +257,7 @@ impl Branch {
                 }
                 event
             }
+            Err(ReceptionEnd::Silent) => Some(Event::End(EndReason::Moved)),
             Err(_) => Some(Event::End(EndReason::Lost)),
         };
         match event {
@@ -236,6 +271,10 @@ impl Branch {
                 Some(BranchEvent::Frame(frame, arrived, trunk))
             }
             Some(Event::Tracks(tracks)) => Some(BranchEvent::Tracks(tracks)),
+            Some(Event::End(EndReason::Moved)) => {
+                self.stall();
+                None
+            }
             Some(Event::End(_)) => {
                 self.fail();
                 Some(BranchEvent::Offline)
@@ -247,46 +286,112 @@ impl Branch {
 
 #[cfg(test)]
 mod tests {
-    use distributary_hub::{Hub, HubConfig};
+    use distributary_hub::{Hub, HubConfig, Publisher};
     use distributary_names::RenditionId;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::anchor::Anchor;
-    use crate::cluster::Cluster;
+    use crate::cluster::{Cluster, ClusterDriver};
     use crate::strand::Further;
+
+    /// A rendition of a stream, at a node without a connection.
+    struct Scene {
+        branch: Branch,
+        trunk: watch::Sender<Option<Trunk>>,
+        publisher: Publisher,
+        _driver: ClusterDriver,
+    }
+
+    impl Scene {
+        /// The owner "old" has no renditions.
+        async fn new() -> Self {
+            let hub = Hub::new(HubConfig::default());
+            let (cluster, driver) = Cluster::unconnected(hub.clone()).await;
+            let name = StreamName::parse("live/test").unwrap();
+            let publisher = hub.publish(&name, now()).unwrap();
+            let (trunk, follows) = watch::channel(Some(trunk(&publisher, "old", false)));
+            let context = Arc::clone(cluster.context());
+            let strand = Strand::Rendition(RenditionId::H264);
+            let branch = Branch::new(context, Arc::default(), name, strand, follows);
+            Self {
+                branch,
+                trunk,
+                publisher,
+                _driver: driver,
+            }
+        }
+
+        /// The owner "new" has renditions.
+        fn take_over(&self) {
+            let new = trunk(&self.publisher, "new", true);
+            self.trunk.send_replace(Some(new));
+        }
+
+        /// The owner has sent no more since this moment.
+        fn stall(&mut self) {
+            let trunk = self.branch.trunk().expect("it is there");
+            let until = now() + self.branch.context.silence;
+            self.branch.stalled = Some((trunk, until));
+        }
+    }
+
+    fn trunk(publisher: &Publisher, owner: &str, renditions: bool) -> Trunk {
+        let further = Further {
+            published_audio: false,
+            renditions,
+        };
+        let (at, time) = (now(), MediaTime::ZERO);
+        let (stream, owner) = (Arc::clone(publisher.stream()), owner.parse().unwrap());
+        Trunk::new(stream, owner, 1, 1, Anchor { at, time }, further)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn owner_that_comes_during_the_delay_is_asked() {
-        let hub = Hub::new(HubConfig::default());
-        let (cluster, _driver) = Cluster::unconnected(hub.clone()).await;
-        let name = StreamName::parse("live/test").unwrap();
-        let publisher = hub.publish(&name, now()).unwrap();
-        let trunk = |owner: &str, renditions| {
-            let (at, time) = (now(), MediaTime::ZERO);
-            let further = Further {
-                published_audio: false,
-                renditions,
-            };
-            let stream = Arc::clone(publisher.stream());
-            let owner = owner.parse().unwrap();
-            Some(Trunk::new(
-                stream,
-                owner,
-                1,
-                1,
-                Anchor { at, time },
-                further,
-            ))
+        let mut scene = Scene::new().await;
+        scene.branch.retry_at = now() + Duration::from_secs(2);
+        let Scene {
+            branch,
+            trunk,
+            publisher,
+            ..
+        } = &mut scene;
+        let taken_over = async {
+            trunk.send_replace(Some(self::trunk(publisher, "new", true)));
         };
-        let (trunk_in, trunk_out) = watch::channel(trunk("old", false));
-        let context = Arc::clone(cluster.context());
-        let strand = Strand::Rendition(RenditionId::H264);
-        let mut branch = Branch::new(context, Arc::default(), name, strand, trunk_out);
-        branch.retry_at = now() + Duration::from_secs(2);
-        let taken_over = async { trunk_in.send(trunk("new", true)) };
-        let (event, sent) = tokio::join!(branch.next(), taken_over);
-        sent.unwrap();
+        let (event, ()) = tokio::join!(branch.next(), taken_over);
         // No server is connected.
         assert!(matches!(event, BranchEvent::Offline), "{event:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_strand_goes_on_with_another_trunk() {
+        let mut scene = Scene::new().await;
+        scene.stall();
+        let began = now();
+        let limit = scene.branch.context.silence;
+        assert!(
+            timeout(limit / 2, scene.branch.await_trunk())
+                .await
+                .is_err()
+        );
+        scene.take_over();
+        assert!(scene.branch.await_trunk().await.is_none());
+        assert_eq!(now() - began, limit / 2);
+        assert!(scene.branch.stalled.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_strand_is_offline_if_its_trunk_stays() {
+        let mut scene = Scene::new().await;
+        scene.stall();
+        let began = now();
+        // The renditions are news, the owner is not.
+        let same = trunk(&scene.publisher, "old", true);
+        scene.trunk.send_replace(Some(same));
+        let event = scene.branch.await_trunk().await;
+        assert!(matches!(event, Some(BranchEvent::Offline)), "{event:?}");
+        assert_eq!(now() - began, scene.branch.context.silence);
+        assert!(scene.branch.await_trunk().await.is_none());
     }
 }

@@ -64,6 +64,12 @@ impl Keeps {
         names.count()
     }
 
+    /// Returns whether nothing is watched.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Sends the messages until it is dropped.
     pub(crate) async fn run(&self, context: &Context) {
         let mut interval = interval(INTERVAL);

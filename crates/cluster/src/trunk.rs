@@ -54,6 +54,11 @@ impl Trunk {
         MediaTime::from_nanos(here.as_nanos().saturating_sub(self.shift))
     }
 
+    /// Returns whether another one has the same owner, in the same epoch.
+    pub(crate) fn has_owner_of(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.epoch == other.epoch
+    }
+
     /// Returns whether it is the same in all respects.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let facts = |one: &Self| {

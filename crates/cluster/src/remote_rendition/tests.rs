@@ -18,6 +18,7 @@ use crate::anchor::Anchor;
 use crate::cluster::Cluster;
 use crate::content::EndReason;
 use crate::follow::sender::{Sender, message, video};
+use crate::keeps::Keeps;
 use crate::message::Part;
 use crate::strand::{Further, Strand};
 
@@ -37,6 +38,7 @@ struct Scene {
     /// The stream at this node.
     _publisher: Publisher,
     trunk: watch::Sender<Option<Trunk>>,
+    watched: Arc<Keeps>,
     tasks: [JoinHandle<()>; 2],
     _nats: NatsServer,
 }
@@ -88,9 +90,9 @@ impl Scene {
         );
         let (trunk, follows) = watch::channel(Some(trunk));
         let context = Arc::clone(cluster.context());
-        let (keeping, id) = (Arc::default(), Self::id());
+        let (watched, id) = (Arc::<Keeps>::default(), Self::id());
         let strand = Strand::Rendition(id);
-        let branch = Branch::new(context, keeping, name.clone(), strand, follows);
+        let branch = Branch::new(context, Arc::clone(&watched), name.clone(), strand, follows);
         let rendition = RemoteRendition::new(hub.clone(), name.clone(), id, branch, demands);
         Self {
             hub,
@@ -101,6 +103,7 @@ impl Scene {
             sender: Sender::new(EPOCH),
             _publisher: publisher,
             trunk,
+            watched,
             tasks: [driver, tokio::spawn(rendition.run())],
             _nats: nats,
         }
@@ -241,6 +244,37 @@ async fn rendition_whose_first_answer_breaks_off_goes_on_with_all_of_the_next() 
         }
     }
     assert_eq!(frames[3].dts().as_millis(), 3_000);
+}
+
+#[tokio::test]
+async fn viewers_of_a_rendition_do_not_notice_that_its_stream_moves() {
+    let mut scene = Scene::new().await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(1_000, &[0]).await;
+    let (_subscription, cached, mut queue) = scene.watch().await;
+    assert_eq!(cached.len(), 1);
+
+    // This message comes before that of the main strand.
+    let end = scene.sender.end(EndReason::Moved);
+    scene.send_live(&end).await;
+    let left = async {
+        while !scene.watched.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, left).await.expect("it is left");
+    let mut trunk = scene.trunk.send_replace(None).unwrap();
+    trunk.epoch = EPOCH + 1;
+    scene.trunk.send_replace(Some(trunk));
+    scene.sender = Sender::new(EPOCH + 1);
+    scene.answer(2_000, &[0, 1_000]).await;
+    loop {
+        match event(&mut queue).await {
+            StreamEvent::Offline => panic!("viewers see that it is offline"),
+            StreamEvent::Frame(frame) if frame.dts().as_millis() == 1_000 => return,
+            _ => {}
+        }
+    }
 }
 
 #[tokio::test]
