@@ -185,6 +185,20 @@ pub(super) mod tests {
         Answer::parse(&text).unwrap()
     }
 
+    fn start() -> Engine {
+        let config = EngineConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            candidates: vec![[127, 0, 0, 1].into()],
+            ..EngineConfig::default()
+        };
+        Engine::start(config, Hub::new(HubConfig::default())).unwrap()
+    }
+
+    async fn stop(engine: Engine) {
+        let stopped = tokio::task::spawn_blocking(move || engine.shutdown());
+        stopped.await.unwrap();
+    }
+
     /// Notes for each event of the log whether somebody holds the table of counter-offers.
     struct Watches {
         shared: Arc<EngineState>,
@@ -201,12 +215,7 @@ pub(super) mod tests {
     #[tokio::test(flavor = "multi_thread")]
     #[expect(clippy::disallowed_methods, reason = "a running engine")]
     async fn table_of_counter_offers_is_free_while_an_answer_is_logged() {
-        let config = EngineConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
-            candidates: vec![[127, 0, 0, 1].into()],
-            ..EngineConfig::default()
-        };
-        let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
+        let engine = start();
         let (shared, now) = (&engine.shared, Instant::now());
         let certificate = Certificate::generate(SystemTime::now()).unwrap();
         let stream = StreamName::parse("live/test").unwrap();
@@ -225,20 +234,13 @@ pub(super) mod tests {
         let held = std::mem::take(&mut *held.lock().unwrap());
         assert!(held.len() >= 2, "it is offered and answered: {held:?}");
         assert!(!held.contains(&true), "{held:?}");
-        let stopping = engine.clone();
-        let stopped = tokio::task::spawn_blocking(move || stopping.shutdown());
-        stopped.await.unwrap();
+        stop(engine).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     #[expect(clippy::disallowed_methods, reason = "a running engine")]
     async fn unanswered_page_gives_its_session_back_sooner_than_a_viewer() {
-        let config = EngineConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
-            candidates: vec![[127, 0, 0, 1].into()],
-            ..EngineConfig::default()
-        };
-        let engine = Engine::start(config, Hub::new(HubConfig::default())).unwrap();
+        let engine = start();
         let (shared, now) = (&engine.shared, Instant::now());
         let stream = StreamName::parse("live/test").unwrap();
         let page = prepare(shared, &stream, ViewerOptions::default(), now).unwrap();
@@ -250,8 +252,6 @@ pub(super) mod tests {
         shared.keep_up(now + PREPARED_LIFETIME + Duration::from_millis(1));
         assert!(!engine.is_offered(&page.id) && engine.is_offered(&viewer.id));
         assert_eq!(engine.prepared().expired, 1);
-        let stopping = engine.clone();
-        let stopped = tokio::task::spawn_blocking(move || stopping.shutdown());
-        stopped.await.unwrap();
+        stop(engine).await;
     }
 }
