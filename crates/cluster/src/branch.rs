@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::clock::now;
+use crate::clock::{now, reached};
 use crate::content::EndReason;
 use crate::context::Context;
 use crate::follow::{Answered, Event};
@@ -53,14 +53,21 @@ pub(crate) struct Branch {
     following: Following,
     /// The reception of the branch, and its trunk.
     reception: Option<(Reception, Trunk)>,
-    /// The trunk whose owner sends no more, and the time until which another one is waited for.
-    stalled: Option<(Trunk, Instant)>,
+    /// Set while the strand does not come, until viewers are told.
+    trouble: Option<Trouble>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,
     /// Viewers have seen it since it came last.
     is_watched: bool,
     retry: Backoff,
     retry_at: Instant,
+}
+
+/// The owner of a trunk does not send the strand. Viewers see its last frame.
+struct Trouble {
+    trunk: Trunk,
+    /// The time at which viewers are told.
+    offline_at: Instant,
 }
 
 impl Branch {
@@ -80,7 +87,7 @@ impl Branch {
             strand,
             trunk,
             reception: None,
-            stalled: None,
+            trouble: None,
             must_join: false,
             is_watched: false,
             retry: Backoff::new(first, longest),
@@ -100,7 +107,7 @@ impl Branch {
 
     /// Receives nothing until the next event is asked for. Its owner notices.
     pub(crate) fn leave(&mut self) {
-        (self.reception, self.stalled) = (None, None);
+        (self.reception, self.trouble) = (None, None);
         // Viewers see another rendition, or the stream itself. Those that come begin with the whole
         // answer, also with frames that others have seen.
         self.is_watched = false;
@@ -125,23 +132,25 @@ impl Branch {
     /// Returns the next event. It may be dropped and called again.
     pub(crate) async fn next(&mut self) -> BranchEvent {
         loop {
-            if let Some(event) = self.await_trunk().await {
-                return event;
-            }
             let Some(trunk) = self.trunk.borrow_and_update().clone() else {
-                self.reception = None;
+                (self.reception, self.trouble) = (None, None);
                 match self.trunk.changed().await {
                     Ok(()) => continue,
                     Err(_) => return BranchEvent::Over,
                 }
             };
+            let is_of_another = |trouble: &mut Trouble| !trouble.trunk.has_owner_of(&trunk);
+            self.trouble.take_if(is_of_another);
             if let Some((_, current)) = &mut self.reception
                 && current.has_owner_of(&trunk)
             {
                 *current = trunk;
             } else {
                 self.reception = None;
-                if let Err(event) = self.open().await {
+                if let Some(event) = self.delay().await {
+                    return event;
+                }
+                if let Some(event) = self.open().await {
                     return event;
                 }
             }
@@ -151,38 +160,37 @@ impl Branch {
         }
     }
 
-    /// Waits until the trunk has another owner if this one sends no more: viewers do not notice then.
-    /// Returns the event if it stays the same.
-    async fn await_trunk(&mut self) -> Option<BranchEvent> {
-        let (stalled, until) = self.stalled.as_ref()?;
-        let is_other = |trunk: &Option<Trunk>| {
-            let trunk = trunk.as_ref();
-            trunk.is_none_or(|trunk| !trunk.has_owner_of(stalled))
+    /// Waits until the owner may be asked again; while viewers have not been told, at most until there is
+    /// another owner. Returns the event if they are to be told now.
+    async fn delay(&mut self) -> Option<BranchEvent> {
+        let Some(Trouble { trunk, offline_at }) = &self.trouble else {
+            sleep_until(self.retry_at.into()).await;
+            return None;
         };
-        let other = timeout_at((*until).into(), self.trunk.wait_for(is_other)).await;
+        let is_other = |other: &Option<Trunk>| {
+            let other = other.as_ref();
+            other.is_none_or(|other| !other.has_owner_of(trunk))
+        };
+        let until = self.retry_at.min(*offline_at);
+        let other = timeout_at(until.into(), self.trunk.wait_for(is_other)).await;
         match other.map(|other| other.is_ok()) {
             Ok(true) => {
-                self.stalled = None;
+                self.trouble = None;
                 None
             }
             Ok(false) => Some(BranchEvent::Over),
-            Err(_) => {
-                self.fail();
-                Some(BranchEvent::Offline)
-            }
+            Err(_) if until == *offline_at => Some(self.offline()),
+            Err(_) => None,
         }
     }
 
-    /// Begins to receive, if the trunk is there. Returns the event if that is not possible now.
-    async fn open(&mut self) -> Result<(), BranchEvent> {
-        sleep_until(self.retry_at.into()).await;
-        // It may be another one after that time.
-        let Some(trunk) = self.trunk.borrow_and_update().clone() else {
-            return Ok(());
-        };
+    /// Begins to receive, if the trunk is there. Returns the event if viewers are to be told that the owner
+    /// does not have the strand.
+    async fn open(&mut self) -> Option<BranchEvent> {
+        // It may be another one after the delay.
+        let trunk = self.trunk.borrow_and_update().clone()?;
         if !trunk.further.has(self.strand) {
-            self.fail();
-            return Err(BranchEvent::Refused);
+            return self.refused(trunk);
         }
         let source = Source {
             name: self.name.clone(),
@@ -197,19 +205,36 @@ impl Branch {
             Ok(reception) => {
                 self.reception = Some((reception, trunk));
                 self.must_join = false;
-                Ok(())
             }
-            Err(_) => {
-                self.fail();
-                Err(BranchEvent::Offline)
-            }
+            Err(_) => self.retry(trunk),
         }
+        None
     }
 
-    /// Waits for another trunk: the main strand, which says so at the same time, goes on elsewhere.
-    fn stall(&mut self) {
-        let stalled = self.reception.take();
-        self.stalled = stalled.map(|(_, trunk)| (trunk, now() + self.context.silence));
+    /// Lets the owner be asked again after a delay. Viewers are told only if the strand does not come back
+    /// soon: the main strand has the same trouble, and may go on at another owner.
+    fn retry(&mut self, trunk: Trunk) {
+        self.reception = None;
+        self.retry_at = now() + self.retry.fail();
+        let offline_at = now() + self.patience();
+        self.trouble.get_or_insert(Trouble { trunk, offline_at });
+    }
+
+    /// Handles that the owner does not have the strand. Returns the event if viewers are to be told now.
+    /// An owner that has just taken the stream over may not know its video yet, and refuses for a moment.
+    fn refused(&mut self, trunk: Trunk) -> Option<BranchEvent> {
+        if self.is_watched {
+            self.retry(trunk);
+            return None;
+        }
+        self.fail();
+        Some(BranchEvent::Refused)
+    }
+
+    /// Gives up until the next request. Returns the event for viewers.
+    fn offline(&mut self) -> BranchEvent {
+        self.fail();
+        BranchEvent::Offline
     }
 
     fn fail(&mut self) {
@@ -217,20 +242,29 @@ impl Branch {
         self.retry_at = now() + self.retry.fail();
     }
 
+    /// Returns the time without the strand after which viewers are told. The main strand notices the silence
+    /// of the owner before that.
+    fn patience(&self) -> Duration {
+        2 * self.context.silence
+    }
+
     /// Returns the next event that comes, or `None` if there is none: the trunk may have changed.
     async fn receive(&mut self) -> Option<BranchEvent> {
+        let silent_at = self.following.heard() + self.patience();
+        let offline_at = self.trouble.as_ref().map(|trouble| trouble.offline_at);
         let (reception, trunk) = self.reception.as_mut()?;
         if self.must_join {
             if reception.join().await.is_err() {
-                self.fail();
-                return Some(BranchEvent::Offline);
+                let trunk = trunk.clone();
+                self.retry(trunk);
+                return None;
             }
             self.must_join = false;
         }
-        let silent_at = self.following.heard() + self.context.silence;
         let received = tokio::select! {
             received = reception.next(silent_at) => received,
             _ = self.trunk.changed() => return None,
+            () = reached(offline_at.map(Into::into)) => return Some(self.offline()),
         };
         let event = match received {
             Ok(Received::Answer(part)) => match self.following.handle_answer(&part) {
@@ -238,15 +272,19 @@ impl Branch {
                 Err(Answered::Complete) => {
                     reception.joined();
                     self.retry.succeed();
+                    self.trouble = None;
                     self.is_watched |= !self.following.awaits_keyframe();
                     return Some(BranchEvent::Joined);
                 }
                 Err(Answered::Refused(EndReason::Lost)) => {
-                    self.fail();
-                    return Some(BranchEvent::Refused);
+                    let trunk = trunk.clone();
+                    return self.refused(trunk);
                 }
-                Err(Answered::Refused(reason)) => Some(Event::End(reason)),
-                Err(Answered::Broken) => Some(Event::End(EndReason::Lost)),
+                Err(Answered::Refused(_) | Answered::Broken) => {
+                    let trunk = trunk.clone();
+                    self.retry(trunk);
+                    return None;
+                }
             },
             Ok(Received::Live(message)) => {
                 let event = self.following.handle(&message);
@@ -257,8 +295,12 @@ impl Branch {
                 }
                 event
             }
-            Err(ReceptionEnd::Silent) => Some(Event::End(EndReason::Moved)),
-            Err(_) => Some(Event::End(EndReason::Lost)),
+            Err(ReceptionEnd::Silent) => return Some(self.offline()),
+            Err(ReceptionEnd::Away | ReceptionEnd::NoAnswer | ReceptionEnd::Shutdown) => {
+                let trunk = trunk.clone();
+                self.retry(trunk);
+                return None;
+            }
         };
         match event {
             Some(Event::Frame(frame, arrived)) => {
@@ -271,13 +313,11 @@ impl Branch {
                 Some(BranchEvent::Frame(frame, arrived, trunk))
             }
             Some(Event::Tracks(tracks)) => Some(BranchEvent::Tracks(tracks)),
-            Some(Event::End(EndReason::Moved)) => {
-                self.stall();
+            Some(Event::End(EndReason::Finished | EndReason::Lost)) => Some(self.offline()),
+            Some(Event::End(EndReason::Moved | EndReason::Busy)) => {
+                let trunk = trunk.clone();
+                self.retry(trunk);
                 None
-            }
-            Some(Event::End(_)) => {
-                self.fail();
-                Some(BranchEvent::Offline)
             }
             Some(Event::Data(_)) | None => self.following.take_gap().then_some(BranchEvent::Gap),
         }
@@ -328,11 +368,10 @@ mod tests {
             self.trunk.send_replace(Some(new));
         }
 
-        /// The owner has sent no more since this moment.
-        fn stall(&mut self) {
+        /// The owner does not send the strand any longer.
+        fn fail_now(&mut self) {
             let trunk = self.branch.trunk().expect("it is there");
-            let until = now() + self.branch.context.silence;
-            self.branch.stalled = Some((trunk, until));
+            self.branch.retry(trunk);
         }
     }
 
@@ -365,33 +404,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stalled_strand_goes_on_with_another_trunk() {
+    async fn another_owner_is_asked_at_once() {
         let mut scene = Scene::new().await;
-        scene.stall();
+        scene.fail_now();
         let began = now();
-        let limit = scene.branch.context.silence;
-        assert!(
-            timeout(limit / 2, scene.branch.await_trunk())
-                .await
-                .is_err()
-        );
+        let delay = scene.branch.retry_at - began;
+        assert!(timeout(delay / 2, scene.branch.delay()).await.is_err());
         scene.take_over();
-        assert!(scene.branch.await_trunk().await.is_none());
-        assert_eq!(now() - began, limit / 2);
-        assert!(scene.branch.stalled.is_none());
+        assert!(scene.branch.delay().await.is_none());
+        assert_eq!(now() - began, delay / 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stalled_strand_is_offline_if_its_trunk_stays() {
+    async fn viewers_are_told_if_the_strand_does_not_come_back() {
         let mut scene = Scene::new().await;
-        scene.stall();
         let began = now();
-        // The renditions are news, the owner is not.
+        // Its renditions are news, but the owner is the same.
         let same = trunk(&scene.publisher, "old", true);
         scene.trunk.send_replace(Some(same));
-        let event = scene.branch.await_trunk().await;
-        assert!(matches!(event, Some(BranchEvent::Offline)), "{event:?}");
-        assert_eq!(now() - began, scene.branch.context.silence);
-        assert!(scene.branch.await_trunk().await.is_none());
+        let mut attempts = 0;
+        loop {
+            scene.fail_now();
+            match scene.branch.delay().await {
+                None => attempts += 1,
+                Some(BranchEvent::Offline) => break,
+                Some(event) => panic!("{event:?}"),
+            }
+        }
+        assert!(attempts >= 2, "the owner is asked meanwhile");
+        assert_eq!(now() - began, 2 * scene.branch.context.silence);
+        assert!(scene.branch.trouble.is_none(), "they know");
     }
 }

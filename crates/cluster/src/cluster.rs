@@ -452,24 +452,37 @@ async fn subscribe(context: &Context, subject: &str) -> Option<Subscription> {
 impl Cluster {
     /// Returns a node that never reaches a NATS server.
     pub(crate) async fn unconnected(hub: Hub) -> (Self, ClusterDriver) {
-        Self::prepare("nats://127.0.0.1:1".to_owned(), hub).await
+        let config = Self::test_config("nats://127.0.0.1:1".to_owned());
+        Self::prepare(&config, hub).await
     }
 
     /// Returns a node that is connected to the NATS server with this URL, and its tasks.
     pub(crate) async fn connected(url: String, hub: Hub) -> (Self, tokio::task::JoinHandle<()>) {
-        let (cluster, driver) = Self::prepare(url, hub).await;
+        Self::connected_with(&Self::test_config(url), hub).await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn connected_with(
+        config: &ClusterConfig,
+        hub: Hub,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (cluster, driver) = Self::prepare(config, hub).await;
         let running = tokio::spawn(driver.run(std::future::pending()));
         assert!(cluster.context.link.up(Duration::from_secs(60)).await);
         (cluster, running)
     }
 
-    async fn prepare(url: String, hub: Hub) -> (Self, ClusterDriver) {
-        let config = ClusterConfig {
+    /// Returns the configuration of a node that uses the NATS server with this URL.
+    pub(crate) fn test_config(url: String) -> ClusterConfig {
+        ClusterConfig {
             nats: vec![url],
             node: "test".to_owned(),
             ..ClusterConfig::default()
-        };
-        let setup = ClusterSetup::new(&config, hub).unwrap();
+        }
+    }
+
+    async fn prepare(config: &ClusterConfig, hub: Hub) -> (Self, ClusterDriver) {
+        let setup = ClusterSetup::new(config, hub).unwrap();
         setup.connect().await.unwrap()
     }
 }

@@ -21,14 +21,14 @@ use distributary_names::StreamName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::answer::refuse_all;
 use crate::backoff::Backoff;
 use crate::claim::Claim;
 use crate::claimant::{Check, compare, confirm};
-use crate::clock::{now, wall_clock};
+use crate::clock::{now, reached, wall_clock};
 use crate::config::Label;
 use crate::content::EndReason;
 use crate::context::Context;
@@ -462,14 +462,6 @@ async fn receive(questions: Option<&mut Subscription>) -> Message {
         return question;
     }
     std::future::pending().await
-}
-
-/// Completes at an instant; never if there is none.
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Returns the outcome of the check in progress; never if there is none.

@@ -74,6 +74,8 @@ pub(crate) struct Reception {
     held: Held,
     /// The answer, until it is complete.
     answer: Option<Answering>,
+    /// The owner has answered before: it has the strand.
+    is_known: bool,
     /// Completes when the silence may be too long. It is moved only then, not with each message.
     silence: Pin<Box<Sleep>>,
     _watch: Watch,
@@ -110,6 +112,7 @@ impl Reception {
             context: Arc::clone(context),
             held: Held::default(),
             answer: None,
+            is_known: false,
             silence: Box::pin(sleep(context.silence)),
             _watch: keeps.keep(name, *strand, owner, *epoch),
             source,
@@ -130,10 +133,12 @@ impl Reception {
             strand: self.source.strand,
         };
         let subject = self.context.subjects.join(&self.source.owner);
-        link.request(&subject, &inbox, join.to_json()).await;
+        if !link.request(&subject, &inbox, join.to_json()).await {
+            return Err(ReceptionEnd::Away);
+        }
         let patience = match self.source.strand {
-            Strand::Main | Strand::PublishedAudio => ANSWER_SILENCE,
-            Strand::Rendition(_) => RENDITION_SILENCE,
+            Strand::Rendition(_) if !self.is_known => RENDITION_SILENCE,
+            _ => ANSWER_SILENCE,
         };
         self.answer = Some(Answering {
             messages,
@@ -146,7 +151,7 @@ impl Reception {
 
     /// Notes that the answer is complete: live messages follow.
     pub(crate) fn joined(&mut self) {
-        self.answer = None;
+        (self.answer, self.is_known) = (None, true);
     }
 
     /// Returns whether the answer is complete.

@@ -13,10 +13,10 @@ const CHECK: Duration = Duration::from_secs(1);
 
 /// Delivers the audio of a stream as published while somebody listens, until the stream ends here.
 pub(crate) async fn deliver(mut branch: Branch) {
+    let mut newest = None;
     while listener(&mut branch).await {
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut newest = None;
         loop {
             tokio::select! {
                 event = branch.next() => match event {

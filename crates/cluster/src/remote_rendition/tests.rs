@@ -16,6 +16,7 @@ use tokio::time::{timeout, timeout_at};
 use super::*;
 use crate::anchor::Anchor;
 use crate::cluster::Cluster;
+use crate::config::ClusterConfig;
 use crate::content::EndReason;
 use crate::follow::sender::{Sender, message, video};
 use crate::keeps::Keeps;
@@ -52,12 +53,21 @@ impl Drop for Scene {
 }
 
 impl Scene {
+    /// The node waits for its owner for as long as a busy machine may take.
     async fn new() -> Self {
+        Self::with_silence(LIMIT).await
+    }
+
+    async fn with_silence(silence: Duration) -> Self {
         let nats = NatsServer::start();
         let hub = Hub::new(HubConfig::default());
         // Before the cluster does.
         let demands = hub.provide_from_elsewhere();
-        let (cluster, driver) = Cluster::connected(nats.url(), hub.clone()).await;
+        let config = ClusterConfig {
+            silence,
+            ..Cluster::test_config(nats.url())
+        };
+        let (cluster, driver) = Cluster::connected_with(&config, hub.clone()).await;
         let client = async_nats::connect(nats.url()).await.unwrap();
         let subscribe = async |subject: &str| {
             let subject = format!("dist.distributary.n.owner.{subject}");
@@ -168,6 +178,24 @@ impl Scene {
         }
     }
 
+    /// Refuses the next request to join.
+    async fn refuse(&mut self, reason: EndReason) {
+        let request = next(&mut self.joins).await;
+        let reply = request.reply.expect("it is a request").to_string();
+        let refusal = Sender::new(0).end(reason);
+        self.send(reply, &refusal).await;
+    }
+
+    /// Waits until the rendition is no longer received.
+    async fn is_left(&self) {
+        let left = async {
+            while !self.watched.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LIMIT, left).await.expect("it is left");
+    }
+
     async fn watch(&self) -> (Subscription, Vec<Arc<Frame>>, mpsc::Receiver<Delivery>) {
         let rendition = self.rendition();
         let live = async {
@@ -246,6 +274,17 @@ async fn rendition_whose_first_answer_breaks_off_goes_on_with_all_of_the_next() 
     assert_eq!(frames[3].dts().as_millis(), 3_000);
 }
 
+/// Waits for the frame at this time. The rendition must not go offline before.
+async fn sees(queue: &mut mpsc::Receiver<Delivery>, millis: i64) {
+    loop {
+        match event(queue).await {
+            StreamEvent::Offline => panic!("viewers see that it is offline"),
+            StreamEvent::Frame(frame) if frame.dts().as_millis() == millis => return,
+            _ => {}
+        }
+    }
+}
+
 #[tokio::test]
 async fn viewers_of_a_rendition_do_not_notice_that_its_stream_moves() {
     let mut scene = Scene::new().await;
@@ -254,26 +293,49 @@ async fn viewers_of_a_rendition_do_not_notice_that_its_stream_moves() {
     let (_subscription, cached, mut queue) = scene.watch().await;
     assert_eq!(cached.len(), 1);
 
-    // This message comes before that of the main strand.
+    // The rendition hears of it before its stream.
     let end = scene.sender.end(EndReason::Moved);
     scene.send_live(&end).await;
-    let left = async {
-        while !scene.watched.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LIMIT, left).await.expect("it is left");
+    scene.is_left().await;
     let mut trunk = scene.trunk.send_replace(None).unwrap();
+    tokio::task::yield_now().await;
     trunk.epoch = EPOCH + 1;
     scene.trunk.send_replace(Some(trunk));
     scene.sender = Sender::new(EPOCH + 1);
     scene.answer(2_000, &[0, 1_000]).await;
-    loop {
-        match event(&mut queue).await {
-            StreamEvent::Offline => panic!("viewers see that it is offline"),
-            StreamEvent::Frame(frame) if frame.dts().as_millis() == 1_000 => return,
-            _ => {}
-        }
+    sees(&mut queue, 1_000).await;
+}
+
+#[tokio::test]
+async fn viewers_of_a_rendition_do_not_notice_that_its_owner_refuses_for_a_moment() {
+    let mut scene = Scene::new().await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(1_000, &[0]).await;
+    let (_subscription, _, mut queue) = scene.watch().await;
+    let end = scene.sender.end(EndReason::Moved);
+    scene.send_live(&end).await;
+    for reason in [EndReason::Moved, EndReason::Busy, EndReason::Lost] {
+        scene.refuse(reason).await;
+    }
+    scene.sender = Sender::new(EPOCH);
+    scene.answer(2_000, &[0, 1_000]).await;
+    sees(&mut queue, 1_000).await;
+}
+
+#[tokio::test]
+async fn viewers_of_a_rendition_do_not_notice_that_its_owner_is_silent_before_its_stream_does() {
+    let silence = Duration::from_secs(1);
+    let mut scene = Scene::with_silence(silence).await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(1_000, &[0]).await;
+    let (_subscription, _, mut queue) = scene.watch().await;
+    // Time passes from now on when there is nothing else to do.
+    tokio::time::pause();
+    tokio::time::sleep(silence * 3 / 2).await;
+    scene.trunk.send_replace(None);
+    tokio::time::sleep(2 * silence).await;
+    while let Ok(delivery) = queue.try_recv() {
+        assert!(!matches!(delivery.event, StreamEvent::Offline));
     }
 }
 
