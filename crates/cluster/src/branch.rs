@@ -161,7 +161,7 @@ impl Branch {
     }
 
     /// Waits until the owner may be asked again; while viewers have not been told, at most until there is
-    /// another owner. Returns the event if they are to be told now.
+    /// another owner or none. Returns the event if they are to be told now.
     async fn delay(&mut self) -> Option<BranchEvent> {
         let Some(Trouble { trunk, offline_at }) = &self.trouble else {
             sleep_until(self.retry_at.into()).await;
@@ -220,7 +220,7 @@ impl Branch {
         self.trouble.get_or_insert(Trouble { trunk, offline_at });
     }
 
-    /// Handles that the owner does not have the strand. Returns the event if viewers are to be told now.
+    /// Handles a refusal: the owner does not have the strand. Returns the event if viewers are to be told now.
     /// An owner that has just taken the stream over may not know its video yet, and refuses for a moment.
     fn refused(&mut self, trunk: Trunk) -> Option<BranchEvent> {
         if self.is_watched {
