@@ -110,6 +110,8 @@ struct State {
     successors: Vec<Successor>,
     /// Time at which an operator has requested that another gateway takes over.
     yields_at: Option<Instant>,
+    /// Time at which another gateway has asked last whether this one gives way.
+    questioned_at: Option<Instant>,
     next_publisher: u64,
     /// Set after a takeover: earlier audio of the new publisher is dropped.
     audio_from: Option<MediaTime>,
@@ -160,6 +162,7 @@ impl Stream {
             standbys: Vec::new(),
             successors: Vec::new(),
             yields_at: None,
+            questioned_at: None,
             next_publisher: 0,
             audio_from: None,
             audio_job: None,

@@ -78,6 +78,17 @@ impl Activity {
         now.saturating_duration_since(self.shown) >= limit + self.interval
     }
 
+    /// Returns the time of the last frame of any kind, if there was one.
+    pub(super) fn last_frame(&self) -> Option<Instant> {
+        self.first.map(|_| self.last)
+    }
+
+    /// Lets this part of the time since its last frame not count as silence.
+    pub(super) fn excuse(&mut self, standstill: Duration) {
+        self.shown += standstill;
+        self.last += standstill;
+    }
+
     /// Returns the time since the last frame of any kind.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last)

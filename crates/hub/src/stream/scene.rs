@@ -75,6 +75,13 @@ impl Scene {
         self.video(publisher, 0, millis, true, 10);
     }
 
+    /// Pushes video frames that are no keyframes, one every 100 ms from `begin` up to before `end`.
+    pub(super) fn go_on(&self, publisher: &Publisher, begin: u64, end: u64) {
+        for millis in (begin..end).step_by(100) {
+            self.video(publisher, 0, millis, false, 10);
+        }
+    }
+
     /// Returns what the subscriber got: the times of video and audio frames, and other events.
     pub(super) fn received(&mut self) -> Vec<String> {
         let events = std::iter::from_fn(|| self.queue.try_recv().ok());

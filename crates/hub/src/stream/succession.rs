@@ -60,7 +60,11 @@ impl Stream {
     /// `silence` if that is given, and no standby of this gateway could take over. So it is when an operator has
     /// requested it.
     pub fn gives_way(&self, has_video: bool, silence: Option<Duration>, now: Instant) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
+        let questioned_at = state.questioned_at.replace(now);
+        if let Some(silence) = silence {
+            state.excuse_standstill(questioned_at, silence, now);
+        }
         let since = |at| now.saturating_duration_since(at);
         if state
             .yields_at

@@ -131,6 +131,8 @@ impl Stream {
         let Some(at) = state.standby_index(standby) else {
             return Ok(None);
         };
+        let heard = state.standbys[at].claimant.activity.last_frame();
+        state.excuse_standstill(heard, silence, now);
         let reason = state.takeover_reason(at, frame, silence, now);
         if reason.is_some() {
             self.tell_online(&state);
@@ -172,6 +174,27 @@ impl State {
             };
             self.deliver_data(&Arc::new(data));
         }
+    }
+
+    /// Lets the silence of the active publisher count only while the gateway ran. The one that wants to take
+    /// over was `heard` before. If nothing came from those that wait for longer than half of `silence`, it
+    /// may be the gateway that stood still, and frames of the active publisher wait behind theirs.
+    pub(super) fn excuse_standstill(
+        &mut self,
+        heard: Option<Instant>,
+        silence: Duration,
+        now: Instant,
+    ) {
+        let (Some(heard), Some(active)) = (heard, &mut self.active) else {
+            return;
+        };
+        let standbys = self.standbys.iter();
+        let frames = standbys.filter_map(|standby| standby.claimant.activity.last_frame());
+        let heard = frames.fold(heard, Instant::max);
+        let nothing_for = now.saturating_duration_since(heard);
+        let activity = &mut active.activity;
+        let nothing_for = nothing_for.min(activity.silence(now));
+        activity.excuse(nothing_for.saturating_sub(silence / 2));
     }
 
     /// Returns why a standby takes over with this frame, if it does.

@@ -108,13 +108,16 @@ fn gateway_gives_way_when_its_publisher_is_frozen_or_on_request() {
     scene.video(&local, 0, 0, true, 10);
     let stream = local.stream();
     let gives_way = |at, silence| stream.gives_way(true, silence, scene.at(at));
-    assert!(!gives_way(900, Some(silence)));
-    assert!(gives_way(1_000, Some(silence)));
-    assert!(!gives_way(1_000, None));
+    // The gateway stood still after the first question.
+    for at in [100, 1_100, 1_300, 1_499] {
+        assert!(!gives_way(at, Some(silence)));
+    }
+    assert!(gives_way(1_500, Some(silence)));
+    assert!(!gives_way(1_500, None));
     // A standby of its own comes first.
     let standby = scene.stand_by(0);
-    scene.video(&standby, 0, 900, true, 10);
-    assert!(!gives_way(1_000, Some(silence)));
+    scene.video(&standby, 0, 1_400, true, 10);
+    assert!(!gives_way(1_500, Some(silence)));
     drop(standby);
     let request = |at| stream.request_takeover(None, scene.at(at));
     assert_eq!(request(1_000), Err(TakeoverError::NoStandby));

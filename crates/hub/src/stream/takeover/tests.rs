@@ -28,6 +28,7 @@ fn standby_takes_over_from_a_silent_publisher_which_then_stands_by() {
     assert_eq!(scene.received(), expected);
     // The first one is back, and gets its turn again when the second one is silent: its next frame,
     // due after 40 ms, is late by the limit.
+    scene.go_on(&first, 1600, 2579);
     scene.keyframe(&first, 2579);
     assert!(second.is_active());
     scene.keyframe(&first, 2580);
@@ -72,6 +73,7 @@ fn publisher_of_audio_alone_is_active_as_long_as_it_sends_audio() {
         scene.keyframe(&second, millis as u64 + 499);
     }
     assert!(first.is_active());
+    scene.go_on(&second, 3000, 3500);
     scene.keyframe(&second, 3500);
     assert!(second.is_active());
 }
@@ -87,6 +89,7 @@ fn publisher_of_a_still_screen_with_a_frame_a_second_is_not_silent() {
         scene.keyframe(&second, seconds * 1000 + 940);
     }
     assert!(first.is_active());
+    scene.go_on(&second, 6000, 6950);
     scene.keyframe(&second, 6950);
     assert!(second.is_active());
 }
@@ -210,6 +213,7 @@ fn audio_alone_does_not_replace_audio_with_frozen_video() {
         audio(&first, millis, scene.at(millis as u64));
     }
     assert!(first.is_active());
+    audio(&second, 6000, scene.at(6000));
     audio(&second, 6500, scene.at(6500));
     assert!(second.is_active());
 }
@@ -383,4 +387,37 @@ fn standby_takes_over_with_its_next_keyframe_when_the_active_publisher_is_gone()
     drop(second);
     assert_eq!(scene.received(), ["Offline"]);
     assert!(!stream.is_live());
+}
+
+#[test]
+fn gateway_that_stood_still_hears_the_active_publisher_before_it_judges_its_silence() {
+    let (scene, first) = Scene::new();
+    let second = scene.stand_by(0);
+    for publisher in [&first, &second] {
+        scene.keyframe(publisher, 0);
+        scene.go_on(publisher, 100, 400);
+    }
+    // What came meanwhile is read late, in any order.
+    scene.go_on(&second, 5000, 5001);
+    scene.keyframe(&second, 5002);
+    assert!(first.is_active());
+    scene.go_on(&first, 5010, 5200);
+    scene.go_on(&second, 5100, 6109);
+    // It is silent now: its next frame, due after 100 ms, is late by the limit.
+    scene.keyframe(&second, 6209);
+    assert!(first.is_active());
+    scene.keyframe(&second, 6210);
+    assert!(second.is_active());
+}
+
+#[test]
+fn publisher_that_begins_long_after_the_active_one_is_silent_takes_over_at_once() {
+    let (scene, first) = Scene::new();
+    let second = scene.stand_by(0);
+    scene.keyframe(&first, 0);
+    scene.keyframe(&second, 0);
+    // Both connections hang; the encoder is started again.
+    let third = scene.stand_by(6000);
+    scene.keyframe(&third, 9000);
+    assert!(third.is_active());
 }
