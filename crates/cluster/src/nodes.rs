@@ -70,6 +70,8 @@ pub(crate) struct Nodes {
     left: BTreeSet<Label>,
     /// Time of the last beacon of another process with the name of this node.
     namesake: Option<Instant>,
+    /// Time at which the silence of nodes was judged last.
+    judged: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Nodes {
             nodes: BTreeMap::new(),
             left: BTreeSet::new(),
             namesake: None,
+            judged: None,
         }
     }
 
@@ -124,9 +127,14 @@ impl Nodes {
         }
     }
 
-    /// Removes the nodes that have been silent for too long.
+    /// Removes the nodes that have been silent for too long. It is to be called several times in
+    /// [`LIFETIME`]: otherwise this node stood still, and has yet to read the beacons that came meanwhile.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Change> {
         let mut gone = Vec::new();
+        let judged = self.judged.replace(now).unwrap_or(now);
+        if now.saturating_duration_since(judged) >= LIFETIME / 2 {
+            self.grant_time(now);
+        }
         let left = &mut self.left;
         self.nodes.retain(|_, entry| {
             let is_here = now.saturating_duration_since(entry.heard) <= LIFETIME;
@@ -145,6 +153,11 @@ impl Nodes {
     /// all of them get time for the next.
     pub(crate) fn reconnected(&mut self, now: Instant) {
         self.left.clear();
+        self.grant_time(now);
+    }
+
+    /// Gives all nodes time for their next beacon.
+    fn grant_time(&mut self, now: Instant) {
         for entry in self.nodes.values_mut() {
             entry.heard = now;
         }
@@ -216,6 +229,13 @@ mod tests {
         }
     }
 
+    /// Judges the silence of nodes in the next `time` as often as it is to be done.
+    fn expire(nodes: &mut Nodes, from: Instant, time: Duration) -> Vec<Change> {
+        let times = (0..).map(|turn| turn * LIFETIME / 4);
+        let times = times.take_while(|at| *at < time).chain([time]);
+        times.flat_map(|at| nodes.expire(from + at)).collect()
+    }
+
     #[test]
     fn node_joins_with_its_first_beacon_and_leaves_after_the_last() {
         let start = Instant::now();
@@ -233,9 +253,9 @@ mod tests {
         assert_eq!(nodes.handle(beacon("b", 2), start), None);
         let names: Vec<_> = nodes.list().into_iter().map(|node| node.name).collect();
         assert_eq!(names, ["a", "b"]);
+        assert_eq!(expire(&mut nodes, start, LIFETIME), []);
         let later = start + LIFETIME;
         nodes.handle(beacon("a", 1), later);
-        assert_eq!(nodes.expire(later), []);
         let gone = nodes.expire(later + Duration::from_millis(1));
         assert_eq!(gone, [Change::Left(b)]);
         assert_eq!(nodes.list().len(), 1);
@@ -270,19 +290,32 @@ mod tests {
         let (b, c): (Label, Label) = ("b".parse().unwrap(), "c".parse().unwrap());
         nodes.handle(beacon("b", 2), start);
         assert!(!nodes.has_left(&b) && !nodes.has_left(&c), "never seen");
+        expire(&mut nodes, start, 2 * LIFETIME);
         let later = start + 2 * LIFETIME;
-        nodes.expire(later);
         assert!(nodes.has_left(&b));
         nodes.handle(beacon("b", 3), later);
         assert!(!nodes.has_left(&b), "it is back");
         // This node was away: it has heard no beacons.
-        nodes.expire(later + 2 * LIFETIME);
+        expire(&mut nodes, later, 2 * LIFETIME);
         nodes.reconnected(later + 2 * LIFETIME);
         assert!(!nodes.has_left(&b));
         nodes.handle(beacon("b", 3), later + 2 * LIFETIME);
         nodes.reconnected(later + 4 * LIFETIME);
         nodes.expire(later + 4 * LIFETIME);
         assert!(!nodes.has_left(&b), "its next beacon may be on its way");
+    }
+
+    #[test]
+    fn node_that_stood_still_gives_the_others_time_for_their_next_beacon() {
+        let start = Instant::now();
+        let mut nodes = Nodes::new("a".parse().unwrap(), 1);
+        let b: Label = "b".parse().unwrap();
+        nodes.handle(beacon("b", 2), start);
+        assert_eq!(nodes.expire(start), []);
+        let later = start + 10 * LIFETIME;
+        assert_eq!(nodes.expire(later), [], "its beacons wait to be read");
+        let gone = expire(&mut nodes, later, 2 * LIFETIME);
+        assert_eq!(gone, [Change::Left(b)]);
     }
 
     #[test]
