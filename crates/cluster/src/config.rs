@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::rustls::pki_types::pem::{self, PemObject};
@@ -66,7 +67,7 @@ pub enum WithoutArbiter {
 
 /// A short name that can stand in a subject of NATS: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(String);
+pub struct Label(Arc<str>);
 
 /// A text is not a [`Label`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +90,7 @@ impl FromStr for Label {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let is_valid = (1..=MAX_LABEL_LEN).contains(&text.len()) && text.bytes().all(is_allowed);
         if is_valid {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(LabelError(text.chars().take(80).collect()))
         }
@@ -108,9 +109,9 @@ impl Default for ClusterConfig {
     fn default() -> Self {
         Self {
             nats: Vec::new(),
-            name: Label("distributary".to_owned()),
+            name: Label("distributary".into()),
             node: String::new(),
-            zone: Label("default".to_owned()),
+            zone: Label("default".into()),
             public_url: String::new(),
             user: String::new(),
             password: String::new(),
