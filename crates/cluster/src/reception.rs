@@ -31,6 +31,10 @@ const RENDITION_SILENCE: Duration = Duration::from_secs(10);
 /// Timeout of a whole answer after its first message.
 const WHOLE_ANSWER: Duration = Duration::from_secs(5);
 
+/// Delay of a timer after which it is this node that stood still, or its machine. It then reads for as
+/// long what came meanwhile, before it judges the silence of another one.
+const STANDSTILL: Duration = Duration::from_millis(100);
+
 /// Maximum bytes of an answer. An owner sends less.
 const MAX_ANSWER: usize = 2 * answer::MAX_ANSWER;
 
@@ -87,7 +91,7 @@ struct Answering {
     /// Bytes received.
     received: usize,
     /// Time at which the next message has to be there.
-    silent_at: Instant,
+    until: Instant,
     /// Time at which all of it has to be there, from its first message on.
     deadline: Option<Instant>,
 }
@@ -143,7 +147,7 @@ impl Reception {
         self.answer = Some(Answering {
             messages,
             received: 0,
-            silent_at: Instant::now() + patience,
+            until: Instant::now() + patience,
             deadline: None,
         });
         Ok(())
@@ -152,6 +156,14 @@ impl Reception {
     /// Notes that the answer is complete: live messages follow.
     pub(crate) fn joined(&mut self) {
         (self.answer, self.is_known) = (None, true);
+        let silent_at = Instant::now() + self.context.silence;
+        self.silence.as_mut().reset(silent_at);
+    }
+
+    /// Returns whether nothing of the answer has come yet.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let answer = self.answer.as_ref();
+        answer.is_some_and(|answer| answer.deadline.is_none())
     }
 
     /// Returns whether the answer is complete.
@@ -172,30 +184,40 @@ impl Reception {
             let silent_at = Instant::from_std(silent_at);
             loop {
                 tokio::select! {
+                    biased;
                     message = self.live.next() => return match message {
                         Some(message) => Ok(Received::Live(message.payload)),
                         None => Err(ReceptionEnd::Shutdown),
                     },
                     () = self.silence.as_mut() => {
-                        if silent_at <= Instant::now() {
+                        let now = Instant::now();
+                        let reset = if silent_at > now {
+                            silent_at
+                        } else if now - self.silence.deadline() > STANDSTILL {
+                            now + STANDSTILL
+                        } else {
                             return Err(ReceptionEnd::Silent);
-                        }
-                        self.silence.as_mut().reset(silent_at);
+                        };
+                        self.silence.as_mut().reset(reset);
                     }
                 }
             }
         };
-        let until = answer
-            .deadline
-            .map_or(answer.silent_at, |deadline| deadline.min(answer.silent_at));
         let message = loop {
             tokio::select! {
+                biased;
                 message = answer.messages.next() => break message,
+                () = sleep_until(answer.until) => {
+                    let now = Instant::now();
+                    if now - answer.until <= STANDSTILL {
+                        return Err(ReceptionEnd::NoAnswer);
+                    }
+                    answer.until = now + STANDSTILL;
+                }
                 message = self.live.next() => match message {
                     Some(message) => self.held.push(message.payload),
                     None => return Err(ReceptionEnd::Shutdown),
                 },
-                () = sleep_until(until) => return Err(ReceptionEnd::NoAnswer),
             }
         };
         let message = message.ok_or(ReceptionEnd::Shutdown)?.payload;
@@ -237,7 +259,128 @@ impl Answering {
     fn note(&mut self, bytes: usize) {
         let now = Instant::now();
         self.received += bytes;
-        self.silent_at = now + ANSWER_SILENCE;
-        self.deadline.get_or_insert(now + WHOLE_ANSWER);
+        let deadline = *self.deadline.get_or_insert(now + WHOLE_ANSWER);
+        let until = (now + ANSWER_SILENCE).min(deadline);
+        // After the deadline no time is added.
+        if until > now {
+            self.until = until;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_cluster::test_util::NatsServer;
+    use distributary_hub::{Hub, HubConfig};
+    use distributary_names::RenditionId;
+    use tokio::task::JoinHandle;
+    use tokio::time::{advance, pause, timeout};
+
+    use super::*;
+    use crate::clock::now;
+    use crate::cluster::Cluster;
+
+    /// The reception of a rendition whose owner does not answer.
+    struct Scene {
+        reception: Reception,
+        _joins: Subscription,
+        driver: JoinHandle<()>,
+        _nats: NatsServer,
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            self.driver.abort();
+        }
+    }
+
+    impl Scene {
+        async fn new() -> Self {
+            let nats = NatsServer::start();
+            let hub = Hub::new(HubConfig::default());
+            let (cluster, driver) = Cluster::connected(nats.url(), hub).await;
+            let source = Source {
+                name: StreamName::parse("live/test").unwrap(),
+                strand: Strand::Rendition(RenditionId::H264),
+                owner: "owner".parse().unwrap(),
+                epoch: 1,
+            };
+            let context = cluster.context();
+            let joins = context.subjects.join(&source.owner);
+            let joins = context.link.subscribe(&joins).await.unwrap();
+            let reception = Reception::open(context, &Arc::default(), source).await;
+            Self {
+                reception: reception.unwrap(),
+                _joins: joins,
+                driver,
+                _nats: nats,
+            }
+        }
+
+        /// Lets a live message wait to be received.
+        async fn send_live(&self) {
+            let link = &self.reception.context.link;
+            let source = &self.reception.source;
+            let subjects = &self.reception.context.subjects;
+            let live = subjects.media(&source.owner, 1, &source.name, source.strand);
+            let mut after = link.subscribe("after").await.unwrap();
+            assert!(link.publish(&live, "x".into()).await);
+            assert!(link.publish("after", "".into()).await);
+            let next = timeout(Duration::from_secs(60), after.next()).await;
+            assert!(next.unwrap().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn owner_that_has_the_strand_answers_sooner_than_one_that_may_have_to_make_it() {
+        let mut scene = Scene::new().await;
+        let reception = &mut scene.reception;
+        let patience = |reception: &Reception| {
+            let answer = reception.answer.as_ref().expect("it awaits one");
+            answer.until.saturating_duration_since(Instant::now())
+        };
+        reception.join().await.unwrap();
+        assert!(patience(reception) > ANSWER_SILENCE && reception.is_unanswered());
+        reception.joined();
+        assert!(!reception.is_unanswered());
+        reception.join().await.unwrap();
+        assert!(patience(reception) <= ANSWER_SILENCE);
+    }
+
+    #[tokio::test]
+    async fn message_that_waits_comes_before_the_end_of_the_silence() {
+        let mut scene = Scene::new().await;
+        scene.reception.joined();
+        // In any order they would not come first each time.
+        for _ in 0..20 {
+            scene.send_live().await;
+            pause();
+            scene.reception.silence.as_mut().reset(Instant::now());
+            advance(Duration::from_millis(1)).await;
+            let received = scene.reception.next(now()).await;
+            assert!(matches!(received, Ok(Received::Live(_))), "{received:?}");
+            tokio::time::resume();
+        }
+    }
+
+    #[tokio::test]
+    async fn node_that_stood_still_reads_what_came_meanwhile_before_it_judges_silence() {
+        let mut scene = Scene::new().await;
+        pause();
+        for is_answer in [true, false] {
+            if !is_answer {
+                scene.reception.joined();
+            }
+            advance(2 * RENDITION_SILENCE).await;
+            let began = Instant::now();
+            let received = scene.reception.next(now()).await;
+            let expected = if is_answer {
+                ReceptionEnd::NoAnswer
+            } else {
+                ReceptionEnd::Silent
+            };
+            assert_eq!(received.unwrap_err(), expected);
+            assert!(began.elapsed() >= STANDSTILL, "{:?}", began.elapsed());
+        }
     }
 }
