@@ -25,6 +25,12 @@ impl Backoff {
         self.first
     }
 
+    /// Returns the number of attempts that have failed since the last success.
+    #[cfg(test)]
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Notes an attempt that failed. Returns the delay before the next one.
     pub(crate) fn fail(&mut self) -> Duration {
         let delay = self.first.saturating_mul(1 << self.failures.min(16));

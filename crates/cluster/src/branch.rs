@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use distributary_media::{Frame, MediaTime};
 use distributary_names::StreamName;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::sleep_until;
 
 use crate::backoff::Backoff;
 use crate::clock::{now, reached};
@@ -22,6 +22,10 @@ use crate::trunk::Trunk;
 
 /// Delay before another attempt to join: the first, and the longest after many.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Time without the strand after which viewers are told, in units of the silence after which its owner
+/// counts as gone: the main strand notices that before.
+const PATIENCE: u32 = 2;
 
 /// The next event of a branch.
 #[derive(Debug)]
@@ -51,23 +55,22 @@ pub(crate) struct Branch {
     strand: Strand,
     trunk: watch::Receiver<Option<Trunk>>,
     following: Following,
-    /// The reception of the branch, and its trunk.
-    reception: Option<(Reception, Trunk)>,
-    /// Set while the strand does not come, until viewers are told.
-    trouble: Option<Trouble>,
+    /// The trunk that is followed.
+    current: Option<Trunk>,
+    /// The reception of the branch from the owner of this trunk.
+    reception: Option<Reception>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,
-    /// Viewers have seen it since it came last.
+    /// Viewers have seen a frame since they were told last that nothing comes.
+    is_shown: bool,
+    /// The same, and they need only what follows it.
     is_watched: bool,
+    /// Time at which viewers are told, while they see the last frame.
+    offline_at: Option<Instant>,
+    /// The delays between the requests to this owner.
     retry: Backoff,
-    retry_at: Instant,
-}
-
-/// The owner of a trunk does not send the strand. Viewers see its last frame.
-struct Trouble {
-    trunk: Trunk,
-    /// The time at which viewers are told.
-    offline_at: Instant,
+    /// Time before which this owner is not asked again.
+    retry_at: Option<Instant>,
 }
 
 impl Branch {
@@ -86,12 +89,14 @@ impl Branch {
             name,
             strand,
             trunk,
+            current: None,
             reception: None,
-            trouble: None,
             must_join: false,
+            is_shown: false,
             is_watched: false,
+            offline_at: None,
             retry: Backoff::new(first, longest),
-            retry_at: now(),
+            retry_at: None,
         }
     }
 
@@ -107,90 +112,98 @@ impl Branch {
 
     /// Receives nothing until the next event is asked for. Its owner notices.
     pub(crate) fn leave(&mut self) {
-        (self.reception, self.trouble) = (None, None);
-        // Viewers see another rendition, or the stream itself. Those that come begin with the whole
-        // answer, also with frames that others have seen.
-        self.is_watched = false;
+        self.reception = None;
+        self.forget();
+    }
+
+    /// Forgets what viewers have seen: they see another rendition, or the stream itself. Those that come
+    /// begin with the whole answer, also with frames that others have seen.
+    fn forget(&mut self) {
+        (self.is_shown, self.is_watched, self.offline_at) = (false, false, None);
         self.following.forget();
     }
 
     /// Returns whether the owner can be asked for a keyframe: it has answered, so it sends the strand.
     pub(crate) fn can_request_keyframe(&self) -> bool {
-        let reception = self.reception.as_ref();
-        reception.is_some_and(|(reception, _)| reception.has_joined())
+        self.reception.as_ref().is_some_and(Reception::has_joined)
     }
 
     /// Requests a keyframe that is later than `after`, in the time of the stream. Returns whether the
     /// connection has taken the request.
     pub(crate) fn request_keyframe(&self, after: MediaTime) -> bool {
-        let reception = self.reception.as_ref();
-        reception.is_some_and(|(reception, trunk)| {
-            reception.has_joined() && reception.request_keyframe(trunk.time_there(after))
-        })
+        let (Some(reception), Some(trunk)) = (&self.reception, &self.current) else {
+            return false;
+        };
+        reception.has_joined() && reception.request_keyframe(trunk.time_there(after))
     }
 
     /// Returns the next event. It may be dropped and called again.
     pub(crate) async fn next(&mut self) -> BranchEvent {
         loop {
-            let Some(trunk) = self.trunk.borrow_and_update().clone() else {
-                (self.reception, self.trouble) = (None, None);
-                match self.trunk.changed().await {
-                    Ok(()) => continue,
-                    Err(_) => return BranchEvent::Over,
-                }
-            };
-            let is_of_another = |trouble: &mut Trouble| !trouble.trunk.has_owner_of(&trunk);
-            self.trouble.take_if(is_of_another);
-            if let Some((_, current)) = &mut self.reception
-                && current.has_owner_of(&trunk)
-            {
-                *current = trunk;
+            let trunk = self.trunk.borrow_and_update().clone();
+            self.follow(trunk);
+            self.limit_patience();
+            let event = if self.current.is_none() {
+                over(&self.trunk.changed().await)
+            } else if self.reception.is_some() {
+                self.receive().await
+            } else if let Some(retry_at) = self.retry_at {
+                self.delay(retry_at).await
             } else {
-                self.reception = None;
-                if let Some(event) = self.delay().await {
-                    return event;
-                }
-                if let Some(event) = self.open().await {
-                    return event;
-                }
-            }
-            if let Some(event) = self.receive().await {
+                self.open().await
+            };
+            if let Some(event) = event {
                 return event;
             }
         }
     }
 
-    /// Waits until the owner may be asked again; while viewers have not been told, at most until there is
-    /// another owner or none. Returns the event if they are to be told now.
-    async fn delay(&mut self) -> Option<BranchEvent> {
-        let Some(Trouble { trunk, offline_at }) = &self.trouble else {
-            sleep_until(self.retry_at.into()).await;
-            return None;
-        };
-        let is_other = |other: &Option<Trunk>| {
-            let other = other.as_ref();
-            other.is_none_or(|other| !other.has_owner_of(trunk))
-        };
-        let until = self.retry_at.min(*offline_at);
-        let other = timeout_at(until.into(), self.trunk.wait_for(is_other)).await;
-        match other.map(|other| other.is_ok()) {
-            Ok(true) => {
-                self.trouble = None;
-                None
+    /// Follows the owner of a trunk, or nobody. What the owner before has not done does not count.
+    fn follow(&mut self, trunk: Option<Trunk>) {
+        let strand = self.strand;
+        match (&self.current, &trunk) {
+            (Some(current), Some(trunk)) if current.has_owner_of(trunk) => {
+                if trunk.further.has(strand) && !current.further.has(strand) {
+                    self.retry_at = None;
+                }
             }
-            Ok(false) => Some(BranchEvent::Over),
-            Err(_) if until == *offline_at => Some(self.offline()),
-            Err(_) => None,
+            _ => {
+                self.reception = None;
+                (self.offline_at, self.retry_at) = (None, None);
+                self.retry.succeed();
+            }
+        }
+        self.current = trunk;
+    }
+
+    /// Sets the time at which viewers are told, if they see the last frame while the stream itself goes on.
+    fn limit_patience(&mut self) {
+        let comes = self.can_request_keyframe() && !self.must_join;
+        if self.is_shown && self.current.is_some() && !comes {
+            let patience = PATIENCE * self.context.silence;
+            self.offline_at.get_or_insert_with(|| now() + patience);
         }
     }
 
-    /// Begins to receive, if the trunk is there. Returns the event if viewers are to be told that the owner
-    /// does not have the strand.
+    /// Waits until the owner may be asked again, or the trunk changes.
+    async fn delay(&mut self, retry_at: Instant) -> Option<BranchEvent> {
+        tokio::select! {
+            biased;
+            changed = self.trunk.changed() => over(&changed),
+            () = sleep_until(retry_at.into()) => {
+                self.retry_at = None;
+                None
+            }
+            () = reached(self.offline_at.map(Into::into)) => Some(self.offline()),
+        }
+    }
+
+    /// Begins to receive. Returns the event if viewers are to be told that the owner does not have the
+    /// strand.
     async fn open(&mut self) -> Option<BranchEvent> {
-        // It may be another one after the delay.
-        let trunk = self.trunk.borrow_and_update().clone()?;
+        let trunk = self.current.as_ref()?;
         if !trunk.further.has(self.strand) {
-            return self.refused(trunk);
+            return self.refused();
         }
         let source = Source {
             name: self.name.clone(),
@@ -201,70 +214,65 @@ impl Branch {
         self.following
             .prepare(&trunk.owner, trunk.epoch, self.is_watched);
         self.following.resubscribe();
+        self.must_join = false;
         match Reception::open(&self.context, &self.keeps, source).await {
-            Ok(reception) => {
-                self.reception = Some((reception, trunk));
-                self.must_join = false;
-            }
-            Err(_) => self.retry(trunk),
+            Ok(reception) => self.reception = Some(reception),
+            Err(_) => self.retry(),
         }
         None
     }
 
     /// Lets the owner be asked again after a delay. Viewers are told only if the strand does not come back
-    /// soon: the main strand has the same trouble, and may go on at another owner.
-    fn retry(&mut self, trunk: Trunk) {
+    /// soon: the main strand may have the same trouble, and go on at another owner.
+    fn retry(&mut self) {
         self.reception = None;
-        self.retry_at = now() + self.retry.fail();
-        let offline_at = now() + self.patience();
-        self.trouble.get_or_insert(Trouble { trunk, offline_at });
+        self.retry_at = Some(now() + self.retry.fail());
     }
 
     /// Handles a refusal: the owner does not have the strand. Returns the event if viewers are to be told now.
     /// An owner that has just taken the stream over may not know its video yet, and refuses for a moment.
-    fn refused(&mut self, trunk: Trunk) -> Option<BranchEvent> {
+    fn refused(&mut self) -> Option<BranchEvent> {
+        self.retry();
         if self.is_watched {
-            self.retry(trunk);
             return None;
         }
-        self.fail();
+        self.forget();
         Some(BranchEvent::Refused)
     }
 
-    /// Gives up until the next request. Returns the event for viewers.
+    /// Handles that nothing comes. Returns the event for viewers. A request that waits for its answer goes
+    /// on: the owner may be about to make the rendition.
     fn offline(&mut self) -> BranchEvent {
-        self.fail();
+        self.forget();
+        if let Some(trunk) = &self.current
+            && self
+                .reception
+                .as_ref()
+                .is_some_and(Reception::is_unanswered)
+        {
+            self.following.prepare(&trunk.owner, trunk.epoch, false);
+        } else if self.retry_at.is_none() {
+            self.retry();
+        }
         BranchEvent::Offline
-    }
-
-    fn fail(&mut self) {
-        self.leave();
-        self.retry_at = now() + self.retry.fail();
-    }
-
-    /// Returns the time without the strand after which viewers are told. The main strand notices the silence
-    /// of the owner before that.
-    fn patience(&self) -> Duration {
-        2 * self.context.silence
     }
 
     /// Returns the next event that comes, or `None` if there is none: the trunk may have changed.
     async fn receive(&mut self) -> Option<BranchEvent> {
-        let silent_at = self.following.heard() + self.patience();
-        let offline_at = self.trouble.as_ref().map(|trouble| trouble.offline_at);
-        let (reception, trunk) = self.reception.as_mut()?;
+        let silent_at = self.following.heard() + self.context.silence;
+        let (reception, trunk) = (self.reception.as_mut()?, self.current.as_ref()?);
         if self.must_join {
             if reception.join().await.is_err() {
-                let trunk = trunk.clone();
-                self.retry(trunk);
+                self.retry();
                 return None;
             }
             self.must_join = false;
         }
         let received = tokio::select! {
+            biased;
+            changed = self.trunk.changed() => return over(&changed),
             received = reception.next(silent_at) => received,
-            _ = self.trunk.changed() => return None,
-            () = reached(offline_at.map(Into::into)) => return Some(self.offline()),
+            () = reached(self.offline_at.map(Into::into)) => return Some(self.offline()),
         };
         let event = match received {
             Ok(Received::Answer(part)) => match self.following.handle_answer(&part) {
@@ -272,17 +280,13 @@ impl Branch {
                 Err(Answered::Complete) => {
                     reception.joined();
                     self.retry.succeed();
-                    self.trouble = None;
+                    self.offline_at = None;
                     self.is_watched |= !self.following.awaits_keyframe();
                     return Some(BranchEvent::Joined);
                 }
-                Err(Answered::Refused(EndReason::Lost)) => {
-                    let trunk = trunk.clone();
-                    return self.refused(trunk);
-                }
+                Err(Answered::Refused(EndReason::Lost)) => return self.refused(),
                 Err(Answered::Refused(_) | Answered::Broken) => {
-                    let trunk = trunk.clone();
-                    self.retry(trunk);
+                    self.retry();
                     return None;
                 }
             },
@@ -295,10 +299,13 @@ impl Branch {
                 }
                 event
             }
-            Err(ReceptionEnd::Silent) => return Some(self.offline()),
-            Err(ReceptionEnd::Away | ReceptionEnd::NoAnswer | ReceptionEnd::Shutdown) => {
-                let trunk = trunk.clone();
-                self.retry(trunk);
+            Err(end) => {
+                if end == ReceptionEnd::Silent {
+                    // Part of the patience is used up.
+                    let patience = (PATIENCE - 1) * self.context.silence;
+                    self.offline_at = self.is_shown.then(|| now() + patience);
+                }
+                self.retry();
                 return None;
             }
         };
@@ -310,18 +317,23 @@ impl Branch {
                 let trunk = is_on_trunk.then(|| trunk.clone())?;
                 // If this answer breaks off, the next one brings the frame again.
                 self.is_watched |= reception.has_joined();
+                (self.is_shown, self.offline_at) = (true, None);
                 Some(BranchEvent::Frame(frame, arrived, trunk))
             }
             Some(Event::Tracks(tracks)) => Some(BranchEvent::Tracks(tracks)),
             Some(Event::End(EndReason::Finished | EndReason::Lost)) => Some(self.offline()),
             Some(Event::End(EndReason::Moved | EndReason::Busy)) => {
-                let trunk = trunk.clone();
-                self.retry(trunk);
+                self.retry();
                 None
             }
             Some(Event::Data(_)) | None => self.following.take_gap().then_some(BranchEvent::Gap),
         }
     }
+}
+
+/// Returns the event if the stream has ended here: its trunk does not change any more.
+fn over(changed: &Result<(), watch::error::RecvError>) -> Option<BranchEvent> {
+    changed.is_err().then_some(BranchEvent::Over)
 }
 
 #[cfg(test)]
@@ -335,7 +347,7 @@ mod tests {
     use crate::cluster::{Cluster, ClusterDriver};
     use crate::strand::Further;
 
-    /// A rendition of a stream, at a node without a connection.
+    /// A rendition of a stream, at a node without a connection: each request to an owner fails.
     struct Scene {
         branch: Branch,
         trunk: watch::Sender<Option<Trunk>>,
@@ -344,16 +356,17 @@ mod tests {
     }
 
     impl Scene {
-        /// The owner "old" has no renditions.
+        /// Viewers have seen the rendition. The owner "old" does not send it any longer.
         async fn new() -> Self {
             let hub = Hub::new(HubConfig::default());
             let (cluster, driver) = Cluster::unconnected(hub.clone()).await;
             let name = StreamName::parse("live/test").unwrap();
             let publisher = hub.publish(&name, now()).unwrap();
-            let (trunk, follows) = watch::channel(Some(trunk(&publisher, "old", false)));
+            let (trunk, follows) = watch::channel(Some(trunk(&publisher, "old", true)));
             let context = Arc::clone(cluster.context());
             let strand = Strand::Rendition(RenditionId::H264);
-            let branch = Branch::new(context, Arc::default(), name, strand, follows);
+            let mut branch = Branch::new(context, Arc::default(), name, strand, follows);
+            (branch.is_shown, branch.is_watched) = (true, true);
             Self {
                 branch,
                 trunk,
@@ -362,16 +375,29 @@ mod tests {
             }
         }
 
-        /// The owner "new" has renditions.
-        fn take_over(&self) {
-            let new = trunk(&self.publisher, "new", true);
-            self.trunk.send_replace(Some(new));
+        fn set_owner(&self, owner: &str, renditions: bool) {
+            let trunk = trunk(&self.publisher, owner, renditions);
+            self.trunk.send_replace(Some(trunk));
         }
 
-        /// The owner does not send the strand any longer.
-        fn fail_now(&mut self) {
-            let trunk = self.branch.trunk().expect("it is there");
-            self.branch.retry(trunk);
+        /// Lets the branch do what is due now.
+        async fn turn(&mut self) -> Option<BranchEvent> {
+            let turn = timeout(Duration::from_millis(1), self.branch.next()).await;
+            turn.ok()
+        }
+
+        /// Returns the delay until the owner is asked again.
+        fn delay(&self) -> Duration {
+            let retry_at = self.branch.retry_at.expect("a request has failed");
+            retry_at - now()
+        }
+
+        /// Lets requests fail until the delay is the longest.
+        async fn ask_in_vain(&mut self) {
+            self.branch.offline_at = Some(now() + Duration::from_secs(60));
+            while self.delay() < RETRY.1 / 2 {
+                assert!(self.turn().await.is_none());
+            }
         }
     }
 
@@ -386,53 +412,71 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn owner_that_comes_during_the_delay_is_asked() {
-        let mut scene = Scene::new().await;
-        scene.branch.retry_at = now() + Duration::from_secs(2);
-        let Scene {
-            branch,
-            trunk,
-            publisher,
-            ..
-        } = &mut scene;
-        let taken_over = async {
-            trunk.send_replace(Some(self::trunk(publisher, "new", true)));
-        };
-        let (event, ()) = tokio::join!(branch.next(), taken_over);
-        // No server is connected.
-        assert!(matches!(event, BranchEvent::Offline), "{event:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_owner_is_asked_at_once() {
-        let mut scene = Scene::new().await;
-        scene.fail_now();
-        let began = now();
-        let delay = scene.branch.retry_at - began;
-        assert!(timeout(delay / 2, scene.branch.delay()).await.is_err());
-        scene.take_over();
-        assert!(scene.branch.delay().await.is_none());
-        assert_eq!(now() - began, delay / 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn viewers_are_told_if_the_strand_does_not_come_back() {
-        let mut scene = Scene::new().await;
-        let began = now();
-        // Its renditions are news, but the owner is the same.
-        let same = trunk(&scene.publisher, "old", true);
-        scene.trunk.send_replace(Some(same));
-        let mut attempts = 0;
-        loop {
-            scene.fail_now();
-            match scene.branch.delay().await {
-                None => attempts += 1,
-                Some(BranchEvent::Offline) => break,
-                Some(event) => panic!("{event:?}"),
+    async fn another_owner_is_asked_at_once_and_gets_the_whole_patience() {
+        for pauses in [false, true] {
+            let mut scene = Scene::new().await;
+            assert!(scene.turn().await.is_none());
+            scene.ask_in_vain().await;
+            if pauses {
+                scene.trunk.send_replace(None);
+                assert!(scene.turn().await.is_none());
+                assert!(
+                    scene.branch.offline_at.is_none(),
+                    "the stream itself pauses"
+                );
             }
+            scene.set_owner("new", true);
+            assert!(scene.turn().await.is_none());
+            assert!(scene.delay() <= RETRY.0, "{:?}", scene.delay());
+            let patience = scene.branch.offline_at.unwrap() - now();
+            assert!(patience > scene.branch.context.silence);
         }
-        assert!(attempts >= 2, "the owner is asked meanwhile");
-        assert_eq!(now() - began, 2 * scene.branch.context.silence);
-        assert!(scene.branch.trouble.is_none(), "they know");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn owner_is_asked_at_once_when_it_has_renditions_at_last() {
+        let mut scene = Scene::new().await;
+        scene.set_owner("old", false);
+        assert!(scene.turn().await.is_none());
+        scene.ask_in_vain().await;
+        let (delay, offline_at) = (scene.delay(), scene.branch.offline_at);
+        scene.set_owner("old", true);
+        assert!(scene.turn().await.is_none());
+        assert!(scene.delay() > delay, "it was asked, in vain");
+        assert_eq!(scene.branch.offline_at, offline_at);
+        // No news.
+        let retry_at = scene.branch.retry_at;
+        scene.set_owner("old", true);
+        assert!(scene.turn().await.is_none());
+        assert_eq!(scene.branch.retry_at, retry_at);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn viewers_are_told_once_if_the_strand_does_not_come_back() {
+        let mut scene = Scene::new().await;
+        let began = now();
+        let event = scene.branch.next().await;
+        assert!(matches!(event, BranchEvent::Offline), "{event:?}");
+        assert_eq!(now() - began, PATIENCE * scene.branch.context.silence);
+        assert!(
+            scene.branch.retry.failures() > 2,
+            "the owner was asked meanwhile"
+        );
+        let again = timeout(Duration::from_secs(60), scene.branch.next()).await;
+        assert!(again.is_err(), "they know: {again:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn end_of_the_stream_ends_the_branch_whatever_it_waits_for() {
+        for owner in [None, Some("old")] {
+            let mut scene = Scene::new().await;
+            if owner.is_none() {
+                scene.trunk.send_replace(None);
+            }
+            assert!(scene.turn().await.is_none());
+            drop(scene.trunk);
+            let event = scene.branch.next().await;
+            assert!(matches!(event, BranchEvent::Over), "{event:?}");
+        }
     }
 }

@@ -80,15 +80,17 @@ impl RemoteRendition {
     pub(crate) async fn run(mut self) {
         let end = loop {
             tokio::select! {
+                // A viewer that has come keeps it.
+                biased;
+                Some(demand) = self.demands.recv() => self.answer(demand),
+                () = gone(self.audience.as_mut()), if self.waiting.is_empty() => {
+                    break End::Unwatched;
+                }
                 event = self.branch.next() => if let Err(end) = self.handle(event) {
                     break end;
                 },
-                Some(demand) = self.demands.recv() => self.answer(demand),
                 () = self.keyframes.due(), if self.branch.can_request_keyframe() => {
                     self.request_keyframe();
-                }
-                () = gone(self.audience.as_mut()), if self.waiting.is_empty() => {
-                    break End::Unwatched;
                 }
                 () = sleep_until(self.given_up_at), if self.publisher.is_none() => {
                     break End::Missing;

@@ -18,6 +18,7 @@ use crate::anchor::Anchor;
 use crate::cluster::Cluster;
 use crate::config::ClusterConfig;
 use crate::content::EndReason;
+use crate::control::{Control, Join};
 use crate::follow::sender::{Sender, message, video};
 use crate::keeps::Keeps;
 use crate::message::Part;
@@ -147,17 +148,32 @@ impl Scene {
 
     /// The same without the end. Returns where that is to be sent.
     async fn begin_answer(&mut self, present: i64, times: &[i64]) -> String {
-        let request = next(&mut self.joins).await;
-        let reply = request.reply.expect("it is a request").to_string();
+        let reply = self.join().await;
+        self.begin_answer_to(&reply, present, times).await;
+        reply
+    }
+
+    /// Waits for the next request to join in the epoch of the owner. Returns where the answer is to be
+    /// sent.
+    async fn join(&mut self) -> String {
+        loop {
+            let request = next(&mut self.joins).await;
+            let join = Join::from_json(&request.payload).expect("it is a request to join");
+            if join.epoch == self.sender.epoch {
+                return request.reply.expect("it is a request").to_string();
+            }
+        }
+    }
+
+    async fn begin_answer_to(&mut self, reply: &str, present: i64, times: &[i64]) {
         let since = times.first().copied().unwrap_or(present);
         let mut parts = vec![self.sender.tracks(TIMELINE, present, since)];
         for (at, millis) in times.iter().enumerate() {
             parts.push(self.sender.answer(&video(*millis, at == 0)));
         }
         for part in &parts {
-            self.send(reply.clone(), part).await;
+            self.send(reply.to_owned(), part).await;
         }
-        reply
     }
 
     /// Returns the time after which the next keyframe is requested of the owner, in milliseconds.
@@ -180,8 +196,7 @@ impl Scene {
 
     /// Refuses the next request to join.
     async fn refuse(&mut self, reason: EndReason) {
-        let request = next(&mut self.joins).await;
-        let reply = request.reply.expect("it is a request").to_string();
+        let reply = self.join().await;
         let refusal = Sender::new(0).end(reason);
         self.send(reply, &refusal).await;
     }
@@ -324,11 +339,14 @@ async fn viewers_of_a_rendition_do_not_notice_that_its_owner_refuses_for_a_momen
 
 #[tokio::test]
 async fn viewers_of_a_rendition_do_not_notice_that_its_owner_is_silent_before_its_stream_does() {
-    let silence = Duration::from_secs(1);
+    let silence = Duration::from_secs(10);
     let mut scene = Scene::with_silence(silence).await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
+    let after = MediaTime::from_millis(5_000);
+    assert!(scene.hub.request_keyframe(&scene.rendition(), after));
     scene.answer(1_000, &[0]).await;
     let (_subscription, _, mut queue) = scene.watch().await;
+    // The answer has arrived as a whole.
+    scene.requested_keyframe().await;
     // Time passes from now on when there is nothing else to do.
     tokio::time::pause();
     tokio::time::sleep(silence * 3 / 2).await;
@@ -337,6 +355,38 @@ async fn viewers_of_a_rendition_do_not_notice_that_its_owner_is_silent_before_it
     while let Ok(delivery) = queue.try_recv() {
         assert!(!matches!(delivery.event, StreamEvent::Offline));
     }
+    let live = scene.hub.live_rendition(&scene.name, &Scene::id());
+    assert!(live.is_some());
+}
+
+#[tokio::test]
+async fn silent_owner_is_asked_again_before_viewers_of_the_rendition_are_told() {
+    let mut scene = Scene::with_silence(Duration::from_secs(3)).await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(1_000, &[0]).await;
+    let (_subscription, _, mut queue) = scene.watch().await;
+    scene.sender = Sender::new(EPOCH);
+    scene.answer(2_000, &[0, 1_000]).await;
+    sees(&mut queue, 1_000).await;
+}
+
+#[tokio::test]
+async fn rendition_that_has_to_be_made_after_a_takeover_comes_after_viewers_were_told() {
+    let mut scene = Scene::with_silence(Duration::from_millis(600)).await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(1_000, &[0]).await;
+    let (_subscription, _, mut queue) = scene.watch().await;
+    let mut trunk = scene.trunk.borrow().clone().unwrap();
+    trunk.epoch = EPOCH + 1;
+    scene.trunk.send_replace(Some(trunk));
+    scene.sender = Sender::new(EPOCH + 1);
+    let reply = scene.join().await;
+    while !matches!(event(&mut queue).await, StreamEvent::Offline) {}
+    // The request still counts.
+    scene.begin_answer_to(&reply, 3_000, &[2_000]).await;
+    let end = scene.sender.joined();
+    scene.send(reply, &end).await;
+    sees(&mut queue, 2_000).await;
 }
 
 #[tokio::test]
