@@ -15,7 +15,6 @@ mod standby;
 mod versions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::{LIMIT, Mortal, Node, mark, name, until};
 use distributary_cluster::test_util::{NatsCluster, NatsServer};
@@ -232,6 +231,7 @@ async fn local_viewers_go_on_without_nats_and_others_come_back() {
     // A name that is published in the meantime is used provisionally.
     let other = name("live/other");
     let provisional = a.publish(&other).await.unwrap().run(2);
+    assert!(a.cluster.status().arbiter.unconfirmed > 0);
     nats.restart();
     while !matches!(remote.next().await, StreamEvent::Online) {}
     remote.sees(1).await;
@@ -240,10 +240,7 @@ async fn local_viewers_go_on_without_nats_and_others_come_back() {
         b.cluster.status().nodes.len() == 2
     })
     .await;
-    until("the arbiter confirms the name", || {
-        a.cluster.status().counters.claims_confirmed == 1
-    })
-    .await;
+    a.confirmed().await;
     let refused = b.publish(&other).await.map(drop);
     assert_eq!(refused, Err(AdmissionError::Elsewhere("a".into())));
     running.abort();
@@ -285,13 +282,13 @@ async fn bucket_that_disappears_is_created_again() {
     let (a, b) = (Node::start(&nats, "a").await, Node::start(&nats, "b").await);
     let test = name("live/test");
     let publisher = a.publish(&test).await.unwrap();
+    a.confirmed().await;
+    let confirmed = || a.cluster.status().counters.claims_confirmed;
+    let before = confirmed();
     let client = async_nats::connect(nats.url()).await.unwrap();
     let context = async_nats::jetstream::new(client);
     context.delete_key_value("dist_distributary").await.unwrap();
-    until("the name is claimed again", || {
-        a.cluster.status().counters.claims_confirmed == 1
-    })
-    .await;
+    until("the name is claimed again", || confirmed() > before).await;
     let refused = b.publish(&test).await.map(drop);
     assert_eq!(refused, Err(AdmissionError::Elsewhere("a".into())));
     drop(publisher);
@@ -327,11 +324,10 @@ async fn without_arbiter_publishers_can_be_refused() {
         config.without_arbiter = distributary_cluster::WithoutArbiter::Refuse;
     })
     .await;
-    let test = name("live/test");
-    a.publish(&test).await.map(drop).unwrap();
+    a.publish_soon(&name("live/test")).await;
     nats.kill();
     a.disconnected().await;
-    let refused = a.publish(&test).await.map(drop);
+    let refused = a.publish(&name("live/other")).await.map(drop);
     assert_eq!(refused, Err(AdmissionError::NoArbiter));
 }
 
@@ -372,19 +368,6 @@ async fn nodes_see_each_other() {
     until("one is left", || names(&a) == ["a"]).await;
 }
 
-/// Publishes a stream as soon as the arbiter answers.
-async fn publish_soon(node: &Node, stream: &str) {
-    let published = async {
-        while let Err(error) = node.publish(&name(stream)).await.map(drop) {
-            assert_eq!(error, AdmissionError::NoArbiter, "{stream}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(LIMIT, published)
-        .await
-        .expect("the arbiter answers");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arbiter_survives_the_loss_of_any_server_although_the_node_came_first() {
     let mut nats = NatsCluster::start();
@@ -395,11 +378,11 @@ async fn arbiter_survives_the_loss_of_any_server_although_the_node_came_first() 
         config.without_arbiter = distributary_cluster::WithoutArbiter::Refuse;
     })
     .await;
-    publish_soon(&node, "live/first").await;
+    node.publish_soon(&name("live/first")).await;
     let client = async_nats::connect(&urls).await.unwrap();
     let context = async_nats::jetstream::new(client);
     let arbiter = context.get_stream("KV_dist_distributary").await.unwrap();
     assert_eq!(arbiter.cached_info().config.num_replicas, 3);
     nats.servers[0].kill();
-    publish_soon(&node, "live/second").await;
+    node.publish_soon(&name("live/second")).await;
 }

@@ -59,6 +59,11 @@ impl Node {
             task,
         };
         node.connected().await;
+        // Until then the first names are used provisionally, or refused.
+        until("the arbiter answers", || {
+            node.cluster.status().arbiter.is_reachable
+        })
+        .await;
         node
     }
 
@@ -84,6 +89,28 @@ impl Node {
         let mut link = self.cluster.link();
         let away = link.wait_for(|state| *state == LinkState::Away);
         timeout(LIMIT, away).await.expect("it notices").unwrap();
+    }
+
+    /// Waits until the arbiter has confirmed all names of this node. One that did not answer in time,
+    /// as on a busy machine, does so later.
+    pub(crate) async fn confirmed(&self) {
+        until("the arbiter confirms the names", || {
+            self.cluster.status().arbiter.unconfirmed == 0
+        })
+        .await;
+    }
+
+    /// Publishes a stream as soon as the arbiter answers, for nodes that need it.
+    pub(crate) async fn publish_soon(&self, stream: &StreamName) -> TestPublisher {
+        let began = Instant::now();
+        loop {
+            match self.publish(stream).await {
+                Ok(publisher) => return publisher,
+                Err(error) => assert_eq!(error, AdmissionError::NoArbiter, "{stream}"),
+            }
+            assert!(began.elapsed() < LIMIT, "the arbiter answers");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Publishes a stream, as the RTMP server does.

@@ -8,7 +8,7 @@ use distributary_hub::{AdmissionError, Dismissal, StreamEvent, WhenTaken};
 use distributary_names::StreamName;
 use tokio::time::timeout;
 
-use crate::common::{LIMIT, Node, TestPublisher, name, until, until_async};
+use crate::common::{LIMIT, Node, name, until, until_async};
 
 /// The entry of another process with the name of the node a.
 const FORMER: &str = r#"{"v":1,"node":"a","instance":1}"#;
@@ -43,6 +43,7 @@ async fn node_that_ends_gives_its_names_back() {
         a.publish(&name("live/one")).await.unwrap(),
         a.publish(&name("live/two")).await.unwrap(),
     ];
+    a.confirmed().await;
     let bucket = bucket(&nats).await;
     assert!(has_entry(&bucket, "live/one").await);
     a.end().await;
@@ -56,6 +57,7 @@ async fn node_removes_what_a_former_process_has_left_and_nothing_else() {
     let nats = NatsServer::start();
     let b = Node::start(&nats, "b").await;
     let publisher = b.publish(&name("live/other")).await.unwrap();
+    b.confirmed().await;
     let bucket = bucket(&nats).await;
     bucket.put("live/left", FORMER.into()).await.unwrap();
     let _a = Node::start(&nats, "a").await;
@@ -74,6 +76,7 @@ async fn owner_whose_entry_is_overwritten_is_dismissed() {
     let a = Node::start(&nats, "a").await;
     let publisher = a.publish(&name("live/test")).await.unwrap();
     let dismissed = publisher.publisher.dismissed();
+    a.confirmed().await;
     // Another node that cannot announce itself.
     let entry = FORMER.replace("\"a\"", "\"z\"");
     let bucket = bucket(&nats).await;
@@ -138,9 +141,10 @@ async fn viewers_go_on_when_one_of_three_servers_is_killed() {
     viewer.sees(1).await;
     let server = b.cluster.status().server.unwrap();
     let number: usize = server.trim_start_matches("nats").parse().unwrap();
+    let connections = || b.cluster.status().counters.connections;
+    let before = connections();
     nats.servers[number - 1].kill();
-    b.disconnected().await;
-    b.connected().await;
+    until("it connects to another server", || connections() > before).await;
     until("the stream arrives again", || {
         b.cluster.status().watched == 1
     })
@@ -171,7 +175,7 @@ async fn name_stays_with_its_owner_while_that_connects_to_another_server() {
     others.remove(number - 1);
     let b = start("b", others).await;
     let test = name("live/test");
-    let publisher = until_granted(&a, &test).await;
+    let publisher = a.publish_soon(&test).await;
     let refused = until_decided(&b, &test).await;
     assert_eq!(refused, AdmissionError::Elsewhere("a".into()));
     nats.servers[number - 1].kill();
@@ -183,17 +187,6 @@ async fn name_stays_with_its_owner_while_that_connects_to_another_server() {
     a.connected().await;
     assert_eq!(a.cluster.status().counters.fenced, 0);
     drop(publisher);
-}
-
-/// Publishes a stream as soon as the arbiter answers.
-async fn until_granted(node: &Node, name: &StreamName) -> TestPublisher {
-    loop {
-        match node.publish(name).await {
-            Ok(publisher) => return publisher,
-            Err(AdmissionError::NoArbiter) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 /// Returns why a stream is refused, as soon as the arbiter answers.
@@ -244,10 +237,6 @@ async fn interest_in_a_stream_that_is_offline_ends() {
 async fn arbiter_is_reported_with_the_names_that_it_has_not_confirmed() {
     let mut nats = NatsServer::start();
     let a = Node::start(&nats, "a").await;
-    until("the arbiter answers", || {
-        a.cluster.status().arbiter.is_reachable
-    })
-    .await;
     nats.kill();
     a.disconnected().await;
     until("it does not answer", || {

@@ -225,9 +225,8 @@ async fn right_to_change_the_bucket_is_needed_until_it_is_there() {
     let authority = Authority::new();
     let mut nats = NatsServer::start_secured(&authority);
     let node = start(&nats, &authority, "node1").await;
-    let claims = || node.cluster.status().counters.claims_owned;
     let _first = node.publish(&name("live/first")).await.unwrap();
-    assert_eq!(claims(), 1);
+    node.confirmed().await;
     // The documentation says what another node can do with it.
     let intruder = Intruder::connect(&nats, &authority, "node3").await;
     let bucket = "KV_dist_distributary";
@@ -259,7 +258,8 @@ async fn right_to_change_the_bucket_is_needed_until_it_is_there() {
     })
     .await;
     let _second = node.publish(&name("live/second")).await.unwrap();
-    assert_eq!(claims(), 2);
+    node.confirmed().await;
+    assert_eq!(node.cluster.status().owned, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
