@@ -1,12 +1,19 @@
-//! Players with other WebRTC implementations than Chromium's. Each watches for some seconds and
-//! then prints the result.
+//! Players with other WebRTC implementations than Chromium's. Each watches until it has received
+//! enough and has heard from the gateway, or has waited too long for that, and then prints the result.
 
 use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::ffmpeg::{scratch_folder, tool_folder, tool_python};
+use crate::ffmpeg::{FRAME_RATE, scratch_folder, tool_folder, tool_python};
 use crate::process::{Process, Stream};
+use crate::wait::TIMEOUT;
+
+/// Video frames with which a player has enough: those of eight seconds.
+pub const ENOUGH_VIDEO: u64 = 8 * FRAME_RATE as u64;
+
+/// Opus frames with which a player has enough, likewise.
+pub const ENOUGH_AUDIO: u64 = 8 * 50;
 
 /// The result of a player.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,11 +38,11 @@ pub struct Watched {
 /// # Panics
 /// When `cargo xtask test` has not installed it, or it fails.
 #[must_use]
-pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
+pub fn aiortc_watches(url: &str) -> Watched {
     let script = include_str!("players/aiortc_player.py");
     let mut command = Command::new(tool_python());
     command.args(["-c", script]).current_dir(scratch_folder());
-    watch("aiortc", command, url, seconds)
+    watch("aiortc", command, url)
 }
 
 /// GStreamer's webrtcbin: libnice for ICE, an RSA certificate, usrsctp's successor for SCTP. It
@@ -44,12 +51,12 @@ pub fn aiortc_watches(url: &str, seconds: u32) -> Watched {
 /// # Panics
 /// As [`aiortc_watches`].
 #[must_use]
-pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
+pub fn gstreamer_watches(url: &str, codec: &str) -> Watched {
     let script = include_str!("players/gstreamer_player.py");
     // Debian's own, which has the bindings to GStreamer.
     let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", script]).current_dir(scratch_folder());
-    watch_with("GStreamer", command, url, seconds, &[codec])
+    watch_with("GStreamer", command, url, &[codec])
 }
 
 /// libdatachannel: libjuice for ICE, usrsctp, libsrtp. It does not decode.
@@ -57,30 +64,28 @@ pub fn gstreamer_watches(url: &str, codec: &str, seconds: u32) -> Watched {
 /// # Panics
 /// As [`aiortc_watches`].
 #[must_use]
-pub fn libdatachannel_watches(url: &str, seconds: u32) -> Watched {
+pub fn libdatachannel_watches(url: &str) -> Watched {
     let script = include_str!("players/libdatachannel_player.js");
     let mut command = Command::new("node");
     // Its packages are installed there.
     command
         .args(["-e", script])
         .current_dir(tool_folder("node"));
-    watch("libdatachannel", command, url, seconds)
+    watch("libdatachannel", command, url)
 }
 
-fn watch(name: &str, command: Command, url: &str, seconds: u32) -> Watched {
-    watch_with(name, command, url, seconds, &[])
+fn watch(name: &str, command: Command, url: &str) -> Watched {
+    watch_with(name, command, url, &[])
 }
 
-fn watch_with(
-    name: &str,
-    mut command: Command,
-    url: &str,
-    seconds: u32,
-    further: &[&str],
-) -> Watched {
-    command.args([url, &seconds.to_string()]).args(further);
+fn watch_with(name: &str, mut command: Command, url: &str, further: &[&str]) -> Watched {
+    let numbers = [ENOUGH_VIDEO, ENOUGH_AUDIO, TIMEOUT.as_secs()];
+    command
+        .arg(url)
+        .args(numbers.map(|number| number.to_string()));
+    command.args(further);
     let mut process = Process::start(name, command);
-    let status = process.wait();
+    let status = process.wait_within(2 * TIMEOUT);
     let printed = process.printed(Stream::Stdout);
     let report = printed.iter().find(|line| line.starts_with('{'));
     let report = report.unwrap_or_else(|| {

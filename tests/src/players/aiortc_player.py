@@ -1,6 +1,8 @@
 """Watches a stream by WHEP with aiortc, and prints what came of it as a line of JSON.
 
-    aiortc_player.py URL SECONDS
+    aiortc_player.py URL VIDEO AUDIO LIMIT
+
+It ends with so many frames and a message of each kind, or after so many seconds.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ def post(url, offer):
         return response.read().decode(), response.headers["Location"]
 
 
-async def watch(url, seconds):
+async def watch(url, video, audio, limit):
     result = {"video": 0, "audio": 0, "width": 0, "keyframes": 0, "texts": [], "first_ms": None}
     pc = RTCPeerConnection()
     begun = time.monotonic()
@@ -49,10 +51,16 @@ async def watch(url, seconds):
     loop = asyncio.get_running_loop()
     answer, _ = await loop.run_in_executor(None, post, url, pc.localDescription.sdp)
     await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-    await asyncio.sleep(seconds)
+
+    def has_enough():
+        heard = all(any(kind in text for text in result["texts"]) for kind in ("pong", "metadata"))
+        return heard and result["video"] >= video and result["audio"] >= audio
+
+    while time.monotonic() - begun < limit and not has_enough():
+        await asyncio.sleep(0.1)
     result["state"] = pc.connectionState
     print(json.dumps(result), flush=True)
     await pc.close()
 
 
-asyncio.run(watch(sys.argv[1], float(sys.argv[2])))
+asyncio.run(watch(sys.argv[1], *map(int, sys.argv[2:5])))

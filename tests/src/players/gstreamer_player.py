@@ -1,10 +1,13 @@
 """Watches a stream by WHEP with GStreamer's webrtcbin, and prints what came of it as a line of JSON.
 
-    gstreamer_player.py URL SECONDS H264|H265
+    gstreamer_player.py URL VIDEO AUDIO LIMIT H264|H265
+
+It ends with so many frames and a message of each kind, or after so many seconds.
 """
 
 import json
 import sys
+import time
 import urllib.request
 
 import gi
@@ -42,8 +45,10 @@ def number_of(buffer, width, height):
 
 
 class Player:
-    def __init__(self, url, seconds, codec):
-        self.url, self.seconds, self.codec = url, seconds, codec
+    def __init__(self, url, video, audio, limit, codec):
+        self.url, self.codec = url, codec
+        self.enough = {"video": video, "audio": audio}
+        self.until = time.monotonic() + limit
         self.result = {"video": 0, "audio": 0, "width": 0, "numbers": [], "texts": []}
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline.new()
@@ -63,7 +68,7 @@ class Player:
         channel.connect("on-message-string", lambda _, text: self.result["texts"].append(text))
         promise = Gst.Promise.new_with_change_func(self.describe)
         self.webrtc.emit("create-offer", None, promise)
-        GLib.timeout_add(int(1000 * self.seconds), self.end)
+        GLib.timeout_add(100, self.end_with_enough)
         self.loop.run()
 
     def describe(self, promise):
@@ -111,7 +116,14 @@ class Player:
             self.result["width"] = width
             self.result["numbers"].append(number_of(buffer, width, height))
 
-    def end(self):
+    def has_enough(self):
+        texts = self.result["texts"]
+        heard = all(any(kind in text for text in texts) for kind in ("pong", "metadata"))
+        return heard and all(self.result[kind] >= count for kind, count in self.enough.items())
+
+    def end_with_enough(self):
+        if time.monotonic() < self.until and not self.has_enough():
+            return GLib.SOURCE_CONTINUE
         state = self.webrtc.get_property("connection-state")
         self.result["state"] = state.value_nick
         print(json.dumps(self.result), flush=True)
@@ -121,4 +133,4 @@ class Player:
 
 
 Gst.init(None)
-Player(sys.argv[1], float(sys.argv[2]), sys.argv[3]).run()
+Player(sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]).run()

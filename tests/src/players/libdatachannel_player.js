@@ -1,15 +1,22 @@
 // Watches a stream by WHEP with libdatachannel, and prints what came of it as a line of JSON.
 //
-//     node libdatachannel_player.js URL SECONDS
+//     node libdatachannel_player.js URL VIDEO AUDIO LIMIT
 //
+// It ends with so many frames and a message of each kind, or after so many seconds.
 // It does not decode: a frame is counted when its last packet arrives, which has the marker bit.
 
 const datachannel = require('node-datachannel');
 
-const [url, seconds] = process.argv.slice(-2);
+const [url, ...numbers] = process.argv.slice(-4);
+const [enoughVideo, enoughAudio, limit] = numbers.map(Number);
 const result = { video: 0, audio: 0, width: 0, texts: [], state: 'new' };
 // Unreferenced objects are garbage-collected and closed.
 const kept = [];
+
+function hasEnough() {
+  const isHeard = (kind) => result.texts.some((text) => text.includes(kind));
+  return isHeard('pong') && isHeard('metadata') && result.video >= enoughVideo && result.audio >= enoughAudio;
+}
 
 // Receives one medium, and counts with `count`.
 function receive(peer, medium, count) {
@@ -48,7 +55,10 @@ async function watch() {
   if (response.status !== 201) throw new Error(`${response.status}: ${await response.text()}`);
   peer.setRemoteDescription(await response.text(), 'answer');
 
-  await new Promise((resolve) => { setTimeout(resolve, 1000 * Number(seconds)); });
+  const end = Date.now() + 1000 * limit;
+  while (Date.now() < end && !hasEnough()) {
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
   console.log(JSON.stringify(result));
   peer.close();
   datachannel.cleanup();
