@@ -27,7 +27,10 @@ fn standby_says(words: &str) -> String {
 
 #[tokio::test]
 async fn dashboard_shows_standbys_and_switches_to_one() {
-    let gateway = Gateway::start_configured("[publishers]\non_duplicate = \"standby\"\n");
+    // A publisher that waits for its turn on a busy machine is not silent.
+    let gateway = Gateway::start_configured(
+        "[publishers]\non_duplicate = \"standby\"\nstandby_after = \"60s\"\n",
+    );
     let large = Clip::new(640, 360, FRAME_RATE, Encoding::InOrder);
     let small = Clip::new(320, 240, FRAME_RATE, Encoding::InOrder);
     let _first = Publisher::start(&large, &gateway.rtmp_url(STREAM));
