@@ -74,10 +74,11 @@ async fn page_plays_in_the_session_that_came_with_it() {
     );
     let report = browser.report("video").await.expect("the video is there");
     assert_eq!(report.peers, 1, "the player needs no connection of its own");
-    assert!(
-        browser.text(".viewers").await.contains("1 watching"),
-        "events arrive"
-    );
+    eventually("events arrive", async || {
+        let viewers = browser.text(".viewers").await;
+        viewers.contains("1 watching").then_some(())
+    })
+    .await;
     let first_frame = eventually("the time of the first frame", async || {
         let stats = "document.querySelector('distributary-player').stats?.firstFrame ?? null";
         browser.evaluate::<Option<f64>>(stats).await

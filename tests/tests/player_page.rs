@@ -150,22 +150,19 @@ async fn another_site_embeds_the_player_as_module_and_iframe_with_stats() {
         let stats = browser
             .evaluate::<Option<Stats>>(&format!("{player}.stats"))
             .await?;
-        let is_complete = stats.latency.is_some() && stats.round_trip.is_some();
-        (is_complete && !stats.is_estimate).then_some(stats)
+        let is_complete = stats.round_trip.is_some() && !stats.is_estimate;
+        // A busy machine delays or loses some of it for a while.
+        let is_plausible = stats.latency.is_some_and(|latency| latency < 2000.0)
+            && stats.bitrate > Some(100_000.0)
+            && stats.loss == Some(0.0);
+        (is_complete && is_plausible).then_some(stats)
     })
     .await;
     assert!(stats.first_frame > Some(0.0), "{stats:?}");
-    assert!(
-        stats.latency.is_some_and(|latency| latency < 2000.0),
-        "{stats:?}"
-    );
-    assert!(stats.bitrate > Some(100_000.0), "{stats:?}");
-    assert_eq!(stats.loss, Some(0.0), "{stats:?}");
     assert_eq!(stats.codecs, ["H264", "opus"], "{stats:?}");
     assert_eq!(stats.path.as_deref(), Some("UDP"), "{stats:?}");
-    let shown = browser.text(".stats-list").await;
-    assert!(shown.contains("First frame"), "{shown}");
-    assert!(shown.contains("Latency"), "{shown}");
+    wait_for_text(&browser, ".stats-list", "First frame").await;
+    wait_for_text(&browser, ".stats-list", "Latency").await;
     browser.screenshot("player_on_another_site").await;
 
     // With keys, once the player has the focus.
