@@ -113,8 +113,6 @@ pub struct Clocks {
     pub now: f64,
     /// Frames decoded.
     pub frames_decoded: u64,
-    /// Number of freezes.
-    pub freeze_count: u64,
     /// Capture time of the shown frame, from the gateway's sender reports.
     pub estimated_playout_timestamp: Option<f64>,
     /// Capture time of the newest frame, from its packets.
