@@ -97,14 +97,15 @@ async fn player_is_disconnected_when_its_token_expires() {
 }
 
 async fn librtmp_plays(server: &TestServer, url: &str) {
-    let publisher = Ffmpeg::publish(&server.url("live/test"), "4");
+    // Long enough for a player that starts late, as on a busy machine.
+    let publisher = Ffmpeg::publish(&server.url("live/test"), "10");
     server.until_live("live/test").await;
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.flv");
     rtmpdump(&["-q", "-v", "-r", url, "-o", copy.to_str().unwrap()]).await;
     assert!(publisher.wait().await.0.success());
     let (frames, log) = decode(&copy).await;
-    assert!((60..=120).contains(&frames), "{frames}: {log}");
+    assert!((60..=300).contains(&frames), "{frames}: {log}");
 }
 
 /// Decodes a recording with only complete frames. Returns their number, and the log of ffmpeg.
