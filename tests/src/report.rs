@@ -70,9 +70,12 @@ pub struct InboundVideo {
     /// Keyframes decoded.
     #[serde(default)]
     pub key_frames_decoded: u64,
-    /// RTP packets lost.
+    /// RTP packets lost, also those that came again.
     #[serde(default)]
     pub packets_lost: i64,
+    /// RTP packets that came again, as requested.
+    #[serde(default)]
+    pub retransmitted_packets_received: i64,
     /// Keyframe requests of the decoder.
     #[serde(default)]
     pub pli_count: u64,
@@ -105,9 +108,9 @@ pub struct InboundAudio {
     pub packets_lost: i64,
 }
 
-/// Frames that a player may have received and not decoded yet: those of half a second, as on a busy
+/// Frames that a player may have received and not decoded yet: those of a second, as on a busy
 /// machine. A decoder that fails leaves many more.
-const IN_FLIGHT: u64 = 15;
+const IN_FLIGHT: u64 = 30;
 
 impl VideoReport {
     /// Returns the last shown frame number.
@@ -135,24 +138,77 @@ impl VideoReport {
         assert!(!self.paused, "the video is paused");
         self.assert_order();
 
-        let video = self.video.as_ref().expect("statistics of received video");
+        self.assert_decodes();
+        let video = self.inbound_video();
+        assert!(
+            video.key_frames_decoded > 0,
+            "no keyframe was decoded: {video:?}"
+        );
+        // The browser reads its socket too late if it waits for the CPU.
+        assert!(
+            video.packets_lost <= video.retransmitted_packets_received,
+            "packets were lost on loopback: {video:?}"
+        );
+    }
+
+    /// Asserts that the decoder decodes the received frames without an error. It may drop some if the
+    /// browser waits for the CPU.
+    ///
+    /// # Panics
+    /// When something went wrong.
+    pub fn assert_decodes(&self) {
+        let video = self.inbound_video();
         let whole = video.frames_decoded + video.frames_dropped + IN_FLIGHT;
         assert!(
             whole >= video.frames_received,
             "frames that were not decoded: {video:?}"
-        );
-        assert!(
-            video.key_frames_decoded > 0,
-            "no keyframe was decoded: {video:?}"
         );
         // A decoder that fails requests a keyframe every 200 ms.
         assert!(
             video.pli_count <= 1,
             "the decoder asked for keyframes: {video:?}"
         );
-        assert_eq!(
-            video.packets_lost, 0,
-            "packets were lost on loopback: {video:?}"
+    }
+
+    /// Asserts that the gateway sends the stream with all its frames, and not only some of each GOP. It
+    /// is no matter how many a busy page shows. The page has made one connection.
+    ///
+    /// # Panics
+    /// When frames are missing.
+    pub fn assert_all_frames_arrive(&self) {
+        let played: u32 = self.steps().iter().sum();
+        let video = self.inbound_video();
+        // A viewer that falls behind misses the end of a GOP.
+        assert!(
+            2 * video.frames_received > u64::from(played),
+            "{played} frames were played: {video:?}"
+        );
+    }
+
+    /// Returns the differences between the numbers of consecutive shown frames.
+    #[must_use]
+    pub fn steps(&self) -> Vec<u32> {
+        let numbers: Vec<u32> = self.counters.iter().flatten().copied().collect();
+        let pairs = numbers.windows(2);
+        pairs.map(|pair| step(pair[0], pair[1])).collect()
+    }
+
+    fn inbound_video(&self) -> &InboundVideo {
+        self.video.as_ref().expect("statistics of received video")
+    }
+
+    /// Asserts that all packets of the audio arrive.
+    ///
+    /// # Panics
+    /// When some were lost, and not because the browser waited for the CPU.
+    pub fn assert_hears_all(&self) {
+        let audio = self.audio.as_ref();
+        let audio = audio.expect("statistics of received audio");
+        // A browser that reads its socket too late loses packets of both kinds.
+        let is_late = self.inbound_video().packets_lost > 0;
+        assert!(
+            audio.packets_lost == 0 || is_late,
+            "audio was lost on loopback: {audio:?}"
         );
     }
 
@@ -168,8 +224,7 @@ impl VideoReport {
                 panic!("frame {at} is damaged, or is none of the clip; before it: {before:?}")
             });
             // The clip loops: less than half of it forward is forward.
-            let forward =
-                |from: u32| (counter + CLIP_FRAMES - from) % CLIP_FRAMES < CLIP_FRAMES / 2;
+            let forward = |from: u32| step(from, counter) < CLIP_FRAMES / 2;
             assert!(
                 previous.is_none_or(forward),
                 "frame {at} is {counter} after {before:?}"
@@ -177,4 +232,9 @@ impl VideoReport {
             previous = Some(counter);
         }
     }
+}
+
+/// Returns the number of frames from one frame of the clip, which loops, to another.
+fn step(from: u32, to: u32) -> u32 {
+    (to + CLIP_FRAMES - from) % CLIP_FRAMES
 }
