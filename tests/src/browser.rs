@@ -196,6 +196,20 @@ impl Browser {
         }
     }
 
+    /// Waits until a video of one connection has received all frames of the clip for some seconds,
+    /// and not only some of each GOP. Returns its state.
+    ///
+    /// # Panics
+    /// As [`Self::wait_for`].
+    pub async fn wait_for_all_frames(&self, selector: &str) -> VideoReport {
+        let shows = |report: &VideoReport| report.last_counter().is_some();
+        let before = self.wait_for(selector, "a frame", shows).await;
+        self.wait_for(selector, "all frames", |report| {
+            report.has_all_frames_since(&before)
+        })
+        .await
+    }
+
     /// Returns the text of the element named by `selector`.
     ///
     /// # Panics
