@@ -280,7 +280,6 @@ impl Branch {
                 Err(Answered::Complete) => {
                     reception.joined();
                     self.retry.succeed();
-                    self.offline_at = None;
                     self.is_watched |= !self.following.awaits_keyframe();
                     return Some(BranchEvent::Joined);
                 }
@@ -291,6 +290,7 @@ impl Branch {
                 }
             },
             Ok(Received::Live(message)) => {
+                self.offline_at = None;
                 let event = self.following.handle(&message);
                 if self.following.rejoin_if_due() {
                     self.following

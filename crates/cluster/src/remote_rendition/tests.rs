@@ -371,6 +371,26 @@ async fn silent_owner_is_asked_again_before_viewers_of_the_rendition_are_told() 
 }
 
 #[tokio::test]
+async fn viewers_are_told_if_an_owner_only_answers() {
+    let mut scene = Scene::with_silence(Duration::from_millis(600)).await;
+    assert!(scene.hub.request_rendition(&scene.rendition()));
+    scene.answer(1_000, &[0]).await;
+    let (_subscription, _, mut queue) = scene.watch().await;
+    let told = async {
+        loop {
+            scene.sender = Sender::new(EPOCH);
+            tokio::select! {
+                event = event(&mut queue) => if matches!(event, StreamEvent::Offline) {
+                    break;
+                },
+                () = scene.answer(1_000, &[0]) => {}
+            }
+        }
+    };
+    timeout(LIMIT, told).await.expect("viewers are told");
+}
+
+#[tokio::test]
 async fn rendition_that_has_to_be_made_after_a_takeover_comes_after_viewers_were_told() {
     let mut scene = Scene::with_silence(Duration::from_millis(600)).await;
     assert!(scene.hub.request_rendition(&scene.rendition()));
