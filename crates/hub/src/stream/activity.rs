@@ -14,6 +14,9 @@ pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// silence.
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Time without any frame that counts against the video of a publisher that sends again.
+const RESUMED: Duration = Duration::from_millis(250);
+
 /// The times at which a publisher has sent frames.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -27,6 +30,9 @@ pub(super) struct Activity {
     has_shown_video: bool,
     /// The interval between the last two video frames that were delivered in the turn.
     interval: Duration,
+    /// The parts of the times since `last` and since `shown` that do not count.
+    last_excuse: Duration,
+    shown_excuse: Duration,
 }
 
 impl Activity {
@@ -38,6 +44,8 @@ impl Activity {
             shown: now,
             has_shown_video: false,
             interval: Duration::ZERO,
+            last_excuse: Duration::ZERO,
+            shown_excuse: Duration::ZERO,
         }
     }
 
@@ -46,13 +54,19 @@ impl Activity {
         self.shown = now;
         self.has_shown_video = false;
         self.interval = Duration::ZERO;
+        self.shown_excuse = Duration::ZERO;
     }
 
     /// Notes a frame of any kind. One that was held counts from its arrival, which may be before that of
     /// the last frame.
     pub(super) fn note(&mut self, now: Instant) {
+        if self.first.is_some() {
+            // Video comes as soon as what has waited, also if audio is read before it.
+            self.excuse(self.silence(now).saturating_sub(RESUMED));
+        }
         self.first.get_or_insert(now);
         self.last = self.last.max(now);
+        self.last_excuse = Duration::ZERO;
     }
 
     /// Notes that a video frame of the active publisher is delivered.
@@ -63,19 +77,26 @@ impl Activity {
         }
         self.has_shown_video = true;
         self.shown = now;
+        self.shown_excuse = Duration::ZERO;
     }
 
     /// Notes that audio of the active publisher, which has declared no video track, is delivered.
     pub(super) fn note_audio_alone(&mut self, now: Instant) {
         if !self.has_shown_video {
             self.shown = now;
+            self.shown_excuse = Duration::ZERO;
         }
     }
 
     /// Returns whether the next frame that counts is late by `limit`: the active publisher is
     /// silent, or its video is frozen.
     pub(super) fn is_frozen(&self, limit: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.shown) >= limit + self.interval
+        now.saturating_duration_since(self.shown) >= limit + self.interval + self.shown_excuse
+    }
+
+    /// Returns whether it has sent no frame of any kind for `limit`.
+    pub(super) fn is_silent(&self, limit: Duration, now: Instant) -> bool {
+        self.silence(now) >= limit + self.last_excuse
     }
 
     /// Returns the time of the last frame of any kind, if there was one.
@@ -83,10 +104,14 @@ impl Activity {
         self.first.map(|_| self.last)
     }
 
-    /// Lets this part of the time since its last frame not count as silence.
-    pub(super) fn excuse(&mut self, standstill: Duration) {
-        self.shown += standstill;
-        self.last += standstill;
+    /// Lets a part of the time since its last frame not count; once until the next frame, and until the next
+    /// one that counts.
+    pub(super) fn excuse(&mut self, part: Duration) {
+        for excuse in [&mut self.last_excuse, &mut self.shown_excuse] {
+            if excuse.is_zero() {
+                *excuse = part;
+            }
+        }
     }
 
     /// Returns the time since the last frame of any kind.

@@ -13,6 +13,11 @@ use super::takeover::REQUEST_EXPIRES;
 use super::{State, Stream};
 use crate::admission::Tenure;
 
+/// Maximum pause between two questions of another gateway whose publishers stand by, which asks several times
+/// a second, and the time after which the next question is that of a newcomer.
+const QUESTION_PAUSE: Duration = Duration::from_millis(400);
+const QUESTIONS_END: Duration = Duration::from_secs(2);
+
 /// The readiness of the standbys of a gateway to take a stream over from another gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
@@ -61,11 +66,12 @@ impl Stream {
     /// requested it.
     pub fn gives_way(&self, has_video: bool, silence: Option<Duration>, now: Instant) -> bool {
         let mut state = self.lock();
+        let since = |at| now.saturating_duration_since(at);
         let questioned_at = state.questioned_at.replace(now);
         if let Some(silence) = silence {
-            state.excuse_standstill(questioned_at, silence, now);
+            let heard = questioned_at.filter(|at| since(*at) < QUESTIONS_END);
+            state.excuse_standstill(heard, QUESTION_PAUSE.max(silence / 2), now);
         }
-        let since = |at| now.saturating_duration_since(at);
         if state
             .yields_at
             .is_some_and(|at| since(at) < REQUEST_EXPIRES)
@@ -82,7 +88,7 @@ impl Stream {
                 if has_video {
                     active.activity.is_frozen(silence, now)
                 } else {
-                    active.activity.silence(now) >= silence
+                    active.activity.is_silent(silence, now)
                 }
             }),
         }

@@ -132,7 +132,7 @@ impl Stream {
             return Ok(None);
         };
         let heard = state.standbys[at].claimant.activity.last_frame();
-        state.excuse_standstill(heard, silence, now);
+        state.excuse_standstill(heard, silence / 2, now);
         let reason = state.takeover_reason(at, frame, silence, now);
         if reason.is_some() {
             self.tell_online(&state);
@@ -177,12 +177,12 @@ impl State {
     }
 
     /// Lets the silence of the active publisher count only while the gateway ran. The one that wants to take
-    /// over was `heard` before. If nothing came from those that wait for longer than half of `silence`, it
-    /// may be the gateway that stood still, and frames of the active publisher wait behind theirs.
+    /// over was `heard` before. If nothing came for longer than `pause` from those that wait, it may be the
+    /// gateway that stood still, and frames of the active publisher wait behind theirs.
     pub(super) fn excuse_standstill(
         &mut self,
         heard: Option<Instant>,
-        silence: Duration,
+        pause: Duration,
         now: Instant,
     ) {
         let (Some(heard), Some(active)) = (heard, &mut self.active) else {
@@ -194,7 +194,7 @@ impl State {
         let nothing_for = now.saturating_duration_since(heard);
         let activity = &mut active.activity;
         let nothing_for = nothing_for.min(activity.silence(now));
-        activity.excuse(nothing_for.saturating_sub(silence / 2));
+        activity.excuse(nothing_for.saturating_sub(pause));
     }
 
     /// Returns why a standby takes over with this frame, if it does.
@@ -226,7 +226,7 @@ impl State {
         let is_silent = match frame {
             Frame::Video(_) => active.activity.is_frozen(silence, now),
             // Audio alone is no better than audio with frozen video.
-            Frame::Audio(_) => active.activity.silence(now) >= silence,
+            Frame::Audio(_) => active.activity.is_silent(silence, now),
         };
         is_silent.then_some(TakeoverReason::Silent)
     }

@@ -102,6 +102,20 @@ fn stream_waits_for_a_standby_of_another_gateway_until_its_ownership_ends() {
 }
 
 #[test]
+fn silence_between_questions_counts_in_full() {
+    let (scene, local) = Scene::new();
+    scene.video(&local, 0, 0, true, 10);
+    let stream = local.stream();
+    let gives_way = |at, silence| {
+        let silence = Duration::from_millis(silence);
+        stream.gives_way(true, Some(silence), scene.at(at))
+    };
+    assert!(!gives_way(50, 100));
+    assert!(gives_way(250, 100), "the next question");
+    assert!(gives_way(5_000, 1_000), "the first one of another gateway");
+}
+
+#[test]
 fn gateway_gives_way_when_its_publisher_is_frozen_or_on_request() {
     let (scene, local) = Scene::new();
     let silence = Duration::from_secs(1);

@@ -43,7 +43,7 @@ fn publisher_with_frozen_video_is_silent_although_it_sends_audio() {
     first.set_video_track(track(720));
     let second = scene.stand_by(0);
     scene.keyframe(&first, 0);
-    for millis in [0, 500, 990] {
+    for millis in (0..1000).step_by(100) {
         audio(&first, millis, scene.at(millis as u64));
     }
     scene.keyframe(&second, 999);
@@ -86,6 +86,7 @@ fn publisher_of_a_still_screen_with_a_frame_a_second_is_not_silent() {
     scene.keyframe(&first, 900);
     for seconds in 2..6 {
         scene.keyframe(&first, seconds * 1000 - 50);
+        scene.go_on(&second, seconds * 1000 - 40, seconds * 1000 + 940);
         scene.keyframe(&second, seconds * 1000 + 940);
     }
     assert!(first.is_active());
@@ -407,6 +408,39 @@ fn gateway_that_stood_still_hears_the_active_publisher_before_it_judges_its_sile
     scene.keyframe(&second, 6209);
     assert!(first.is_active());
     scene.keyframe(&second, 6210);
+    assert!(second.is_active());
+}
+
+#[test]
+fn publisher_whose_audio_is_read_first_after_a_standstill_stays_active() {
+    let (scene, first) = Scene::new();
+    first.set_video_track(track(720));
+    let second = scene.stand_by(0);
+    for publisher in [&first, &second] {
+        scene.keyframe(publisher, 0);
+        scene.go_on(publisher, 100, 400);
+    }
+    audio(&first, 3000, scene.at(3000));
+    scene.keyframe(&second, 3001);
+    assert!(first.is_active());
+    // Its video is frozen.
+    scene.go_on(&second, 3100, 4100);
+    for millis in (3100..4100).step_by(100) {
+        audio(&first, millis, scene.at(millis as u64));
+    }
+    scene.keyframe(&second, 4150);
+    assert!(second.is_active());
+}
+
+#[test]
+fn standby_with_few_frames_takes_over_with_its_second_one_at_the_latest() {
+    let (scene, first) = Scene::new();
+    let second = scene.stand_by(0);
+    scene.keyframe(&first, 0);
+    scene.keyframe(&second, 0);
+    scene.keyframe(&second, 5000);
+    assert!(first.is_active(), "the gateway may have stood still");
+    scene.keyframe(&second, 10_000);
     assert!(second.is_active());
 }
 
