@@ -61,9 +61,11 @@ pub(crate) struct Branch {
     reception: Option<Reception>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,
+    /// This owner has sent the strand before.
+    is_known: bool,
     /// Viewers have seen a frame since they were told last that nothing comes.
     is_shown: bool,
-    /// The same, and they need only what follows it.
+    /// The same, and they need only what follows what they have seen.
     is_watched: bool,
     /// Time at which viewers are told, while they see the last frame.
     offline_at: Option<Instant>,
@@ -92,6 +94,7 @@ impl Branch {
             current: None,
             reception: None,
             must_join: false,
+            is_known: false,
             is_shown: false,
             is_watched: false,
             offline_at: None,
@@ -170,6 +173,7 @@ impl Branch {
             _ => {
                 self.reception = None;
                 (self.offline_at, self.retry_at) = (None, None);
+                self.is_known = false;
                 self.retry.succeed();
             }
         }
@@ -215,7 +219,7 @@ impl Branch {
             .prepare(&trunk.owner, trunk.epoch, self.is_watched);
         self.following.resubscribe();
         self.must_join = false;
-        match Reception::open(&self.context, &self.keeps, source).await {
+        match Reception::open(&self.context, &self.keeps, source, self.is_known).await {
             Ok(reception) => self.reception = Some(reception),
             Err(_) => self.retry(),
         }
@@ -272,15 +276,23 @@ impl Branch {
             biased;
             changed = self.trunk.changed() => return over(&changed),
             received = reception.next(silent_at) => received,
-            () = reached(self.offline_at.map(Into::into)) => return Some(self.offline()),
+            () = reached(self.offline_at.map(Into::into)) => {
+                // The rest of an answer comes soon, or never.
+                let due = reception.answer_due().filter(|due| *due > now());
+                if due.is_none() {
+                    return Some(self.offline());
+                }
+                self.offline_at = due;
+                return None;
+            }
         };
         let event = match received {
             Ok(Received::Answer(part)) => match self.following.handle_answer(&part) {
                 Ok(event) => event,
                 Err(Answered::Complete) => {
                     reception.joined();
-                    self.retry.succeed();
-                    self.is_watched |= !self.following.awaits_keyframe();
+                    self.is_known = true;
+                    self.is_watched |= self.is_shown && !self.following.awaits_keyframe();
                     return Some(BranchEvent::Joined);
                 }
                 Err(Answered::Refused(EndReason::Lost)) => return self.refused(),
@@ -290,8 +302,12 @@ impl Branch {
                 }
             },
             Ok(Received::Live(message)) => {
-                self.offline_at = None;
+                let heard = self.following.heard();
                 let event = self.following.handle(&message);
+                if self.following.heard() != heard {
+                    self.retry.succeed();
+                    self.offline_at = None;
+                }
                 if self.following.rejoin_if_due() {
                     self.following
                         .prepare(&trunk.owner, trunk.epoch, self.is_watched);
@@ -302,8 +318,9 @@ impl Branch {
             Err(end) => {
                 if end == ReceptionEnd::Silent {
                     // Part of the patience is used up.
-                    let patience = (PATIENCE - 1) * self.context.silence;
-                    self.offline_at = self.is_shown.then(|| now() + patience);
+                    let at = now() + (PATIENCE - 1) * self.context.silence;
+                    let at = self.offline_at.map_or(at, |before| before.min(at));
+                    self.offline_at = self.is_shown.then_some(at);
                 }
                 self.retry();
                 return None;

@@ -78,6 +78,8 @@ pub(crate) struct Nodes {
 struct Entry {
     beacon: Beacon,
     heard: Instant,
+    /// This node stood still since its last beacon, and has given it time for the next.
+    is_excused: bool,
 }
 
 impl Nodes {
@@ -116,7 +118,11 @@ impl Nodes {
         }
         let is_other = name != self.this;
         let messages = beacon.messages;
-        let entry = Entry { beacon, heard: now };
+        let entry = Entry {
+            beacon,
+            heard: now,
+            is_excused: false,
+        };
         let before = self.nodes.insert(name.as_str().to_owned(), entry);
         // A node that is upgraded may be back before it is missed.
         let is_upgraded = before.is_some_and(|before| before.beacon.messages != messages);
@@ -133,7 +139,9 @@ impl Nodes {
         let mut gone = Vec::new();
         let judged = self.judged.replace(now).unwrap_or(now);
         if now.saturating_duration_since(judged) >= LIFETIME / 2 {
-            self.grant_time(now);
+            for entry in self.nodes.values_mut().filter(|entry| !entry.is_excused) {
+                (entry.heard, entry.is_excused) = (now, true);
+            }
         }
         let left = &mut self.left;
         self.nodes.retain(|_, entry| {
@@ -153,11 +161,6 @@ impl Nodes {
     /// all of them get time for the next.
     pub(crate) fn reconnected(&mut self, now: Instant) {
         self.left.clear();
-        self.grant_time(now);
-    }
-
-    /// Gives all nodes time for their next beacon.
-    fn grant_time(&mut self, now: Instant) {
         for entry in self.nodes.values_mut() {
             entry.heard = now;
         }
@@ -314,7 +317,10 @@ mod tests {
         assert_eq!(nodes.expire(start), []);
         let later = start + 10 * LIFETIME;
         assert_eq!(nodes.expire(later), [], "its beacons wait to be read");
-        let gone = expire(&mut nodes, later, 2 * LIFETIME);
+        // It is slow from now on.
+        let gone: Vec<_> = (1..4)
+            .flat_map(|n| nodes.expire(later + n * LIFETIME))
+            .collect();
         assert_eq!(gone, [Change::Left(b)]);
     }
 

@@ -395,7 +395,8 @@ impl Owner {
         let silence = self.stands_by.then(|| hub.config().standby_after);
         let stream = hub.stream(&self.name);
         let gives_way = |stream: Arc<Stream>| stream.gives_way(waiting.video, silence, now());
-        waiting.ready && stream.is_some_and(gives_way)
+        // Each question shows that this node runs, also one of publishers that are not ready.
+        stream.is_some_and(gives_way) && waiting.ready
     }
 
     fn tell_successors(&self) {

@@ -31,8 +31,8 @@ const RENDITION_SILENCE: Duration = Duration::from_secs(10);
 /// Timeout of a whole answer after its first message.
 const WHOLE_ANSWER: Duration = Duration::from_secs(5);
 
-/// Delay of a timer after which it is this node that stood still, or its machine. It then reads for as
-/// long what came meanwhile, before it judges the silence of another one.
+/// A timer that fires later than this shows that this node stood still, or its machine. The node then reads
+/// for as long what came meanwhile, once, before it judges the silence of another one.
 const STANDSTILL: Duration = Duration::from_millis(100);
 
 /// Maximum bytes of an answer. An owner sends less.
@@ -78,10 +78,12 @@ pub(crate) struct Reception {
     held: Held,
     /// The answer, until it is complete.
     answer: Option<Answering>,
-    /// The owner has answered before: it has the strand.
+    /// The owner has the strand.
     is_known: bool,
-    /// Completes when the silence may be too long. It is moved only then, not with each message.
+    /// Completes when the silence may be too long. It is moved then, and not with each message.
     silence: Pin<Box<Sleep>>,
+    /// A standstill of this node has lengthened the silence.
+    is_excused: bool,
     _watch: Watch,
 }
 
@@ -97,11 +99,13 @@ struct Answering {
 }
 
 impl Reception {
-    /// Subscribes to a strand, and asks its owner to join.
+    /// Subscribes to a strand, and asks its owner to join. `is_known`: the owner has the strand, and does not
+    /// have to make it first.
     pub(crate) async fn open(
         context: &Arc<Context>,
         keeps: &Arc<Keeps>,
         source: Source,
+        is_known: bool,
     ) -> Result<Self, ReceptionEnd> {
         let Source {
             name,
@@ -116,8 +120,9 @@ impl Reception {
             context: Arc::clone(context),
             held: Held::default(),
             answer: None,
-            is_known: false,
+            is_known,
             silence: Box::pin(sleep(context.silence)),
+            is_excused: false,
             _watch: keeps.keep(name, *strand, owner, *epoch),
             source,
         };
@@ -158,12 +163,19 @@ impl Reception {
         (self.answer, self.is_known) = (None, true);
         let silent_at = Instant::now() + self.context.silence;
         self.silence.as_mut().reset(silent_at);
+        self.is_excused = false;
     }
 
     /// Returns whether nothing of the answer has come yet.
     pub(crate) fn is_unanswered(&self) -> bool {
         let answer = self.answer.as_ref();
         answer.is_some_and(|answer| answer.deadline.is_none())
+    }
+
+    /// Returns the time at which the rest of the answer has to be there, if a part of it has come.
+    pub(crate) fn answer_due(&self) -> Option<std::time::Instant> {
+        let due = self.answer.as_ref()?.deadline?;
+        Some(due.into_std())
     }
 
     /// Returns whether the answer is complete.
@@ -185,15 +197,17 @@ impl Reception {
             loop {
                 tokio::select! {
                     biased;
-                    message = self.live.next() => return match message {
-                        Some(message) => Ok(Received::Live(message.payload)),
-                        None => Err(ReceptionEnd::Shutdown),
-                    },
+                    message = self.live.next() => {
+                        self.is_excused = false;
+                        let message = message.ok_or(ReceptionEnd::Shutdown)?;
+                        return Ok(Received::Live(message.payload));
+                    }
                     () = self.silence.as_mut() => {
                         let now = Instant::now();
                         let reset = if silent_at > now {
                             silent_at
-                        } else if now - self.silence.deadline() > STANDSTILL {
+                        } else if now - self.silence.deadline() > STANDSTILL && !self.is_excused {
+                            self.is_excused = true;
                             now + STANDSTILL
                         } else {
                             return Err(ReceptionEnd::Silent);
@@ -209,18 +223,22 @@ impl Reception {
                 message = answer.messages.next() => break message,
                 () = sleep_until(answer.until) => {
                     let now = Instant::now();
-                    if now - answer.until <= STANDSTILL {
+                    if now - answer.until <= STANDSTILL || self.is_excused {
                         return Err(ReceptionEnd::NoAnswer);
                     }
+                    self.is_excused = true;
                     answer.until = now + STANDSTILL;
                 }
-                message = self.live.next() => match message {
-                    Some(message) => self.held.push(message.payload),
-                    None => return Err(ReceptionEnd::Shutdown),
-                },
+                message = self.live.next() => {
+                    let message = message.ok_or(ReceptionEnd::Shutdown)?;
+                    self.held.push(message.payload);
+                    // An owner that sends it has it: the answer comes soon, or is lost.
+                    answer.until = answer.until.min(Instant::now() + ANSWER_SILENCE);
+                }
             }
         };
         let message = message.ok_or(ReceptionEnd::Shutdown)?.payload;
+        self.is_excused = false;
         answer.note(message.len());
         self.context.counters.bytes_in.add(message.len() as u64);
         // An empty one says that nobody listens at that node.
@@ -270,9 +288,12 @@ impl Answering {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use distributary_cluster::test_util::NatsServer;
     use distributary_hub::{Hub, HubConfig};
     use distributary_names::RenditionId;
+    use futures_util::FutureExt;
     use tokio::task::JoinHandle;
     use tokio::time::{advance, pause, timeout};
 
@@ -308,13 +329,19 @@ mod tests {
             let context = cluster.context();
             let joins = context.subjects.join(&source.owner);
             let joins = context.link.subscribe(&joins).await.unwrap();
-            let reception = Reception::open(context, &Arc::default(), source).await;
+            let reception = Reception::open(context, &Arc::default(), source, false).await;
             Self {
                 reception: reception.unwrap(),
                 _joins: joins,
                 driver,
                 _nats: nats,
             }
+        }
+
+        /// Returns the time that is left for the answer.
+        fn patience(&self) -> Duration {
+            let answer = self.reception.answer.as_ref().expect("it awaits one");
+            answer.until.saturating_duration_since(Instant::now())
         }
 
         /// Lets a live message wait to be received.
@@ -334,17 +361,12 @@ mod tests {
     #[tokio::test]
     async fn owner_that_has_the_strand_answers_sooner_than_one_that_may_have_to_make_it() {
         let mut scene = Scene::new().await;
-        let reception = &mut scene.reception;
-        let patience = |reception: &Reception| {
-            let answer = reception.answer.as_ref().expect("it awaits one");
-            answer.until.saturating_duration_since(Instant::now())
-        };
-        reception.join().await.unwrap();
-        assert!(patience(reception) > ANSWER_SILENCE && reception.is_unanswered());
-        reception.joined();
-        assert!(!reception.is_unanswered());
-        reception.join().await.unwrap();
-        assert!(patience(reception) <= ANSWER_SILENCE);
+        scene.reception.join().await.unwrap();
+        assert!(scene.patience() > ANSWER_SILENCE && scene.reception.is_unanswered());
+        scene.reception.joined();
+        assert!(!scene.reception.is_unanswered());
+        scene.reception.join().await.unwrap();
+        assert!(scene.patience() <= ANSWER_SILENCE);
     }
 
     #[tokio::test]
@@ -382,5 +404,26 @@ mod tests {
             assert_eq!(received.unwrap_err(), expected);
             assert!(began.elapsed() >= STANDSTILL, "{:?}", began.elapsed());
         }
+    }
+
+    #[tokio::test]
+    async fn node_that_is_always_late_notices_silence_all_the_same() {
+        let mut scene = Scene::new().await;
+        scene.reception.joined();
+        pause();
+        advance(2 * RENDITION_SILENCE).await;
+        let mut next = pin!(scene.reception.next(now()));
+        assert!(next.as_mut().now_or_never().is_none());
+        advance(2 * RENDITION_SILENCE).await;
+        assert!(next.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn answer_of_an_owner_that_sends_the_strand_comes_soon() {
+        let mut scene = Scene::new().await;
+        scene.send_live().await;
+        let next = scene.reception.next(now());
+        assert!(next.now_or_never().is_none());
+        assert!(scene.patience() <= ANSWER_SILENCE);
     }
 }

@@ -86,15 +86,15 @@ impl RemoteRendition {
                 () = gone(self.audience.as_mut()), if self.waiting.is_empty() => {
                     break End::Unwatched;
                 }
-                event = self.branch.next() => if let Err(end) = self.handle(event) {
-                    break end;
-                },
-                () = self.keyframes.due(), if self.branch.can_request_keyframe() => {
-                    self.request_keyframe();
-                }
                 () = sleep_until(self.given_up_at), if self.publisher.is_none() => {
                     break End::Missing;
                 }
+                () = self.keyframes.due(), if self.branch.can_request_keyframe() => {
+                    self.request_keyframe();
+                }
+                event = self.branch.next() => if let Err(end) = self.handle(event) {
+                    break end;
+                },
             }
         };
         debug!(rendition = %self.id, ?end, "no longer watched from another node");
