@@ -104,13 +104,10 @@ impl Activity {
         self.first.map(|_| self.last)
     }
 
-    /// Lets a part of the time since its last frame not count; once until the next frame, and until the next
-    /// one that counts.
+    /// Lets a part of the time since its last frame not count. Of several, the longest counts.
     pub(super) fn excuse(&mut self, part: Duration) {
         for excuse in [&mut self.last_excuse, &mut self.shown_excuse] {
-            if excuse.is_zero() {
-                *excuse = part;
-            }
+            *excuse = part.max(*excuse);
         }
     }
 
