@@ -61,8 +61,6 @@ pub(crate) struct Branch {
     reception: Option<Reception>,
     /// Frames were lost: the owner has to be asked again.
     must_join: bool,
-    /// This owner has sent the strand before.
-    is_known: bool,
     /// Viewers have seen a frame since they were told last that nothing comes.
     is_shown: bool,
     /// The same, and they need only what follows what they have seen.
@@ -94,7 +92,6 @@ impl Branch {
             current: None,
             reception: None,
             must_join: false,
-            is_known: false,
             is_shown: false,
             is_watched: false,
             offline_at: None,
@@ -173,7 +170,6 @@ impl Branch {
             _ => {
                 self.reception = None;
                 (self.offline_at, self.retry_at) = (None, None);
-                self.is_known = false;
                 self.retry.succeed();
             }
         }
@@ -219,7 +215,7 @@ impl Branch {
             .prepare(&trunk.owner, trunk.epoch, self.is_watched);
         self.following.resubscribe();
         self.must_join = false;
-        match Reception::open(&self.context, &self.keeps, source, self.is_known).await {
+        match Reception::open(&self.context, &self.keeps, source).await {
             Ok(reception) => self.reception = Some(reception),
             Err(_) => self.retry(),
         }
@@ -277,8 +273,8 @@ impl Branch {
             changed = self.trunk.changed() => return over(&changed),
             received = reception.next(silent_at) => received,
             () = reached(self.offline_at.map(Into::into)) => {
-                // The rest of an answer comes soon, or never.
-                let due = reception.answer_due().filter(|due| *due > now());
+                // The next part of an answer comes soon, or never.
+                let due = reception.part_due().filter(|due| *due > now());
                 if due.is_none() {
                     return Some(self.offline());
                 }
@@ -291,7 +287,9 @@ impl Branch {
                 Ok(event) => event,
                 Err(Answered::Complete) => {
                     reception.joined();
-                    self.is_known = true;
+                    // The first live message is due within that time.
+                    let live_at = now() + self.context.silence;
+                    self.offline_at = self.offline_at.map(|at| at.max(live_at));
                     self.is_watched |= self.is_shown && !self.following.awaits_keyframe();
                     return Some(BranchEvent::Joined);
                 }

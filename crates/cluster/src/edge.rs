@@ -293,7 +293,7 @@ impl Edge {
             owner: node.clone(),
             epoch,
         };
-        let mut reception = match Reception::open(&context, &self.keeps, source, true).await {
+        let mut reception = match Reception::open(&context, &self.keeps, source).await {
             Ok(reception) => reception,
             Err(end) => return end.into(),
         };

@@ -78,7 +78,7 @@ pub(crate) struct Reception {
     held: Held,
     /// The answer, until it is complete.
     answer: Option<Answering>,
-    /// The owner has the strand.
+    /// The owner has answered before: it has the strand.
     is_known: bool,
     /// Completes when the silence may be too long. It is moved then, and not with each message.
     silence: Pin<Box<Sleep>>,
@@ -99,13 +99,11 @@ struct Answering {
 }
 
 impl Reception {
-    /// Subscribes to a strand, and asks its owner to join. `is_known`: the owner has the strand, and does not
-    /// have to make it first.
+    /// Subscribes to a strand, and asks its owner to join.
     pub(crate) async fn open(
         context: &Arc<Context>,
         keeps: &Arc<Keeps>,
         source: Source,
-        is_known: bool,
     ) -> Result<Self, ReceptionEnd> {
         let Source {
             name,
@@ -120,7 +118,7 @@ impl Reception {
             context: Arc::clone(context),
             held: Held::default(),
             answer: None,
-            is_known,
+            is_known: false,
             silence: Box::pin(sleep(context.silence)),
             is_excused: false,
             _watch: keeps.keep(name, *strand, owner, *epoch),
@@ -172,10 +170,11 @@ impl Reception {
         answer.is_some_and(|answer| answer.deadline.is_none())
     }
 
-    /// Returns the time at which the rest of the answer has to be there, if a part of it has come.
-    pub(crate) fn answer_due(&self) -> Option<std::time::Instant> {
-        let due = self.answer.as_ref()?.deadline?;
-        Some(due.into_std())
+    /// Returns the time at which the next part of the answer has to be there, if one has come.
+    pub(crate) fn part_due(&self) -> Option<std::time::Instant> {
+        let answer = self.answer.as_ref();
+        let begun = answer.filter(|answer| answer.deadline.is_some())?;
+        Some(begun.until.into_std())
     }
 
     /// Returns whether the answer is complete.
@@ -329,7 +328,7 @@ mod tests {
             let context = cluster.context();
             let joins = context.subjects.join(&source.owner);
             let joins = context.link.subscribe(&joins).await.unwrap();
-            let reception = Reception::open(context, &Arc::default(), source, false).await;
+            let reception = Reception::open(context, &Arc::default(), source).await;
             Self {
                 reception: reception.unwrap(),
                 _joins: joins,
