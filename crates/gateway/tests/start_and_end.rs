@@ -66,7 +66,7 @@ async fn request(connection: &mut TcpStream, head: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// What this thread logs.
+/// The log lines of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

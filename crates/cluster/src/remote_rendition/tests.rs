@@ -211,6 +211,15 @@ impl Scene {
         timeout(LIMIT, left).await.expect("it is left");
     }
 
+    /// Lets a viewer watch the rendition from its first frame.
+    async fn begin(&mut self) -> (Subscription, mpsc::Receiver<Delivery>) {
+        assert!(self.hub.request_rendition(&self.rendition()));
+        self.answer(1_000, &[0]).await;
+        let (subscription, cached, queue) = self.watch().await;
+        assert_eq!(cached.len(), 1);
+        (subscription, queue)
+    }
+
     async fn watch(&self) -> (Subscription, Vec<Arc<Frame>>, mpsc::Receiver<Delivery>) {
         let rendition = self.rendition();
         let live = async {
@@ -303,11 +312,7 @@ async fn sees(queue: &mut mpsc::Receiver<Delivery>, millis: i64) {
 #[tokio::test]
 async fn viewers_of_a_rendition_do_not_notice_that_its_stream_moves() {
     let mut scene = Scene::new().await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
-    scene.answer(1_000, &[0]).await;
-    let (_subscription, cached, mut queue) = scene.watch().await;
-    assert_eq!(cached.len(), 1);
-
+    let (_subscription, mut queue) = scene.begin().await;
     // The rendition hears of it before its stream.
     let end = scene.sender.end(EndReason::Moved);
     scene.send_live(&end).await;
@@ -324,9 +329,7 @@ async fn viewers_of_a_rendition_do_not_notice_that_its_stream_moves() {
 #[tokio::test]
 async fn viewers_of_a_rendition_do_not_notice_that_its_owner_refuses_for_a_moment() {
     let mut scene = Scene::new().await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
-    scene.answer(1_000, &[0]).await;
-    let (_subscription, _, mut queue) = scene.watch().await;
+    let (_subscription, mut queue) = scene.begin().await;
     let end = scene.sender.end(EndReason::Moved);
     scene.send_live(&end).await;
     for reason in [EndReason::Moved, EndReason::Busy, EndReason::Lost] {
@@ -362,9 +365,7 @@ async fn viewers_of_a_rendition_do_not_notice_that_its_owner_is_silent_before_it
 #[tokio::test]
 async fn silent_owner_is_asked_again_before_viewers_of_the_rendition_are_told() {
     let mut scene = Scene::with_silence(Duration::from_secs(3)).await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
-    scene.answer(1_000, &[0]).await;
-    let (_subscription, _, mut queue) = scene.watch().await;
+    let (_subscription, mut queue) = scene.begin().await;
     scene.sender = Sender::new(EPOCH);
     scene.answer(2_000, &[0, 1_000]).await;
     sees(&mut queue, 1_000).await;
@@ -373,9 +374,7 @@ async fn silent_owner_is_asked_again_before_viewers_of_the_rendition_are_told() 
 #[tokio::test]
 async fn viewers_are_told_if_an_owner_only_answers() {
     let mut scene = Scene::with_silence(Duration::from_millis(600)).await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
-    scene.answer(1_000, &[0]).await;
-    let (_subscription, _, mut queue) = scene.watch().await;
+    let (_subscription, mut queue) = scene.begin().await;
     let told = async {
         loop {
             scene.sender = Sender::new(EPOCH);
@@ -393,9 +392,7 @@ async fn viewers_are_told_if_an_owner_only_answers() {
 #[tokio::test]
 async fn rendition_that_has_to_be_made_after_a_takeover_comes_after_viewers_were_told() {
     let mut scene = Scene::with_silence(Duration::from_millis(600)).await;
-    assert!(scene.hub.request_rendition(&scene.rendition()));
-    scene.answer(1_000, &[0]).await;
-    let (_subscription, _, mut queue) = scene.watch().await;
+    let (_subscription, mut queue) = scene.begin().await;
     let mut trunk = scene.trunk.borrow().clone().unwrap();
     trunk.epoch = EPOCH + 1;
     scene.trunk.send_replace(Some(trunk));
